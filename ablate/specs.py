@@ -1,0 +1,417 @@
+"""What a Compact Transformer is made of, as plain dataclasses that know their shapes and their cost.
+
+No Keras here: composing, planning, listing and reporting never pay its import. Every count is in closed form and is held
+against the built model by tests. Source of the architecture: Hassani et al. 2021, arXiv 2104.05704, and its official code.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, NamedTuple, get_args
+
+from ablate import registry
+from ablate.registry import register
+
+InputShape = tuple[int, int, int]
+"""Height, width, channels."""
+
+MacsConvention = Literal["macs", "macs_modules", "macs_fvcore"]
+
+
+class SpecError(ValueError):
+    """A model that cannot be built; the message says what must hold, what came, and what to do."""
+
+
+class Macs(NamedTuple):
+    """Multiply-accumulates of one image's forward pass, by kind, so that each convention is a sum of them.
+
+    Attributes:
+        linear: Convolutions and dense layers: a weight times an activation.
+        products: An activation times an activation: QKᵀ, AV and SeqPool's weighted sum.
+        norms: Elements that pass a LayerNorm, times the 5 operations that fvcore counts for each.
+    """
+
+    linear: int = 0
+    products: int = 0
+    norms: int = 0
+
+    def plus(self, other: "Macs") -> "Macs":
+        return Macs(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def under(self, convention: MacsConvention) -> int:
+        """The count under one of the three named conventions (docs/architecture.md, "Cost")."""
+        if convention == "macs":
+            return self.linear + self.products
+        if convention == "macs_modules":
+            return self.linear
+        if convention == "macs_fvcore":
+            return self.linear + self.products + self.norms
+        raise ValueError(registry.unknown("convention", convention, get_args(MacsConvention)))
+
+
+class Params(NamedTuple):
+    """Parameters by whether an optimizer moves them."""
+
+    trainable: int = 0
+    fixed: int = 0
+
+
+@dataclass
+class Tokenizer:
+    """Images to a grid of tokens. Subclasses answer for a model's ``kernel``, ``convs`` and ``dim``."""
+
+    def check(self, model: "ModelSpec") -> None:
+        """Raises SpecError where the model's leaves make no sense for this tokenizer."""
+
+    def grid(self, model: "ModelSpec", height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of tokens; a value below 1 means that the image is too small."""
+        raise NotImplementedError
+
+    def params(self, model: "ModelSpec", channels: int) -> Params:
+        raise NotImplementedError
+
+    def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
+        raise NotImplementedError
+
+
+@register("tokenizer", "conv", layer="ablate.models.tokenizers:conv")
+@dataclass
+class ConvTokenizer(Tokenizer):
+    """CCT's: ``convs`` stages of convolution without bias, ReLU, and max-pool 3 with stride 2 and padding 1."""
+
+    def check(self, model: "ModelSpec") -> None:
+        if model.convs < 1:
+            raise SpecError(f"model.convs must be at least 1 with tokenizer=conv, got {model.convs}.")
+
+    def stride(self, model: "ModelSpec") -> int:
+        return max(1, model.kernel // 2 - 1)
+
+    def padding(self, model: "ModelSpec") -> int:
+        return max(1, model.kernel // 2)
+
+    def widths(self, model: "ModelSpec") -> list[int]:
+        """Output channels of each stage: 64 whatever the width of the model, then its width."""
+        return [64] * (model.convs - 1) + [model.width]
+
+    def sizes(self, model: "ModelSpec", length: int) -> list[tuple[int, int]]:
+        """Along one side, per stage: length after the convolution, length after the pool."""
+        out = []
+        for _ in range(model.convs):
+            convolved = (length + 2 * self.padding(model) - model.kernel) // self.stride(model) + 1
+            length = (convolved - 1) // 2 + 1
+            out.append((convolved, length))
+        return out
+
+    def grid(self, model: "ModelSpec", height: int, width: int) -> tuple[int, int]:
+        return self.sizes(model, height)[-1][1], self.sizes(model, width)[-1][1]
+
+    def params(self, model: "ModelSpec", channels: int) -> Params:
+        widths = [channels, *self.widths(model)]
+        return Params(sum(model.kernel**2 * a * b for a, b in zip(widths, widths[1:], strict=False)))
+
+    def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
+        height, width, channels = input_shape
+        rows, columns = self.sizes(model, height), self.sizes(model, width)
+        widths = [channels, *self.widths(model)]
+        return Macs(
+            sum(
+                row[0] * column[0] * model.kernel**2 * a * b
+                for row, column, a, b in zip(rows, columns, widths, widths[1:], strict=False)
+            )
+        )
+
+
+@register("tokenizer", "patch", layer="ablate.models.tokenizers:patch")
+@dataclass
+class PatchTokenizer(Tokenizer):
+    """ViT-Lite's and CVT's: one convolution with bias whose stride is its kernel; no activation, no pooling."""
+
+    def check(self, model: "ModelSpec") -> None:
+        if model.convs != 1:
+            raise SpecError(
+                f"model.convs must be 1 with tokenizer=patch, which cuts the image once, got {model.convs}; "
+                "set model.convs=1, or model.tokenizer=conv."
+            )
+
+    def grid(self, model: "ModelSpec", height: int, width: int) -> tuple[int, int]:
+        for side, length in (("height", height), ("width", width)):
+            if length % model.kernel:
+                raise SpecError(
+                    f"image {side} must be a multiple of model.kernel with tokenizer=patch, got {side} {length} and "
+                    f"kernel {model.kernel}: the remainder would be cut off unseen; change model.kernel or data.image_size."
+                )
+        return height // model.kernel, width // model.kernel
+
+    def params(self, model: "ModelSpec", channels: int) -> Params:
+        return Params(model.kernel**2 * channels * model.width + model.width)
+
+    def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
+        rows, columns = self.grid(model, input_shape[0], input_shape[1])
+        return Macs(rows * columns * model.kernel**2 * input_shape[2] * model.width)
+
+
+@dataclass
+class Positional:
+    """What tells tokens apart by their place; added after the class token, if there is one, has joined them."""
+
+    def params(self, model: "ModelSpec", tokens: int) -> Params:
+        return Params()
+
+
+@register("positional", "learnable", layer="ablate.models.positional:learnable")
+@dataclass
+class LearnablePositional(Positional):
+    """One trained row a token, drawn from a normal of standard deviation 0.2."""
+
+    def params(self, model: "ModelSpec", tokens: int) -> Params:
+        return Params(trainable=tokens * model.width)
+
+
+@register("positional", "sine", layer="ablate.models.positional:sine")
+@dataclass
+class SinePositional(Positional):
+    """Fixed: sine on even channels, cosine on odd ones (Vaswani et al. 2017, section 3.5). Counted, never trained."""
+
+    def params(self, model: "ModelSpec", tokens: int) -> Params:
+        return Params(fixed=tokens * model.width)
+
+
+@register("positional", "none", layer="ablate.models.positional:none")
+@dataclass
+class NoPositional(Positional):
+    """Tokens as they are."""
+
+
+@dataclass
+class Pooling:
+    """A sequence to one vector. It owns both ends: tokens added before the encoder, and what is read after it."""
+
+    def extra_tokens(self) -> int:
+        return 0
+
+    def params(self, model: "ModelSpec") -> Params:
+        return Params()
+
+    def macs(self, model: "ModelSpec", tokens: int) -> Macs:
+        return Macs()
+
+
+@register("pooling", "seqpool", layer="ablate.models.pooling:seqpool")
+@dataclass
+class SeqPool(Pooling):
+    """A learned weighted mean: softmax over tokens of a dense layer with one output."""
+
+    def params(self, model: "ModelSpec") -> Params:
+        return Params(model.width + 1)
+
+    def macs(self, model: "ModelSpec", tokens: int) -> Macs:
+        return Macs(linear=tokens * model.width, products=tokens * model.width)
+
+
+@register("pooling", "class_token", layer="ablate.models.pooling:class_token")
+@dataclass
+class ClassToken(Pooling):
+    """ViT's: a trained token joins the sequence in front, and is all that is read after the encoder."""
+
+    def extra_tokens(self) -> int:
+        return 1
+
+    def params(self, model: "ModelSpec") -> Params:
+        return Params(model.width)
+
+
+@register("pooling", "mean", layer="ablate.models.pooling:mean")
+@dataclass
+class Mean(Pooling):
+    """The plain mean over tokens."""
+
+
+class Size(NamedTuple):
+    """Width of the encoder where a model's name alone is given."""
+
+    dim: int
+    heads: int
+    mlp_ratio: float
+
+
+def default_size(layers: int) -> Size:
+    """The paper's width for a depth (official factories; the reference's README, "Sizes")."""
+    if layers <= 5:
+        return Size(128, 2, 1.0)
+    if layers == 12:
+        return Size(768, 12, 4.0)
+    if layers >= 14:
+        return Size(384, 6, 3.0)
+    return Size(256, 4, 2.0)
+
+
+@dataclass
+class ModelSpec:
+    """One point in the space of architectures.
+
+    Attributes:
+        tokenizer: How an image becomes tokens: a registered name (``conv``, ``patch``).
+        kernel: P: side of the convolution kernel, or of the patch.
+        convs: C: stages of the convolutional tokenizer; 1 for patches.
+        positional: Positional embedding (``learnable``, ``sine``, ``none``).
+        pooling: How the sequence becomes one vector (``seqpool``, ``class_token``, ``mean``).
+        layers: L: encoder blocks.
+        dim: Width of a token; None takes the paper's for this depth.
+        heads: Attention heads, which divide ``dim``; None takes the paper's.
+        mlp_ratio: Hidden width of a block's MLP over ``dim``; None takes the paper's.
+        dropout: Rate on tokens after the embedding, after attention's projection and after both MLP layers.
+        attention_dropout: Rate on attention weights.
+        stochastic_depth: Drop-path rate of the last block; earlier ones grow linearly from 0.
+        options: A variant's own options by axis, e.g. ``{"positional": {"bands": 8}}``.
+    """
+
+    tokenizer: str = "conv"
+    kernel: int = 3
+    convs: int = 2
+    positional: str = "learnable"
+    pooling: str = "seqpool"
+    layers: int = 2
+    dim: int | None = None
+    heads: int | None = None
+    mlp_ratio: float | None = None
+    dropout: float = 0.0
+    attention_dropout: float = 0.1
+    stochastic_depth: float = 0.1
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """``dim``, or the paper's for this depth."""
+        return default_size(self.layers).dim if self.dim is None else self.dim
+
+    @property
+    def attention_heads(self) -> int:
+        return default_size(self.layers).heads if self.heads is None else self.heads
+
+    @property
+    def mlp_width(self) -> int:
+        ratio = default_size(self.layers).mlp_ratio if self.mlp_ratio is None else self.mlp_ratio
+        return int(self.width * ratio)
+
+    def resolved(self) -> "ModelSpec":
+        """The same model with nothing left to a default: what is recorded, and what identity is taken over.
+
+        Raises:
+            SpecError: No such model can be built on any input.
+        """
+        self.check()
+        size = default_size(self.layers)
+        values = {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "dim": self.width,
+            "heads": self.attention_heads,
+            "mlp_ratio": float(size.mlp_ratio if self.mlp_ratio is None else self.mlp_ratio),
+            "options": {axis: options for axis in registry.AXES if (options := asdict(self.variant(axis)))},
+        }
+        return ModelSpec(**values)
+
+    def variant(self, axis: str) -> Any:
+        """The spec of the variant chosen on an axis, with its options.
+
+        Raises:
+            SpecError: There is no such variant, or it has no such option.
+        """
+        entry = _entry(axis, getattr(self, axis))
+        options = dict(self.options.get(axis, {}))
+        known = [f.name for f in fields(entry.spec)]
+        for name in options:
+            if name not in known:
+                there = f"it has {', '.join(known)}" if known else "it has none"
+                raise SpecError(f"model.options.{axis}.{name} is no option of {axis}={entry.name}: {there}.")
+        return entry.spec(**options)
+
+    def check(self) -> None:
+        """Raises SpecError for a model that no input makes possible."""
+        for axis in self.options:
+            if axis not in registry.AXES:
+                raise SpecError(registry.unknown("an axis in model.options", axis, registry.AXES))
+        for name in ("layers", "kernel", "width", "attention_heads", "mlp_width"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"model.{_LEAF.get(name, name)} must be at least 1, got {getattr(self, name)}.")
+        if self.width % self.attention_heads:
+            works = ", ".join(str(n) for n in range(1, self.width + 1) if self.width % n == 0 and n <= 16)
+            raise SpecError(
+                f"model.dim must be divisible by model.heads, got dim={self.width}, heads={self.attention_heads}; "
+                f"heads={works} work."
+            )
+        for name in ("dropout", "attention_dropout", "stochastic_depth"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SpecError(f"model.{name} must be at least 0 and below 1, got {getattr(self, name)}.")
+        for axis in registry.AXES:
+            self.variant(axis)
+        self.variant("tokenizer").check(self)
+
+    def grid(self, input_shape: InputShape) -> tuple[int, int]:
+        """Rows and columns of image tokens.
+
+        Raises:
+            SpecError: The image is too small, or is not cut evenly.
+        """
+        height, width, _ = input_shape
+        rows, columns = self.variant("tokenizer").grid(self, height, width)
+        if rows < 1 or columns < 1:
+            raise SpecError(
+                f"an image of {height}x{width} leaves no token after tokenizer={self.tokenizer}, kernel={self.kernel}, "
+                f"convs={self.convs}; use a larger data.image_size or fewer model.convs."
+            )
+        return rows, columns
+
+    def tokens(self, input_shape: InputShape) -> int:
+        """Length of the sequence that the encoder sees, a class token included."""
+        rows, columns = self.grid(input_shape)
+        return rows * columns + int(self.variant("pooling").extra_tokens())
+
+    def params(self, input_shape: InputShape, num_classes: int) -> int:
+        """All parameters, a fixed sine embedding included, as the official code counts them."""
+        return sum(self._params(input_shape, num_classes))
+
+    def trainable_params(self, input_shape: InputShape, num_classes: int) -> int:
+        """Parameters that training moves."""
+        return self._params(input_shape, num_classes).trainable
+
+    def _params(self, input_shape: InputShape, num_classes: int) -> Params:
+        dim, hidden = self.width, self.mlp_width
+        attention = 3 * dim * dim + dim * dim + dim
+        mlp = dim * hidden + hidden + hidden * dim + dim
+        encoder = self.layers * (attention + mlp + 2 * 2 * dim) + 2 * dim
+        parts = [
+            Params(encoder + dim * num_classes + num_classes),
+            self.variant("tokenizer").params(self, input_shape[2]),
+            self.variant("positional").params(self, self.tokens(input_shape)),
+            self.variant("pooling").params(self),
+        ]
+        return Params(sum(p.trainable for p in parts), sum(p.fixed for p in parts))
+
+    def macs(self, input_shape: InputShape, num_classes: int, *, convention: MacsConvention = "macs") -> int:
+        """Multiply-accumulates of one image's forward pass.
+
+        Args:
+            input_shape: Height, width, channels.
+            num_classes: Outputs of the head.
+            convention: ``macs`` counts convolutions, dense layers, attention's two products and SeqPool;
+                ``macs_modules`` convolutions and dense layers only; ``macs_fvcore`` adds 5 per LayerNorm element to
+                ``macs`` (what the paper's Table 1 reports).
+        """
+        dim, tokens = self.width, self.tokens(input_shape)
+        block = Macs(
+            linear=tokens * dim * (3 * dim + dim + 2 * self.mlp_width),
+            products=2 * tokens * tokens * dim,
+            norms=2 * 5 * tokens * dim,
+        )
+        total = Macs(linear=dim * num_classes, norms=5 * tokens * dim)
+        total = total.plus(Macs(*(self.layers * n for n in block)))
+        total = total.plus(self.variant("tokenizer").macs(self, input_shape))
+        total = total.plus(self.variant("pooling").macs(self, tokens))
+        return total.under(convention)
+
+
+_LEAF = {"width": "dim", "attention_heads": "heads", "mlp_width": "mlp_ratio x model.dim"}
+
+
+def _entry(axis: str, name: str) -> registry.Entry:
+    try:
+        return registry.get(axis, name)
+    except ValueError as error:
+        raise SpecError(str(error)) from None

@@ -1,0 +1,48 @@
+"""How a model is trained: budget, optimizer, schedule, seeds; pure data, no Keras here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass
+class SeedSpec:
+    """Where chance enters a run; each is recorded, and all follow ``seed`` unless set.
+
+    Attributes:
+        init: Draws the initial weights.
+        order: Shuffles the training images, anew each epoch.
+        dropout: Drives dropout and drop path.
+    """
+
+    init: int = 0
+    order: int = 0
+    dropout: int = 0
+
+
+@dataclass
+class TrainSpec:
+    """Training budget and rule.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images a step; a last, smaller batch is kept.
+        lr: Peak learning rate of AdamW.
+        min_lr: Where the cosine ends.
+        warmup_epochs: Linear rise from ``warmup_lr`` to ``lr``.
+        warmup_lr: Where the rise starts.
+        weight_decay: Decoupled: each step multiplies a decayed weight by 1 - learning rate x weight_decay.
+        decay_1d: Whether biases and norms (1-D tensors) are decayed as well.
+        label_smoothing: Mass moved from the true class to all classes alike.
+        select: ``best`` keeps the epoch with the best validation accuracy (earliest of equals), ``last`` the last one.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    lr: float = 1e-3
+    min_lr: float = 1e-5
+    warmup_epochs: float = 1.0
+    warmup_lr: float = 1e-6
+    weight_decay: float = 0.06
+    decay_1d: bool = False
+    label_smoothing: float = 0.1
+    select: Literal["best", "last"] = "best"
