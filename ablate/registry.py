@@ -1,7 +1,7 @@
 """The variants of each axis: (axis, name) -> the spec that costs it and the layer that computes it.
 
-Ours and a user's plugins go through the same door. A layer may be named as ``"module:attribute"``, so that a spec can be
-composed, checked and costed without importing Keras.
+Ours and a user's plugins go through the same door. A layer may be named as ``"module:attribute"``, so that a spec can
+be composed, checked and costed without importing Keras.
 """
 
 import difflib

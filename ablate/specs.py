@@ -1,10 +1,12 @@
 """What a Compact Transformer is made of, as plain dataclasses that know their shapes and their cost.
 
-No Keras here: composing, planning, listing and reporting never pay its import. Every count is in closed form and is held
-against the built model by tests. Source of the architecture: Hassani et al. 2021, arXiv 2104.05704, and its official code.
+No Keras here: composing, planning, listing and reporting never pay its import. Every count is in closed form and is
+held against the built model by tests. Source of the architecture: Hassani et al. 2021, arXiv 2104.05704, and its
+official code.
 """
 
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
 from ablate import registry
@@ -105,7 +107,7 @@ class ConvTokenizer(Tokenizer):
 
     def params(self, model: "ModelSpec", channels: int) -> Params:
         widths = [channels, *self.widths(model)]
-        return Params(sum(model.kernel**2 * a * b for a, b in zip(widths, widths[1:], strict=False)))
+        return Params(sum(model.kernel**2 * a * b for a, b in pairwise(widths)))
 
     def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
         height, width, channels = input_shape
@@ -135,8 +137,8 @@ class PatchTokenizer(Tokenizer):
         for side, length in (("height", height), ("width", width)):
             if length % model.kernel:
                 raise SpecError(
-                    f"image {side} must be a multiple of model.kernel with tokenizer=patch, got {side} {length} and "
-                    f"kernel {model.kernel}: the remainder would be cut off unseen; change model.kernel or data.image_size."
+                    f"image {side} must be a multiple of model.kernel with tokenizer=patch, got {side} {length} "
+                    f"and kernel {model.kernel}: the remainder would be cut off; change model.kernel or data.image_size."
                 )
         return height // model.kernel, width // model.kernel
 

@@ -1,0 +1,177 @@
+"""The command line: ``python -m ablate [VERB [NAME]] key=value…``; each verb imports only what it needs."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from ablate import registry
+
+USAGE = 2
+"""Exit code of a command that says something impossible."""
+
+FAILED = 1
+"""Exit code of work that was asked for rightly and did not all succeed."""
+
+INTERRUPTED = 130
+
+
+class UsageError(ValueError):
+    """The command line itself is wrong; one sentence."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, taken apart.
+
+    Attributes:
+        verb: One of ``VERBS``.
+        name: The word after the verb, if any.
+        words: Overrides in Hydra's grammar.
+        flags: Hydra's own flags, e.g. ``--cfg job``.
+    """
+
+    verb: str
+    name: str | None
+    words: list[str]
+    flags: list[str]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What a verb does, and whether a name may follow it."""
+
+    run: Callable[[Command], int]
+    summary: str
+    named: str = ""
+
+
+_VALUED_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--info", "-i")
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Takes a command line apart.
+
+    Raises:
+        UsageError: An unknown verb, or a word out of place.
+    """
+    bare: list[str] = []
+    words: list[str] = []
+    flags: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("-"):
+            flags.append(word)
+            if word in _VALUED_FLAGS and rest:
+                flags.append(rest.pop(0))
+        elif "=" in word or word.startswith("~"):
+            words.append(word)
+        else:
+            bare.append(word)
+    verb = bare[0] if bare else "train"
+    if verb not in VERBS:
+        raise UsageError(f"{registry.unknown('verb', verb, VERBS)} An override reads key=value.")
+    allowed = 2 if VERBS[verb].named else 1
+    if len(bare) > allowed:
+        raise UsageError(f"{verb} takes {VERBS[verb].named or 'no name'}, got {' '.join(bare[1:])!r} as well.")
+    return Command(verb, bare[1] if len(bare) > 1 else None, words, flags)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits: 0 done, 1 something failed, 2 the command was wrong, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        sys.exit(_dispatch(arguments))
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except ValueError as error:  # ours all derive from it: what must hold, what came, what to do
+        print(f"ablate: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    if any(word in ("--help", "-h") for word in arguments):
+        print(help_text())
+        return 0
+    if "--version" in arguments:
+        from ablate import __version__
+
+        print(f"ablate {__version__}")
+        return 0
+    command = parse(arguments)
+    return VERBS[command.verb].run(command)
+
+
+# ------------------------------------------------------------------------------------------------------------- verbs
+
+
+def _train(command: Command) -> int:
+    from ablate.verbs import train
+
+    return train(command.words, command.flags)
+
+
+def _report(command: Command) -> int:
+    from ablate.verbs import report
+
+    if command.name is None:
+        raise UsageError("report needs the name of a sweep: python -m ablate report pe_type.")
+    return report(command.name, command.words)
+
+
+def _models(command: Command) -> int:
+    from ablate.verbs import models
+
+    return models(command.name or "*")
+
+
+VERBS = {
+    "train": Verb(_train, "train one model, or with +sweep=NAME a whole sweep (the default verb)"),
+    "report": Verb(_report, "the table of a sweep, from the tracking store alone", "the name of a sweep"),
+    "models": Verb(_models, "the models that have a name, with parameters and MACs", "a pattern such as 'cct_*'"),
+}
+
+
+# -------------------------------------------------------------------------------------------------------------- help
+
+
+def help_text() -> str:
+    """Verbs, config groups and sweeps, as --help prints them."""
+    from ablate.config import GROUPS, group_choices, sweep_files
+
+    lines = ["python -m ablate [VERB [NAME]] key=value…        (overrides are in Hydra's grammar)", "", "verbs"]
+    lines += [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()]
+    lines += ["", "config groups, chosen by group=option; every leaf below them by group.leaf=value"]
+    for group in GROUPS:
+        choices = ", ".join(group_choices(group)) + (", or any vit_L_P, cvt_L_P, cct_L_PxC" if group == "model" else "")
+        lines += _wrapped(f"  {group:<10} ", choices)
+    lines += ["", "axes of a model, set by model.AXIS=name"]
+    lines += [f"  {axis:<10} {', '.join(registry.names(axis))}" for axis in registry.AXES]
+    lines += ["", "sweeps, run by +sweep=NAME"]
+    lines += [f"  {name:<18} {_question(path)}" for name, path in sweep_files().items()]
+    lines += ["", "--cfg job shows the configuration that a command means; exit code 2: the command was wrong."]
+    return "\n".join(lines)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, 110, initial_indent=head, subsequent_indent=" " * len(head))
+
+
+def _question(path: Path) -> str:
+    """A sweep's question; a file that cannot be read says so in its own line."""
+    from omegaconf import OmegaConf
+
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        return str(content["question"]) if isinstance(content, dict) else "(no mapping)"
+    except Exception as error:
+        return f"(not readable: {type(error).__name__})"

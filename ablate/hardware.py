@@ -1,0 +1,44 @@
+"""What a run computes on: threads, precision, determinism."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass
+class HardwareSpec:
+    """Attributes:
+    threads: Threads of this process's numerical work; None leaves the choice to the framework.
+    precision: Keras dtype policy of the model; weights stay float32 under the mixed ones.
+    deterministic: Ask the backend for the same bits in every run, at some cost in speed.
+    """
+
+    threads: int | None = None
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    deterministic: bool = False
+
+
+def prepare(spec: HardwareSpec) -> None:
+    """Applies the spec to this process. The thread count holds from before the backend's first operation on.
+
+    Raises:
+        ValueError: ``threads`` is below 1.
+    """
+    if spec.threads is not None and spec.threads < 1:
+        raise ValueError(f"hardware.threads must be at least 1, got {spec.threads}.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        _prepare_tensorflow(spec)
+    keras.config.set_dtype_policy(spec.precision)
+
+
+def _prepare_tensorflow(spec: HardwareSpec) -> None:
+    import tensorflow as tf
+
+    if spec.threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != spec.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(spec.threads)
+    if spec.deterministic:
+        tf.config.experimental.enable_op_determinism()

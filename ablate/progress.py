@@ -1,0 +1,100 @@
+"""What a person sees while runs go: live on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Epoch(Protocol):
+    """The part of an epoch's metrics that is shown."""
+
+    epoch: int
+    train_loss: float
+    train_top1_percent: float
+    val_loss: float | None
+    val_top1_percent: float | None
+    lr: float
+    seconds: float
+
+
+def epoch_line(metrics: Epoch, epochs: int) -> str:
+    """One epoch in one line, e.g. ``epoch  3/10  loss 1.204  train 71.2 %  val 80.5 %  lr 8.1e-04  2.1 s``."""
+    width = len(str(epochs))
+    val = "" if metrics.val_top1_percent is None else f"  val {metrics.val_top1_percent:5.1f} %"
+    return (
+        f"epoch {metrics.epoch:>{width}}/{epochs}  loss {metrics.train_loss:.3f}  "
+        f"train {metrics.train_top1_percent:5.1f} %{val}  lr {metrics.lr:.1e}  {metrics.seconds:.1f} s"
+    )
+
+
+class RunScreen:
+    """A single run: one line an epoch, and on a terminal the batch within it."""
+
+    def __init__(self, epochs: int, console: Console | None = None) -> None:
+        self._epochs = epochs
+        self._console = console or Console(highlight=False)
+        self._shown = 0.0
+
+    def batch(self, step: int, steps: int) -> None:
+        now = time.monotonic()
+        if self._console.is_terminal and now - self._shown > 0.2:
+            self._shown = now
+            self._console.print(f"  batch {step}/{steps}", end="\r", soft_wrap=True)
+
+    def epoch(self, metrics: Epoch) -> None:
+        self._console.print(epoch_line(metrics, self._epochs), soft_wrap=True)
+
+
+class SweepScreen:
+    """A sweep: one bar over all points with done, failed and time left; a line for each point that ends."""
+
+    def __init__(self, total: int, done: int, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._total, self._done, self._failed = total, done, 0
+        self._task = self._progress.add_task("runs", total=total, completed=done, note="")
+        self._label = ""
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, label: str) -> None:
+        """A point begins."""
+        self._label = label
+        self._note(label)
+
+    def epoch(self, metrics: Epoch, epochs: int) -> None:
+        """The running point's epoch ends."""
+        val = "" if metrics.val_top1_percent is None else f" val {metrics.val_top1_percent:.1f} %"
+        self._note(f"{self._label} epoch {metrics.epoch}/{epochs}{val}")
+
+    def end(self, outcome: str, *, failed: bool) -> None:
+        """A point ends, well or not."""
+        self._done += 1
+        self._failed += failed
+        self._console.print(f"[{self._done}/{self._total}] {self._label}: {outcome}", soft_wrap=True, markup=False)
+        self._progress.update(self._task, completed=self._done)
+        self._note("")
+
+    def _note(self, text: str) -> None:
+        failed = f"{self._failed} failed  " if self._failed else ""
+        self._progress.update(self._task, note=f"{failed}{text}")

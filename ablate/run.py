@@ -1,0 +1,109 @@
+"""One point: data, model, training, cost. The wiring, on one screen."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from ablate.config import RunSpec
+from ablate.data import DataSpec, Splits
+from ablate.data import load as load_data
+from ablate.hardware import prepare
+from ablate.identity import identity
+from ablate.models.classifier import build
+from ablate.profile import Profile, profile
+from ablate.training import EpochMetrics, History, Trainer
+
+KEPT_PARAMS = 50_000_000
+"""Parameters that the compiled models of one process may hold together before the oldest goes."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run leaves behind.
+
+    Attributes:
+        identity: Digest of all that can change the result.
+        data_digest: Digest of the images, labels and split that were read.
+        cost: Counted on the built model.
+        history: Curves, selected epoch, final metrics and predictions.
+        model: The trained model, with the selected weights; the next run on the same graph overwrites it.
+        splits: The data it was trained and tested on.
+    """
+
+    identity: str
+    data_digest: str
+    cost: Profile
+    history: History
+    model: keras.Model
+    splits: Splits
+
+
+@dataclass
+class _Bench:
+    trainer: Trainer
+    cost: Profile
+
+
+class Workbench:
+    """What the runs of one process share: data read once, and compiled models, one for all seeds, rates and decays."""
+
+    def __init__(self) -> None:
+        self._splits: dict[str, Splits] = {}
+        self._benches: dict[str, _Bench] = {}
+
+    def splits(self, spec: DataSpec) -> Splits:
+        """The data, read at its first use."""
+        key = _key(spec)
+        if key not in self._splits:
+            self._splits = {key: load_data(spec)}  # one at a time: a sweep over data sets would hold them all
+        return self._splits[key]
+
+    def bench(self, spec: RunSpec, splits: Splits) -> _Bench:
+        """The compiled model for this architecture, data shape and step."""
+        step = {"batch_size": spec.train.batch_size, "label_smoothing": spec.train.label_smoothing}
+        key = _key(spec.model) + _key(spec.hardware) + json.dumps([step, splits.input_shape, splits.num_classes])
+        if key not in self._benches:
+            trainer = Trainer(lambda: build(spec.model, splits.input_shape, splits.num_classes))
+            self._benches[key] = _Bench(trainer, profile(trainer.model))
+        self._benches[key] = self._benches.pop(key)  # the newest stands last
+        while len(self._benches) > 1 and sum(b.cost.params for b in self._benches.values()) > KEPT_PARAMS:
+            del self._benches[next(iter(self._benches))]
+        return self._benches[key]
+
+
+def _key(spec: Any) -> str:
+    return json.dumps(asdict(spec), sort_keys=True, default=str)
+
+
+def run(
+    spec: RunSpec,
+    workbench: Workbench,
+    *,
+    on_start: Callable[[str, str, Profile], None] = lambda identity, data_digest, cost: None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> RunRecord:
+    """Trains and tests one model.
+
+    Args:
+        spec: The point.
+        workbench: Shared by the runs of a process.
+        on_start: Gets identity, data digest and cost before the first step.
+        on_epoch: Gets each epoch's metrics as it ends.
+        on_batch: Gets the step and the steps of its epoch.
+
+    Raises:
+        DataError: The data cannot be read.
+        SpecError: The model cannot be built on it.
+        TrainError: The training rule does not fit the data.
+    """
+    prepare(spec.hardware)
+    splits = workbench.splits(spec.data)
+    bench = workbench.bench(spec, splits)
+    name = identity(spec.leaves(), splits.digest, backend=keras.backend.backend())
+    on_start(name, splits.digest, bench.cost)
+    history = bench.trainer.fit(splits, spec.train, spec.seeds, on_epoch=on_epoch, on_batch=on_batch)
+    return RunRecord(name, splits.digest, bench.cost, history, bench.trainer.model, splits)

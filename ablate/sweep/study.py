@@ -1,0 +1,184 @@
+"""The queue of a sweep, kept by Optuna: the only importer of optuna.
+
+Points are enqueued once, in order, and popped under a lock (on SQLite Optuna's own pop races). Nothing is popped from
+an empty queue, where Optuna would invent a trial. A trial whose worker died is failed, and its point queued again.
+"""
+
+import hashlib
+import os
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import optuna
+import psutil
+import sqlalchemy
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ablate.sweep.space import Point, SweepError
+from ablate.tracking import redact
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A point that this worker has taken from the queue."""
+
+    key: str
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is, in points."""
+
+    done: int
+    failed: int
+    diverged: int
+    left: int
+
+
+class Study:
+    """A sweep's points and their states, in Optuna's storage."""
+
+    def __init__(self, storage: str, name: str, points: Iterable[Point]) -> None:
+        """Opens or creates the study.
+
+        Raises:
+            SweepError: The storage cannot be opened; the message leaves passwords out.
+        """
+        self.name = name
+        self._points = {point.key: point for point in points}
+        self._distributions = _distributions(self._points.values())
+        self._lock = filelock.FileLock(_lock_path(storage))
+        try:
+            with self._lock:
+                self._study = optuna.create_study(
+                    storage=storage, study_name=name, direction="maximize", load_if_exists=True
+                )
+        except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError, ImportError) as error:
+            reason = redact(str(error).splitlines()[0])
+            raise SweepError(
+                f"study.storage must be a database that Optuna can open, got {redact(storage)}: {reason}."
+            ) from None
+
+    def fill(self) -> list[str]:
+        """Queues every point that is neither finished, waiting, nor in a live worker's hands.
+
+        Returns:
+            Keys of the points that a dead worker had left, now queued again.
+        """
+        with self._lock:
+            taken, orphans = set(), []
+            for trial in self._trials():
+                if trial.state == TrialState.RUNNING and not _alive(trial.user_attrs.get("worker")):
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+                    orphans.append(trial.user_attrs["point"])
+                elif trial.state != TrialState.FAIL or trial.user_attrs.get("outcome") == "diverged":
+                    taken.add(trial.user_attrs["point"])
+            for key, point in self._points.items():
+                if key not in taken:
+                    self._study.enqueue_trial(_params(point), user_attrs={"point": key})
+        return orphans
+
+    def claim(self) -> Claim | None:
+        """Takes the next point, or returns None when the queue is empty."""
+        with self._lock:
+            if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                return None
+            trial = self._study.ask(self._distributions)
+            trial.set_user_attr("worker", _worker())
+            return Claim(trial.user_attrs["point"], trial)
+
+    def complete(self, claim: Claim, value: float, run_id: str) -> None:
+        """Marks the point finished, with the metric that selects and the run that holds its record."""
+        _note(claim, run=run_id)
+        self._study.tell(claim.trial, value)
+
+    def diverge(self, claim: Claim, reason: str, run_id: str) -> None:
+        """Marks the point finished without a value: divergence is an outcome, and is not tried again."""
+        _note(claim, outcome="diverged", reason=reason, run=run_id)
+        self._study.tell(claim.trial, state=TrialState.FAIL)
+
+    def fail(self, claim: Claim, reason: str) -> None:
+        """Marks the attempt failed; the next ``fill`` queues the point again."""
+        _note(claim, outcome="failed", reason=reason)
+        self._study.tell(claim.trial, state=TrialState.FAIL)
+
+    def progress(self) -> Progress:
+        """Counts points, each once, by its best attempt."""
+        done, diverged, failed, open_ = set(), set(), set(), set()
+        for trial in self._trials():
+            key = trial.user_attrs["point"]
+            if trial.state == TrialState.COMPLETE:
+                done.add(key)
+            elif trial.state in (TrialState.WAITING, TrialState.RUNNING):
+                open_.add(key)
+            elif trial.user_attrs.get("outcome") == "diverged":
+                diverged.add(key)
+            else:
+                failed.add(key)
+        failed -= done | diverged | open_
+        return Progress(len(done), len(failed), len(diverged), len(self._points) - len(done | diverged | failed))
+
+    def _trials(self) -> list[FrozenTrial]:
+        trials = self._study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.user_attrs.get("point") in self._points]
+
+
+def _note(claim: Claim, **notes: str) -> None:
+    for name, text in notes.items():
+        claim.trial.set_user_attr(name, text[:2000])
+
+
+def _distributions(points: Iterable[Point]) -> dict[str, BaseDistribution]:
+    values: dict[str, list[Any]] = {}
+    for point in points:
+        for axis, level in _params(point).items():
+            if level not in values.setdefault(axis, []):
+                values[axis].append(level)
+    return {axis: CategoricalDistribution(levels) for axis, levels in values.items()}
+
+
+def _params(point: Point) -> dict[str, Any]:
+    """Levels as Optuna can keep them: what is no scalar becomes text."""
+    levels = {**point.levels, "seed": point.seed}
+    return {
+        axis: level if isinstance(level, str | int | float | bool | None) else str(level)
+        for axis, level in levels.items()
+    }
+
+
+def _lock_path(storage: str) -> Path:
+    """Beside a SQLite file; for a server, one file a storage among this machine's processes."""
+    url = sqlalchemy.engine.make_url(storage)
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        return Path(f"{url.database}.lock")
+    server = f"{url.host}:{url.port}/{url.database}"
+    return Path(tempfile.gettempdir()) / f"ablate-{hashlib.sha256(server.encode()).hexdigest()[:16]}.lock"
+
+
+def _worker() -> str:
+    process = psutil.Process()
+    return f"{socket.gethostname()}:{os.getpid()}:{process.create_time():.2f}"
+
+
+def _alive(worker: str | None) -> bool:
+    """Whether a worker's process lives; one elsewhere is believed to. A claim unsigned was cut off at birth."""
+    if worker is None:
+        return False
+    host, pid, created = worker.rsplit(":", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 1.0)
+    except psutil.Error:
+        return False

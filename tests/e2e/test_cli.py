@@ -1,0 +1,84 @@
+"""The real command line: what it lists, and what a wrong word is told."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def ablate(*words, cwd, timeout=300, **env):
+    """Runs ``python -m ablate`` in a folder of its own, as a user would."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    return subprocess.run(
+        [sys.executable, "-m", "ablate", *words],
+        cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=timeout,
+    )  # fmt: skip
+
+
+def test_help_lists_verbs_groups_axes_and_sweeps(tmp_path):
+    result = ablate("--help", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for word in ("report", "models", "mnist5k", "cct_7_3x1", "seqpool", "pe_type", "Which family still needs"):
+        assert word in result.stdout
+
+
+def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
+    result = ablate("models", "cct_7_3x1_32*", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    row = next(line for line in result.stdout.splitlines() if line.split()[:1] == ["cct_7_3x1_32"])
+    assert "3,760,139" in row and "1,181,616,640" in row
+    assert "vit_" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["fly"], "verb must be one of train, report, models"),
+        (["reprot", "pe_type"], "Did you mean report?"),
+        (["modle=cct_2_3x2"], "Did you mean model?"),
+        (["model=cct_2_3y2"], "Any vit_L_P, cvt_L_P or cct_L_PxC works"),
+        (["data=mnist5"], "data must be one of"),
+        (["model.positonal=none"], "Did you mean positional?"),
+        (["model.positional=sinus"], "model.positional must be one of learnable, sine, none"),
+        (["train.epochs=many"], "train.epochs must be of type int, got 'many'"),
+        (["train.select=first"], "train.select must be one of best, last"),
+        (["train.epochs 3"], "verb must be one of"),
+        (["+sweep=pe_typ"], "Did you mean pe_type?"),
+        (["+sweep=pe_type", "train.lr=high"], "train.lr must be of type float"),
+        (["model.heads=3"], "model.dim must be divisible by model.heads"),
+        (["data=folder"], "data.root must be set"),
+        (["data=folder", "data.root=nowhere"], "nowhere"),
+        (["plugins=[no_such_module]"], "no_such_module"),
+        (["+sweep=pe_type", "model.positional=sinus"], "model.positional must be one of learnable, sine, none"),
+        (["+sweep=pe_type", "sweep.seeds=0"], "count of at least 1"),
+        (["report", "nothing_here"], "nothing_here"),
+        (["report"], "name of a sweep"),
+        (["models", "a", "b"], "got 'b' as well"),
+    ],
+)
+def test_wrong_words_are_told_the_right_ones_in_one_sentence_with_exit_code_2(tmp_path, words, expected):
+    result = ablate(*words, cwd=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_light_commands_start_in_under_two_seconds_of_processor_time(tmp_path):
+    """Not a benchmark: a generous bound that an import of TensorFlow (7 s) or MLflow cannot meet."""
+    for words in (["--help"], ["models"]):
+        before = os.times()
+        ablate(*words, cwd=tmp_path)
+        after = os.times()
+        assert after.children_user - before.children_user < 4.0, words
+
+
+def test_cfg_shows_the_configuration_and_trains_nothing(tmp_path):
+    start = time.monotonic()
+    result = ablate("model=cvt_5_4", "--cfg", "job", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "tokenizer: patch" in result.stdout and "layers: 5" in result.stdout
+    assert not (tmp_path / "mlflow.db").exists()
+    assert time.monotonic() - start < 60

@@ -1,0 +1,83 @@
+"""One run from the command line to the record."""
+
+import re
+
+import numpy as np
+import pytest
+from ablate.tracking import TrackingSpec, read_runs
+
+from tests.e2e.test_cli import ablate
+
+TINY = ["model=tiny", "data=digits", "train.epochs=2", "tracking.log_model=false"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, ablate(*TINY, "seed=3", cwd=folder)
+
+
+def test_run_prints_a_line_an_epoch_and_the_test_result_once(trained):
+    _, result = trained
+    assert result.returncode == 0, result.stderr
+    assert len(re.findall(r"^epoch +\d/2 .*val +[\d.]+ %", result.stdout, re.M)) == 2
+    assert len(re.findall(r"test [\d.]+ %", result.stdout)) == 1
+
+
+def test_run_leaves_its_record_in_the_default_store(trained):
+    folder, _ = trained
+    runs = read_runs(TrackingSpec(uri=f"sqlite:///{folder}/mlflow.db"))
+    assert len(runs) == 1
+    run = runs.iloc[0]
+    assert run["params.model.positional"] == "learnable"
+    assert run["params.model.dim"] == "32"
+    assert run["params.seeds.init"] == run["params.seeds.order"] == run["params.seeds.dropout"] == "3"
+    assert 0 <= run["metrics.final.test_top1_percent"] <= 100
+    assert run["metrics.cost.tokens"] == 16
+    assert re.fullmatch(r"[0-9a-f]{64}", run["tags.ablate.identity"])
+
+
+def test_run_keeps_configuration_and_predictions_as_artifacts(trained):
+    folder, _ = trained
+    assert "layers: 1" in next(folder.glob("**/artifacts/config.yaml")).read_text()
+    predictions = np.load(next(folder.glob("**/artifacts/test_predictions.npz")))
+    assert predictions["label"].shape == predictions["predicted"].shape
+    assert next(folder.glob("outputs/*/*/.hydra/overrides.yaml")).read_text().count("model=tiny") == 1
+
+
+def test_run_that_diverges_says_where_and_keeps_its_record(tmp_path):
+    result = ablate(*TINY, "train.lr=1e30", "train.warmup_epochs=0", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "diverged" in result.stdout and "learning rate" in result.stdout
+    run = read_runs(TrackingSpec(uri=f"sqlite:///{tmp_path}/mlflow.db")).iloc[0]
+    assert run["tags.ablate.status"] == "diverged"
+
+
+def test_plugin_variant_trains_and_is_costed_by_name(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from ablate.registry import register\n"
+        "from ablate.specs import Params, Positional\n"
+        "def layer(spec, geometry):\n"
+        "    import keras\n"
+        "    class Scaled(keras.layers.Layer):\n"
+        "        def build(self, shape):\n"
+        "            self.row = self.add_weight(shape=(1, 1, shape[-1]), initializer='zeros', name='row')\n"
+        "        def call(self, x):\n"
+        "            return x + spec.variant('positional').scale * self.row\n"
+        "    return Scaled(name='positional')\n"
+        "@register('positional', 'scaled', layer=layer)\n"
+        "@dataclass\n"
+        "class Scaled(Positional):\n"
+        "    scale: float = 1.0\n"
+        "    def params(self, model, tokens):\n"
+        "        return Params(trainable=model.width)\n"
+    )
+    words = [*TINY, "plugins=[mine]", "model.positional=scaled", "train.epochs=1"]
+    result = ablate(*words, "+model.options.positional.scale=2.0", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    run = read_runs(TrackingSpec(uri=f"sqlite:///{tmp_path}/mlflow.db")).iloc[0]
+    assert run["params.model.positional"] == "scaled"
+    assert run["params.model.options.positional.scale"] == "2.0"
+    wrong = ablate(*words, "+model.options.positional.scales=2.0", cwd=tmp_path)
+    assert wrong.returncode == 2 and "it has scale" in wrong.stderr

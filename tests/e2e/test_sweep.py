@@ -1,0 +1,148 @@
+"""A sweep from the command line: planned, run, interrupted, resumed, tabled."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from ablate.tracking import TrackingSpec, read_runs
+
+from tests.e2e.test_cli import ablate
+
+SWEEP = """
+question: Does pooling matter on digits?
+base: {model: tiny, data: digits, train.epochs: 1, tracking.log_model: false}
+axes:
+  model.pooling: [seqpool, mean]
+  model.positional: [learnable, none]
+seeds: 2
+"""
+
+
+def _folder(path, sweep=SWEEP):
+    (path / "sweeps").mkdir()
+    (path / "sweeps" / "mine.yaml").write_text(sweep)
+    return path
+
+
+def _points(folder):
+    runs = read_runs(TrackingSpec(uri=f"sqlite:///{folder}/mlflow.db"))
+    return runs[runs["tags.ablate.point"].notna()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = _folder(tmp_path_factory.mktemp("sweep"))
+    return folder, ablate("+sweep=mine", cwd=folder)
+
+
+def test_sweep_runs_every_point_once_and_prints_the_table(finished):
+    folder, result = finished
+    assert result.returncode == 0, result.stderr + result.stdout
+    points = _points(folder)
+    assert len(points) == points["tags.ablate.point"].nunique() == 8
+    assert set(points["status"]) == {"FINISHED"}
+    assert "Does pooling matter on digits?" in result.stdout
+    assert "seqpool" in result.stdout and "n=2" in result.stdout.replace("n = ", "n=")
+    assert "mlflow ui" in result.stdout
+
+
+def test_sweep_again_repeats_nothing(finished):
+    folder, _ = finished
+    result = ablate("+sweep=mine", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert len(_points(folder)) == 8
+
+
+def test_report_makes_the_same_table_without_the_study(finished, tmp_path):
+    folder, result = finished
+    report = ablate("report", "mine", f"tracking.uri=sqlite:///{folder}/mlflow.db", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    rows = [line for line in result.stdout.splitlines() if "seqpool" in line and "±" in line]
+    assert rows and all(row in report.stdout for row in rows)
+
+
+def test_sweep_pins_an_overridden_axis_in_a_study_of_its_own(finished):
+    folder, _ = finished
+    result = ablate("+sweep=mine", "model.pooling=mean", "seed=0", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "model.pooling is pinned to mean" in result.stdout
+    assert len(_points(folder)) == 10
+
+
+def _start(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "ablate", "+sweep=mine", *words],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ),
+    )  # fmt: skip
+
+
+def _wait_for_points(process, count):
+    """Reads the output until that many points have ended."""
+    for line in process.stdout:
+        if line.startswith(f"[{count}/"):
+            return
+    raise AssertionError("the sweep ended before it was interrupted")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how):
+    folder = _folder(tmp_path)
+    process = _start(folder)
+    _wait_for_points(process, 3)
+    time.sleep(0.3)  # into the next point
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    before = _points(folder)
+    kept = set(before[before["status"] == "FINISHED"]["run_id"])
+    assert 3 <= len(kept) < 8
+
+    result = ablate("+sweep=mine", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    after = _points(folder)
+    done = after[after["status"] == "FINISHED"]
+    assert len(done) == done["tags.ablate.point"].nunique() == 8
+    assert kept <= set(done["run_id"])
+    assert "RUNNING" not in set(after["status"])
+
+
+def test_sweep_with_a_failing_point_records_the_reason_and_finishes_the_rest(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from ablate.registry import register\n"
+        "from ablate.specs import Positional\n"
+        "def layer(spec, geometry):\n"
+        "    raise RuntimeError('the planted fault')\n"
+        "@register('positional', 'broken', layer=layer)\n"
+        "@dataclass\n"
+        "class Broken(Positional):\n"
+        "    pass\n"
+    )
+    _folder(tmp_path, SWEEP.replace("[learnable, none]", "[broken, none]").replace("seeds: 2", "seeds: 1"))
+    result = ablate("+sweep=mine", "plugins=[broken]", cwd=tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "the planted fault" in result.stdout
+    points = _points(tmp_path)
+    assert sorted(points["status"]) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    failed = points[points["status"] == "FAILED"].iloc[0]
+    assert "the planted fault" in failed["tags.ablate.reason"]
+    assert "the planted fault" in next(tmp_path.glob(f"**/{failed['run_id']}/artifacts/traceback.txt")).read_text()
+
+
+def test_sweep_refuses_a_point_that_cannot_be_built_before_any_trains(tmp_path):
+    _folder(tmp_path, SWEEP.replace("model.positional: [learnable, none]", "model.heads: [2, 3]"))
+    result = ablate("+sweep=mine", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "seqpool 3 s0" in result.stderr and "divisible" in result.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_broken_sweep_file_harms_no_other_command(tmp_path):
+    _folder(tmp_path)
+    (tmp_path / "sweeps" / "broken.yaml").write_text("axes: [")
+    assert ablate("--help", cwd=tmp_path).returncode == 0
+    result = ablate("+sweep=broken", cwd=tmp_path)
+    assert result.returncode == 2 and "broken.yaml must be YAML" in result.stderr
