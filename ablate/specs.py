@@ -56,6 +56,28 @@ class Params(NamedTuple):
     fixed: int = 0
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """What a layer factory may need to know of the model around it, beside its spec.
+
+    Attributes:
+        input_shape: Height, width, channels of an image.
+        grid: Rows and columns of image tokens.
+        extra_tokens: Tokens that the pooling puts in front of them.
+        num_classes: Outputs of the head; None for a model that ends in features.
+    """
+
+    input_shape: InputShape
+    grid: tuple[int, int]
+    extra_tokens: int = 0
+    num_classes: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Length of the sequence that the encoder sees."""
+        return self.grid[0] * self.grid[1] + self.extra_tokens
+
+
 @dataclass
 class Tokenizer:
     """Images to a grid of tokens. Subclasses answer for a model's ``kernel``, ``convs`` and ``dim``."""
@@ -138,7 +160,7 @@ class PatchTokenizer(Tokenizer):
             if length % model.kernel:
                 raise SpecError(
                     f"image {side} must be a multiple of model.kernel with tokenizer=patch, got {side} {length} "
-                    f"and kernel {model.kernel}: the remainder would be cut off; change model.kernel or data.image_size."
+                    f"and kernel {model.kernel}, which cuts off the rest; change model.kernel or data.image_size."
                 )
         return height // model.kernel, width // model.kernel
 
@@ -360,10 +382,18 @@ class ModelSpec:
             )
         return rows, columns
 
+    def geometry(self, input_shape: InputShape, num_classes: int | None = None) -> Geometry:
+        """The shapes that this model has on images of a shape.
+
+        Raises:
+            SpecError: The image is too small, or is not cut evenly.
+        """
+        extra_tokens = int(self.variant("pooling").extra_tokens())
+        return Geometry(input_shape, self.grid(input_shape), extra_tokens, num_classes)
+
     def tokens(self, input_shape: InputShape) -> int:
         """Length of the sequence that the encoder sees, a class token included."""
-        rows, columns = self.grid(input_shape)
-        return rows * columns + int(self.variant("pooling").extra_tokens())
+        return self.geometry(input_shape).tokens
 
     def params(self, input_shape: InputShape, num_classes: int) -> int:
         """All parameters, a fixed sine embedding included, as the official code counts them."""
