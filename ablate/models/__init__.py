@@ -1,0 +1,27 @@
+"""Compact Transformers by name or by spec, as Keras models.
+
+    from ablate.models import create_model, list_models
+    model = create_model("cct_2_3x2_32", image_size=(28, 28), in_channels=1)
+
+What needs Keras is imported when it is asked for, so that names, costs and ``--help`` never pay for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ablate.models.zoo import create_model, list_models
+
+if TYPE_CHECKING:
+    from ablate.models.classifier import build
+    from ablate.models.intermediates import trace
+    from ablate.models.weights import load_weights
+
+__all__ = ["build", "create_model", "list_models", "load_weights", "trace"]
+
+_LAZY = {"build": "classifier", "load_weights": "weights", "trace": "intermediates"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

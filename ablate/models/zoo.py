@@ -1,0 +1,242 @@
+"""Official names and what they mean: presets over the axes, never branches in the code that builds.
+
+Names: ``vit_L_P_SIZE`` and ``cvt_L_P_SIZE`` for patches of P pixels, ``cct_L_PxC_SIZE`` for C convolutions of kernel P, then
+``_sine`` or ``_none``, then ``_c100`` or ``_fl`` (Flowers-102). Any L, P, C and size is a name, listed or not. A name means what
+it says: the official factories drop their ``positional_embedding``, so that their ``cct_…_sine`` learn it; ours do not.
+"""
+
+import re
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ablate.registry import unknown
+from ablate.specs import ModelSpec
+
+if TYPE_CHECKING:
+    import keras
+
+_NAME = re.compile(
+    r"(?P<family>vit_lite|vit|cvt|cct)_(?P<layers>\d+)_(?P<kernel>\d+)(?:x(?P<convs>\d+))?"
+    r"(?:_(?P<size>\d+))?(?:_(?P<positional>sine|none))?(?:_(?P<classes>c100|fl))?"
+)
+_GRAMMAR = "vit_L_P_SIZE, cvt_L_P_SIZE or cct_L_PxC_SIZE, then _sine or _none, then _c100 or _fl"
+
+_FAMILIES: dict[str, dict[str, str]] = {
+    "vit": {"tokenizer": "patch", "pooling": "class_token"},
+    "cvt": {"tokenizer": "patch", "pooling": "seqpool"},
+    "cct": {"tokenizer": "conv", "pooling": "seqpool"},
+}
+
+# The official factories (SHI-Labs/Compact-Transformers), without their _sine forms.
+_OFFICIAL = (
+    *("vit_2_4_32", "vit_4_4_32", "vit_6_4_32", "vit_7_4_32"),
+    *("cvt_2_4_32", "cvt_4_4_32", "cvt_6_4_32", "cvt_7_4_32"),
+    *("cct_2_3x2_32", "cct_4_3x2_32", "cct_6_3x1_32", "cct_6_3x2_32", "cct_7_3x1_32", "cct_7_3x2_32", "cct_7_3x1_32_c100"),
+    *("cct_7_7x2_224", "cct_14_7x2_224", "cct_14_7x2_384", "cct_14_7x2_384_fl"),
+)
+# Further models of the paper's Table 1, which have no factory.
+_PAPER = ("vit_7_8_32", "vit_7_16_32", "vit_12_16_32", "cvt_7_8_32")
+
+_OURS = {
+    "img_size": "image_size",
+    "n_input_channels": "in_channels",
+    "positional_embedding": "positional",
+    "n_conv_layers": "convs",
+    "kernel_size": "kernel",
+    "patch_size": "kernel",
+    "num_layers": "layers",
+    "depth": "layers",
+    "num_heads": "heads",
+    "embedding_dim": "dim",
+    "word_embedding_dim": "dim",
+    "dropout_rate": "dropout",
+    "attention_dropout_rate": "attention_dropout",
+    "stochastic_depth_rate": "stochastic_depth",
+    "seq_pool": 'pooling, which takes "seqpool", "class_token" or "mean"',
+}
+_ELSEWHERE = {
+    "pretrained": "weights are read by ablate.models.load_weights(model, path)",
+    "progress": "nothing is downloaded here; weights are read by ablate.models.load_weights(model, path)",
+    "arch": "the name itself says it, and takes any L, P and C, e.g. cct_14_5x3_224",
+    "stride": "it follows from kernel: max(1, kernel // 2 - 1)",
+    "padding": "it follows from kernel: max(1, kernel // 2)",
+}
+
+
+class Named(NamedTuple):
+    """What a name says.
+
+    Attributes:
+        spec: The architecture.
+        image_size: Height and width, or None where the name has no size.
+        num_classes: Outputs of the head, or None where the name has neither a size nor a data set.
+    """
+
+    spec: ModelSpec
+    image_size: tuple[int, int] | None
+    num_classes: int | None
+
+
+def parse(name: str) -> Named:
+    """Reads an official name, with or without its size.
+
+    Without ``_c100`` (100 classes) or ``_fl`` (102), the number of classes follows the official factories: 10 below 224 pixels;
+    from 224 on ImageNet's 1000, but 102 for ``cct_7_7x2_224``.
+
+    Raises:
+        ValueError: The name is not of the grammar; the message lists near ones.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise _unknown_name(name)
+    family, kernel, convs, size = match["family"].removesuffix("_lite"), match["kernel"], match["convs"], match["size"]
+    if (convs is not None) != (family == "cct"):
+        raise _unknown_name(name)
+    spec = ModelSpec(
+        **_FAMILIES[family],
+        kernel=int(kernel),
+        convs=int(convs or 1),
+        positional=match["positional"] or "learnable",
+        layers=int(match["layers"]),
+    )
+    image_size = None if size is None else (int(size), int(size))
+    return Named(spec, image_size, _classes(match))
+
+
+def _classes(match: re.Match[str]) -> int | None:
+    if match["classes"]:
+        return {"c100": 100, "fl": 102}[match["classes"]]
+    if match["size"] is None:
+        return None
+    if int(match["size"]) < 224:
+        return 10
+    return 102 if match.group("family", "layers", "kernel", "convs", "size") == ("cct", "7", "7", "2", "224") else 1000
+
+
+def _unknown_name(name: str) -> ValueError:
+    message = unknown("a model's name", name, list_models())
+    near = re.search(r" Did you mean .*", message)
+    hint = near.group() if near else " list_models() lists those of the paper."
+    return ValueError(f"a model's name must be {_GRAMMAR}, e.g. cct_7_3x1_32_sine_c100; got {name!r}.{hint}")
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The names of the official models and of the paper's others, each with learnable, sine and no positional embedding.
+
+    Args:
+        pattern: Shell pattern, e.g. ``"cct_*_32*"``.
+    """
+    names = [_with_positional(name, suffix) for name in (*_OFFICIAL, *_PAPER) for suffix in ("", "_sine", "_none")]
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def _with_positional(name: str, suffix: str) -> str:
+    base, classes = re.fullmatch(r"(.*?)(_c100|_fl)?", name).groups("")  # type: ignore[union-attr]
+    return f"{base}{suffix}{classes}"
+
+
+def presets() -> list[str]:
+    """The paper's architectures without a size, e.g. ``cct_7_3x1``: what ``model=`` offers."""
+    bases = (re.sub(r"_\d+(_c100|_fl)?$", "", name) for name in (*_OFFICIAL, *_PAPER))
+    return list(dict.fromkeys(bases))
+
+
+def create_model(
+    name: str,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    in_channels: int = 3,
+    num_classes: int | None = None,
+    tokenizer: str | None = None,
+    kernel: int | None = None,
+    convs: int | None = None,
+    positional: str | None = None,
+    pooling: str | None = None,
+    layers: int | None = None,
+    dim: int | None = None,
+    heads: int | None = None,
+    mlp_ratio: float | None = None,
+    dropout: float | None = None,
+    attention_dropout: float | None = None,
+    stochastic_depth: float | None = None,
+    options: dict[str, Any] | None = None,
+    head: bool = True,
+    **unknown_keywords: object,
+) -> "keras.Model":
+    """Builds a model by its official name.
+
+    Args:
+        name: E.g. ``"cct_7_3x1_32_c100"``; see the module's docstring. Every keyword that is None keeps what the name says.
+        image_size: Side of the images in pixels, or ``(height, width)``; needed where the name has no size.
+        in_channels: Channels of the images.
+        num_classes: Outputs of the head; needed where the name has no size.
+        tokenizer: ``"conv"`` or ``"patch"``; like all that follow, a leaf of `ablate.specs.ModelSpec`.
+        kernel: Side of the convolution kernel or of the patch.
+        convs: Stages of the convolutional tokenizer.
+        positional: ``"learnable"``, ``"sine"`` or ``"none"``.
+        pooling: ``"seqpool"``, ``"class_token"`` or ``"mean"``.
+        layers: Encoder blocks; width, heads and MLP ratio follow the depth unless they are given.
+        dim: Width of a token.
+        heads: Attention heads.
+        mlp_ratio: Hidden width of a block's MLP over ``dim``.
+        dropout: Rate on tokens and in the blocks.
+        attention_dropout: Rate on attention weights.
+        stochastic_depth: Drop-path rate of the last block.
+        options: A variant's own options by axis.
+        head: False ends the model in its features, ``(batch, dim)``.
+        **unknown_keywords: Always an error, which names the keyword to use.
+
+    Returns:
+        A model from float images ``(batch, height, width, in_channels)`` to logits ``(batch, num_classes)``.
+
+    Raises:
+        ValueError: The name or a keyword is unknown, or the combination makes no model.
+    """
+    leaves = {
+        "tokenizer": tokenizer,
+        "kernel": kernel,
+        "convs": convs,
+        "positional": positional,
+        "pooling": pooling,
+        "layers": layers,
+        "dim": dim,
+        "heads": heads,
+        "mlp_ratio": mlp_ratio,
+        "dropout": dropout,
+        "attention_dropout": attention_dropout,
+        "stochastic_depth": stochastic_depth,
+        "options": options,
+    }
+    for keyword in unknown_keywords:
+        raise _unknown_keyword(keyword, ["image_size", "in_channels", "num_classes", *leaves, "head"])
+    named = parse(name)
+    input_shape = (*_sides(name, image_size, named.image_size), in_channels)
+    classes = _given("num_classes", name, num_classes, named.num_classes) if head else None
+    from ablate.models.classifier import build
+
+    spec = replace(named.spec, **{leaf: value for leaf, value in leaves.items() if value is not None})
+    return build(spec, input_shape, classes, name=name)
+
+
+def _sides(name: str, given: object, named: tuple[int, int] | None) -> tuple[int, int]:
+    size: Any = _given("image_size", name, given, named)
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list | tuple) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"image_size must be a positive integer or (height, width), got {size!r}.")
+    return sides
+
+
+def _given(keyword: str, name: str, given: Any, named: Any) -> Any:
+    value = named if given is None else given
+    if value is None:
+        raise ValueError(f"{keyword} must be given, since the name {name!r} has no size; {name}_32 has one.")
+    return value
+
+
+def _unknown_keyword(keyword: str, known: list[str]) -> ValueError:
+    if keyword in _OURS:
+        return ValueError(f"create_model has no keyword {keyword!r}: use {_OURS[keyword]}.")
+    if keyword in _ELSEWHERE:
+        return ValueError(f"create_model has no keyword {keyword!r}: {_ELSEWHERE[keyword]}.")
+    return ValueError(unknown("a keyword of create_model", keyword, known))
