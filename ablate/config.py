@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -82,6 +83,29 @@ class Config(RunSpec):
         return RunSpec(self.model.resolved(), self.data, self.train, self.hardware, self.seed, self.seeds)
 
 
+class Format(StrEnum):
+    """How a table is written."""
+
+    text = "text"
+    md = "md"
+    csv = "csv"
+
+
+@dataclass
+class ReportConfig:
+    """What ``report`` can be told.
+
+    Attributes:
+        tracking: Where the records are.
+        format: ``text`` for a terminal, ``md`` or ``csv`` for a file.
+        out: File to write; None prints.
+    """
+
+    tracking: TrackingSpec = field(default_factory=TrackingSpec)
+    format: Format = Format.text
+    out: str | None = None
+
+
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         if isinstance(value, dict):
@@ -128,19 +152,24 @@ def group_choices(group: str) -> list[str]:
 def _register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    store.store(name="report_schema", node=ReportConfig)
+    store.store(name="report", node={"defaults": ["report_schema", {"tracking": "local"}, "_self_"]})
     OmegaConf.register_new_resolver("ablate.unique", lambda: uuid.uuid4().hex[:6], use_cache=True, replace=True)
 
 
 def _register_model(name: str) -> None:
     """Makes ``model=NAME`` an option for any L/PxC, unless a file of that name stands in a conf folder."""
-    if any((folder / "model" / f"{name}.yaml").is_file() for folder in _search("conf")):
-        return
+    if not any((folder / "model" / f"{name}.yaml").is_file() for folder in _search("conf")) and _is_model(name):
+        ConfigStore.instance().store(group="model", name=name, node=zoo.parse(name).spec)
+
+
+def _is_model(name: str) -> bool:
+    """Whether a word names an architecture alone: the image size and the classes are the data's to say."""
     try:
         named = zoo.parse(name)
     except ValueError:
-        return
-    if named.image_size is None and named.num_classes is None:
-        ConfigStore.instance().store(group="model", name=name, node=named.spec)
+        return False
+    return named.image_size is None and named.num_classes is None
 
 
 def read_sweep(name: str) -> dict[str, Any]:
@@ -227,6 +256,10 @@ def parse_overrides(words: Iterable[str]) -> list[Override]:
 def compose(words: list[str], *, config_name: str = "config") -> DictConfig:
     """Composes a configuration from conf/, the chosen groups and the overrides.
 
+    Args:
+        words: Overrides in Hydra's grammar.
+        config_name: ``config`` for what trains, ``report`` for what reads records.
+
     Raises:
         ConfigError: Naming the key or choice that is wrong, and what there is.
     """
@@ -238,13 +271,16 @@ class Composer:
     """Composes many configurations with Hydra initialised once."""
 
     def __call__(self, words: list[str], *, config_name: str = "config") -> DictConfig:
-        for override in parse_overrides(words):
+        overrides = parse_overrides(words)
+        for override in overrides:
             self._register(override)
+            if problem := _problem(override, _SCHEMAS[config_name]):
+                raise ConfigError(problem)
         try:
-            cfg: DictConfig = hydra_compose(config_name, overrides=[*search_path_override(), *words])
+            cfg: DictConfig = hydra_compose(config_name, overrides=[*search_path_override(), *opened(overrides)])
             return cfg
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_diagnose(words, error)) from None
+            raise ConfigError(_sentence(error)) from None
 
     def _register(self, override: Override) -> None:
         value = override.value()
@@ -277,12 +313,23 @@ def search_path_override() -> list[str]:
     return [f"hydra.searchpath=['file://{folder}']" for folder in own]
 
 
+def compose_report(words: list[str]) -> ReportConfig:
+    """What ``report`` was told.
+
+    Raises:
+        ConfigError: Naming the key or choice that is wrong, and what there is.
+    """
+    return cast(ReportConfig, OmegaConf.to_object(compose(words, config_name="report")))
+
+
 def to_config(cfg: DictConfig) -> Config:
     """Typed and complete, plugins loaded.
 
     Raises:
         ConfigError: A value is missing or of the wrong type, or a plugin does not import.
     """
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise ConfigError(f"{key} must be set, and has no default: add {key}=… to the command.")
     try:
         config = cast(Config, OmegaConf.to_object(cfg))
     except OmegaConfBaseException as error:
@@ -302,33 +349,49 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
         try:
             OmegaConf.update(copy, key, value, merge=False)
         except OmegaConfBaseException as error:
-            raise ConfigError(_diagnose([f"{key}={value}"], error)) from None
+            problem = _walk(Config, key.split("."), key, value)
+            raise ConfigError(problem or _sentence(error)) from None
     return copy
 
 
 # ---------------------------------------------------------------------------------------------------- what went wrong
 
 
-def _diagnose(words: list[str], error: Exception) -> str:
-    """The first override that is wrong by itself, in one sentence; else what Hydra says, in one line."""
-    for override in parse_overrides(words):
-        problem = _problem(override)
-        if problem:
-            return problem
-    return _sentence(error)
+_SCHEMAS: dict[str, type] = {"config": Config, "report": ReportConfig}
 
 
-def _problem(override: Override) -> str | None:
+def opened(overrides: Iterable[Override]) -> list[str]:
+    """Overrides as words; those that add to a mapping of free keys (``model.options``, a sweep's axes) may do so."""
+    words = []
+    for override in overrides:
+        plain = not override.input_line.startswith(("+", "~"))
+        words.append(f"++{override.input_line}" if plain and _free(override) else override.input_line)
+    return words
+
+
+def _free(override: Override) -> bool:
+    schema: Any = Config
+    for name in override.key_or_group.split("."):
+        if not is_dataclass(schema):
+            break
+        schema = _required(get_type_hints(schema).get(name))
+    return get_origin(schema) is dict
+
+
+def _problem(override: Override, schema: type) -> str | None:
+    """What is wrong with an override by itself, in one sentence."""
     key, value = override.key_or_group, override.value()
-    if key in (*GROUPS, "sweep"):
-        if not isinstance(value, str) or value in group_choices(key):
+    if override.is_sweep_override():
+        return f"{key} must be one value, got {override.input_line!r}; write a sweep (docs/sweeps.md)."
+    if key in (*GROUPS, "sweep") and key in get_type_hints(schema):
+        if not isinstance(value, str) or value in group_choices(key) or (key == "model" and _is_model(value)):
             return None
         if key == "model":
             return f"{registry.unknown('model', value, group_choices(key))} Any vit_L_P, cvt_L_P or cct_L_PxC works."
         return registry.unknown(key, value, group_choices(key))
     if key.startswith("hydra") or override.is_delete():
         return None
-    return _walk(Config, key.split("."), key, value)
+    return _walk(schema, key.split("."), key, value)
 
 
 def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
@@ -341,9 +404,12 @@ def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
     kind = _required(hints[path[0]])
     if len(path) > 1:
         return _walk(kind, path[1:], key, value)
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        return registry.unknown(key, value, [str(choice) for choice in get_args(kind)])
-    if kind in (int, float, bool) and not _converts(kind, value, optional=type(None) in get_args(hints[path[0]])):
+    optional = type(None) in get_args(hints[path[0]])
+    if isinstance(kind, type) and issubclass(kind, StrEnum) and value not in list(kind):
+        return registry.unknown(key, value, list(kind))
+    if get_origin(kind) is list and not isinstance(value, list) and not (value is None and optional):
+        return f"{key} must be a list, e.g. {key}=[{value}], got {value!r}."
+    if kind in (int, float, bool) and not (value is None and optional) and not _converts(kind, value):
         return f"{key} must be of type {kind.__name__}, got {value!r}."
     return None
 
@@ -358,9 +424,7 @@ def _required(hint: Any) -> Any:
 _NODES: dict[type, Any] = {int: IntegerNode, float: FloatNode, bool: BooleanNode}
 
 
-def _converts(kind: type, value: Any, *, optional: bool) -> bool:
-    if value is None:
-        return optional
+def _converts(kind: type, value: Any) -> bool:
     try:
         OmegaConf.create({"probe": _NODES[kind](value=value)})
     except OmegaConfBaseException:
@@ -371,7 +435,4 @@ def _converts(kind: type, value: Any, *, optional: bool) -> bool:
 def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    if "Missing mandatory value" in text or "MISSING" in text:
-        key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "a value")
-        return f"{key} must be set, and has no default: add {key}=… to the command."
     return text if text.endswith(".") else f"{text}."

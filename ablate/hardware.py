@@ -2,7 +2,15 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    """Keras dtype policies."""
+
+    float32 = "float32"
+    mixed_bfloat16 = "mixed_bfloat16"
+    mixed_float16 = "mixed_float16"
 
 
 @dataclass
@@ -14,7 +22,7 @@ class HardwareSpec:
     """
 
     threads: int | None = None
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Precision = Precision.float32
     deterministic: bool = False
 
 
@@ -31,7 +39,7 @@ def prepare(spec: HardwareSpec) -> None:
 
     if keras.backend.backend() == "tensorflow":
         _prepare_tensorflow(spec)
-    keras.config.set_dtype_policy(spec.precision)
+    keras.config.set_dtype_policy(str(spec.precision))
 
 
 def _prepare_tensorflow(spec: HardwareSpec) -> None:

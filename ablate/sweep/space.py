@@ -4,11 +4,18 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 
 class SweepError(ValueError):
     """A sweep that cannot be run as it is written; one sentence for the person who wrote it."""
+
+
+class Method(StrEnum):
+    """How axes span points."""
+
+    grid = "grid"
 
 
 @dataclass
@@ -29,7 +36,7 @@ class SweepSpec:
     name: str = ""
     question: str = ""
     table: str = ""
-    method: Literal["grid"] = "grid"
+    method: Method = Method.grid
     base: dict[str, Any] = field(default_factory=dict)
     axes: dict[str, Any] = field(default_factory=dict)
     seeds: Any = 1

@@ -1,7 +1,14 @@
 """How a model is trained: budget, optimizer, schedule, seeds; pure data, no Keras here."""
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
+
+
+class Select(StrEnum):
+    """Which epoch's weights a run keeps."""
+
+    best = "best"
+    last = "last"
 
 
 @dataclass
@@ -45,4 +52,4 @@ class TrainSpec:
     weight_decay: float = 0.06
     decay_1d: bool = False
     label_smoothing: float = 0.1
-    select: Literal["best", "last"] = "best"
+    select: Select = Select.best

@@ -1,0 +1,209 @@
+"""Who does the work: takes points from the queue, trains them, and writes their records."""
+
+import io
+import json
+import logging
+import traceback
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from ablate.config import Config, RunSpec
+from ablate.data import Splits
+from ablate.profile import Profile
+from ablate.progress import RunScreen, SweepScreen
+from ablate.run import RunRecord, Workbench, run
+from ablate.sweep.plan import Plan, PlannedPoint
+from ablate.sweep.study import Claim, Study
+from ablate.tracking import RunWriter, Store, provenance
+from ablate.training import EpochMetrics, History
+
+logger = logging.getLogger(__name__)
+
+
+def train_one(config: Config) -> int:
+    """Trains, records and prints one model.
+
+    Returns:
+        Exit code 0: a run that diverges has an outcome too.
+    """
+    spec = config.point()
+    store, screen = Store(config.tracking), RunScreen(spec.train.epochs)
+    writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), provenance())
+    record = _recorded(spec, Workbench(), writer, config.tracking.log_model, screen.epoch, screen.batch)
+    print(outcome(record.history))
+    print(f"record: run {writer.run_id} in {store.uri_shown}")
+    return 0
+
+
+def outcome(history: History) -> str:
+    """How a run ended, in one line."""
+    if history.status == "diverged":
+        return f"diverged: {history.reason}"
+    val = "" if history.val_top1_percent is None else f"val {history.val_top1_percent:.2f} %, "
+    return f"{val}test {history.test_top1_percent:.2f} % (epoch {history.selected_epoch}) in {history.seconds:.1f} s"
+
+
+def run_sweep(plan: Plan) -> int:
+    """Works on the sweep's queue until it is empty, then prints the table.
+
+    Returns:
+        Exit code: 1 where a point failed.
+    """
+    store = Store(plan.config.tracking)
+    study = Study(plan.config.study.storage, plan.study, [planned.point for planned in plan.points])
+    tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
+    parent = store.sweep_run(plan.study, tags)
+    for key in study.fill():
+        store.abandon(parent, key)
+    worker = _Worker(plan, store, study, parent)
+    failed = worker.work()
+    print(_table(plan, store))
+    return int(failed > 0)
+
+
+class _Worker:
+    """One process at work on a plan."""
+
+    def __init__(self, plan: Plan, store: Store, study: Study, parent: str) -> None:
+        self._plan, self._store, self._study, self._parent = plan, store, study, parent
+        self._planned = {planned.point.key: planned for planned in plan.points}
+        self._workbench = Workbench()
+
+    def work(self) -> int:
+        """Returns how many points failed."""
+        before = self._study.progress()
+        failed = 0
+        with SweepScreen(len(self._planned), before.done + before.diverged) as screen:
+            while claim := self._study.claim():
+                planned = self._planned[claim.key]
+                screen.start(planned.point.label)
+                text, ok = self._attempt(claim, planned, screen)
+                screen.end(text, failed=not ok)
+                failed += not ok
+        return failed
+
+    def _attempt(self, claim: Claim, planned: PlannedPoint, screen: SweepScreen) -> tuple[str, bool]:
+        """One point, whatever becomes of it: a line for the screen, and whether it did not fail."""
+        spec = planned.spec
+        tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key}
+        writer = self._store.start_run(planned.point.label, spec.leaves(), tags, parent=self._parent)
+        try:
+            record = _recorded(
+                spec,
+                self._workbench,
+                writer,
+                self._plan.config.tracking.log_model,
+                lambda metrics: screen.epoch(metrics, spec.train.epochs),
+            )
+        except KeyboardInterrupt:
+            self._study.fail(claim, "interrupted")
+            raise
+        except Exception as error:  # whatever it is, it is this point's outcome and no other's
+            reason = f"{type(error).__name__}: {error}"
+            self._study.fail(claim, reason)
+            return f"failed: {reason}", False
+        self._tell(claim, record.history, writer.run_id)
+        return outcome(record.history), True
+
+    def _tell(self, claim: Claim, history: History, run_id: str) -> None:
+        if history.status == "diverged":
+            self._study.diverge(claim, history.reason or "", run_id)
+            return
+        value = history.val_top1_percent if history.val_top1_percent is not None else history.test_top1_percent
+        self._study.complete(claim, float(value or 0.0), run_id)
+
+
+def _recorded(
+    spec: RunSpec,
+    workbench: Workbench,
+    writer: RunWriter,
+    log_model: bool,
+    show_epoch: Any,
+    show_batch: Any = None,
+) -> RunRecord:
+    """Runs the point and writes its record, how ever it ends.
+
+    Raises:
+        Exception: What the run raised, after it was recorded.
+    """
+
+    def on_start(identity: str, data_digest: str, cost: Profile) -> None:
+        writer.tag({"ablate.identity": identity, "ablate.data.digest": data_digest})
+        writer.log(_cost(cost))
+
+    def on_epoch(metrics: EpochMetrics) -> None:
+        writer.log(_epoch(metrics), step=metrics.epoch)
+        show_epoch(metrics)
+
+    try:
+        record = run(spec, workbench, on_start=on_start, on_epoch=on_epoch, on_batch=show_batch)
+        _write(writer, spec, record, log_model)
+    except KeyboardInterrupt:
+        writer.finish("killed", reason="interrupted")
+        raise
+    except Exception as error:
+        logger.exception("run %s failed", writer.run_id)
+        writer.artifact("traceback.txt", traceback.format_exc())
+        writer.finish("failed", reason=f"{type(error).__name__}: {error}")
+        raise
+    return record
+
+
+def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool) -> None:
+    history = record.history
+    writer.artifact("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(spec)))
+    writer.log({"final.seconds": history.seconds})
+    if history.status == "diverged":
+        writer.finish("diverged", reason=history.reason)
+        return
+    writer.artifact("test_predictions.npz", _predictions(history, record.splits))
+    if log_model:
+        with writer.local_artifact("model.keras") as path:
+            record.model.save(path)
+    writer.log(_final(history))
+    writer.finish("finished")
+
+
+def _cost(cost: Profile) -> dict[str, float]:
+    names = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
+    return {f"cost.{name}": getattr(cost, name) for name in names}
+
+
+def _epoch(metrics: EpochMetrics) -> dict[str, float]:
+    values = {
+        "train/loss": metrics.train_loss,
+        "train/top1_percent": metrics.train_top1_percent,
+        "val/loss": metrics.val_loss,
+        "val/top1_percent": metrics.val_top1_percent,
+        "train/lr": metrics.lr,
+        "train/seconds_per_epoch": metrics.seconds,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _final(history: History) -> dict[str, float]:
+    values = {
+        "final.val_top1_percent": history.val_top1_percent,
+        "final.test_top1_percent": history.test_top1_percent,
+        "final.test_loss": history.test_loss,
+        "final.epoch": history.selected_epoch,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _predictions(history: History, splits: Splits) -> bytes:
+    """The test set's labels and what the model said, as an .npz file's bytes."""
+    content = io.BytesIO()
+    predictions = history.test_predictions
+    np.savez_compressed(
+        content, label=splits.test.y, predicted=predictions.predicted, probabilities=predictions.probabilities
+    )
+    return content.getvalue()
+
+
+def _table(plan: Plan, store: Store) -> str:
+    from ablate.report import report_study
+
+    return report_study(plan.config.tracking, plan.sweep.name, "text", study=plan.study)

@@ -1,0 +1,123 @@
+"""What each verb of the command line does; heavy libraries are imported where they are needed."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from ablate.config import (
+    Config,
+    ConfigError,
+    compose,
+    compose_report,
+    expand,
+    opened,
+    package_dir,
+    parse_overrides,
+    search_path_override,
+    to_config,
+)
+from ablate.data.spec import describe
+from ablate.models import zoo
+from ablate.sweep.plan import Plan, cost, make_plan, summary
+
+logger = logging.getLogger(__name__)
+Job = Callable[[DictConfig], int]
+
+
+def train(words: list[str], flags: list[str]) -> int:
+    """Trains one model, or with ``+sweep=`` a sweep. Everything is checked before Hydra makes a run folder.
+
+    Returns:
+        Exit code: 0, or 1 where a run failed.
+    """
+    words = expand(words)
+    if {"-m", "--multirun"} & set(flags):  # Hydra takes the words apart; each of its jobs is checked by itself
+        return _as_hydra_job(words, flags, lambda cfg: _train_one(to_config(cfg)))
+    if any(override.key_or_group == "sweep" for override in parse_overrides(words)):
+        plan = make_plan(words)
+        return _as_hydra_job(words, flags, lambda cfg: _sweep(plan))
+    config = to_config(compose(words))
+    _check(config)
+    return _as_hydra_job(words, flags, lambda cfg: _train_one(config))
+
+
+def _check(config: Config) -> None:
+    spec = config.point()
+    if known := describe(spec.data):
+        cost(spec, *known)
+
+
+def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
+    """Runs under @hydra.main: its run folder, its log file, its flags. Our own errors pass through unharmed."""
+    outcome: list[int | ValueError] = []
+
+    def task(cfg: DictConfig) -> None:
+        try:
+            outcome.append(job(cfg))
+        except ValueError as error:
+            logger.exception("the command was wrong")
+            outcome.append(error)
+
+    sys.argv = [sys.argv[0], *flags, *search_path_override(), *opened(parse_overrides(words))]
+    hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(task)()
+    for result in outcome:
+        if isinstance(result, ValueError):
+            raise result
+    return max((result for result in outcome if isinstance(result, int)), default=0)
+
+
+def _train_one(config: Config) -> int:
+    from ablate.sweep.worker import train_one
+
+    return train_one(config)
+
+
+def _sweep(plan: Plan) -> int:
+    for line in summary(plan):
+        print(line)
+    from ablate.sweep.worker import run_sweep
+
+    return run_sweep(plan)
+
+
+def report(name: str, words: list[str]) -> int:
+    """Prints the table of a sweep from the tracking store alone.
+
+    Raises:
+        ConfigError: The store knows no study of that name.
+    """
+    from ablate.report import report_study
+
+    options = compose_report(words)
+    text = report_study(options.tracking, name, options.format)
+    if options.out is None:
+        print(text)
+    else:
+        Path(options.out).write_text(text + "\n", "utf-8")
+    return 0
+
+
+def models(pattern: str) -> int:
+    """Lists the models that have a name, with what they cost.
+
+    Raises:
+        ConfigError: No name matches.
+    """
+    names = zoo.list_models(pattern)
+    if not names:
+        raise ConfigError(f"a pattern must match a model's name, got {pattern!r}; try 'cct_*'.")
+    head = ("model", "tokens", "params", "MACs", "modules only", "fvcore")
+    print(f"{head[0]:<28}{head[1]:>8}{head[2]:>14}{head[3]:>18}{head[4]:>18}{head[5]:>18}")
+    for name in names:
+        named = zoo.parse(name)
+        if named.image_size is None or named.num_classes is None:
+            continue  # never for a listed name
+        shape, classes = (*named.image_size, 3), named.num_classes
+        counts = [named.spec.tokens(shape), named.spec.params(shape, classes)]
+        counts += [named.spec.macs(shape, classes, convention=c) for c in ("macs", "macs_modules", "macs_fvcore")]
+        print(f"{name:<28}{counts[0]:>8,}{counts[1]:>14,}" + "".join(f"{count:>18,}" for count in counts[2:]))
+    return 0

@@ -1,0 +1,89 @@
+"""Every leaf of a run is live: changed alone, it changes what the run computes. The official code's own PE knob is not."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from ablate.config import compose, to_config
+from ablate.run import Workbench, run
+
+BASE = ["model=tiny", "data=digits", "train.epochs=2", "train.batch_size=256", "model.dim=16", "model.dropout=0.1"]
+CHANGES = {
+    "model.tokenizer": "patch",
+    "model.kernel": 5,
+    "model.convs": 2,
+    "model.positional": "none",
+    "model.pooling": "mean",
+    "model.layers": 2,
+    "model.dim": 32,
+    "model.heads": 4,
+    "model.mlp_ratio": 2,
+    "model.dropout": 0.2,
+    "model.attention_dropout": 0.3,
+    "data.source": "mnist5k",
+    "data.image_size": "[16,16]",
+    "data.val_fraction": 0.2,
+    "data.split_seed": 1,
+    "data.mean": "[0.4]",
+    "data.std": "[0.4]",
+    "train.epochs": 3,
+    "train.batch_size": 128,
+    "train.lr": 2e-3,
+    "train.min_lr": 5e-4,
+    "train.warmup_epochs": 0.5,
+    "train.warmup_lr": 1e-4,
+    "train.weight_decay": 10.0,
+    "train.decay_1d": "true",
+    "train.label_smoothing": 0.3,
+    "train.select": "last",
+    "hardware.precision": "mixed_bfloat16",
+    "seeds.init": 1,
+    "seeds.order": 1,
+    "seeds.dropout": 1,
+    "seed": 1,
+}
+NEEDS = {
+    "model.tokenizer": ["model.kernel=4"],  # 8x8 pixels are not cut evenly by 3
+    "data.source": ["train.epochs=1"],  # 3,600 images: one epoch is enough to differ
+    "train.select": ["train.lr=0.3", "train.warmup_epochs=0", "train.epochs=6"],  # so that the best epoch is not the last
+    "train.decay_1d": ["train.weight_decay=10"],
+}
+EXEMPT = {
+    "model.options": "empty for our variants; tests/e2e/test_run.py changes a plugin's",
+    "model.stochastic_depth": "the first of one layer has rate 0; the two-layer case stands below",
+    "data.root": "where files lie, not what they hold: tests/unit/test_data_*.py",
+    "data.cache": "where decoded images are kept: tests/unit/test_data_folder.py",
+    "hardware.threads": "how many hands, not what they do: tests/unit/test_hardware.py",
+    "hardware.deterministic": "asks for what the CPU gives already: tests/unit/test_hardware.py",
+}
+
+
+@cache
+def _fingerprint(*words):
+    """What a run computed: shapes, every epoch's training loss, validation, and the test predictions."""
+    record = run(to_config(compose([*BASE, *words])).point(), Workbench())
+    shapes = [tuple(w.shape) for w in record.model.weights]
+    curves = [(e.train_loss, e.val_loss) for e in record.history.epochs]
+    return shapes, curves, np.asarray(record.history.test_predictions.probabilities, "float32").tobytes()
+
+
+def test_knobs_listed_here_are_all_there_are():
+    leaves = to_config(compose(BASE)).point().leaves()
+    assert set(CHANGES) | set(EXEMPT) == set(leaves), set(leaves) ^ (set(CHANGES) | set(EXEMPT))
+
+
+@pytest.mark.parametrize("leaf", CHANGES)
+def test_knob_changes_what_the_run_computes(leaf):
+    needs = NEEDS.get(leaf, [])
+    assert _fingerprint(*needs) != _fingerprint(*needs, f"{leaf}={CHANGES[leaf]}")
+
+
+def test_knob_stochastic_depth_changes_a_training_of_two_layers():
+    two = ["model.layers=2", "train.epochs=1"]
+    assert _fingerprint(*two) != _fingerprint(*two, "model.stochastic_depth=0.5")
+
+
+def test_knobs_left_alone_give_the_same_run_again():
+    again = _fingerprint.__wrapped__()
+    assert again == _fingerprint()
