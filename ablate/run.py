@@ -62,9 +62,8 @@ class Workbench:
         return self._splits[key]
 
     def bench(self, spec: RunSpec, splits: Splits) -> _Bench:
-        """The compiled model for this architecture, data shape and step."""
-        step = {"batch_size": spec.train.batch_size, "label_smoothing": spec.train.label_smoothing}
-        key = _key(spec.model) + _key(spec.hardware) + json.dumps([step, splits.input_shape, splits.num_classes])
+        """The compiled model for this architecture and data shape: all else enters its graph as a value."""
+        key = _key(spec.model) + _key(spec.hardware) + json.dumps([splits.input_shape, splits.num_classes])
         if key not in self._benches:
             trainer = Trainer(lambda: build(spec.model, splits.input_shape, splits.num_classes))
             self._benches[key] = _Bench(trainer, profile(trainer.model))
@@ -84,7 +83,7 @@ def run(
     *,
     on_start: Callable[[str, str, Profile], None] = lambda identity, data_digest, cost: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: Callable[[int, int], None] = lambda step, steps: None,
 ) -> RunRecord:
     """Trains and tests one model.
 

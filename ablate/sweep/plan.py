@@ -10,7 +10,7 @@ from ablate import identity
 from ablate.config import GROUPS, Composer, Config, RunSpec, composer, expand, parse_overrides, to_config, with_leaves
 from ablate.data.spec import describe
 from ablate.specs import InputShape
-from ablate.sweep.space import Point, SweepError, SweepSpec, grid, pin
+from ablate.sweep.space import LeftOut, Point, SweepError, SweepSpec, baseline_of, pin, span
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Plan:
         config: The configuration that all points share: where records and queue are kept.
         points: In the order in which they are to run.
         pinned: Axes that the command line fixed, with their level.
+        left_out: Combinations that are not run, with the reason.
+        baseline: Axis -> the level that others are held against.
     """
 
     study: str
@@ -50,6 +52,8 @@ class Plan:
     sweep: SweepSpec
     points: list[PlannedPoint]
     pinned: Mapping[str, Any]
+    left_out: list[LeftOut]
+    baseline: Mapping[str, Any]
 
     def definition(self) -> dict[str, Any]:
         """What the parent run records, so that a table can be made from the tracking store alone."""
@@ -62,7 +66,9 @@ class Plan:
             "name": self.sweep.name,
             "question": self.sweep.question,
             "table": self.sweep.table,
+            "method": str(self.sweep.method),
             "axes": levels,
+            "baseline": dict(self.baseline),
             "seeds": sorted({planned.point.seed for planned in self.points}),
             "points": len(self.points),
         }
@@ -85,9 +91,11 @@ def make_plan(words: Sequence[str]) -> Plan:
         if shared.sweep is None:
             raise SweepError("a plan needs a sweep: add +sweep=NAME.")
         levels, seeds, pinned = pin(shared.sweep, _of_axes(given, shared.sweep))
-        points = _planned(compose, words, grid(levels, seeds))
+        spanned, left_out = span(shared.sweep, levels, seeds)
+        points = _planned(compose, words, spanned)
     definition = [identity.definition(planned.spec.leaves()) for planned in points]
-    return Plan(f"{shared.sweep.name}-{identity.digest(definition)[:8]}", shared, shared.sweep, points, pinned)
+    study = f"{shared.sweep.name}-{identity.digest(definition)[:8]}"
+    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline_of(shared.sweep, levels))
 
 
 def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ablate import registry
+
 
 class SweepError(ValueError):
     """A sweep that cannot be run as it is written; one sentence for the person who wrote it."""
@@ -16,6 +18,8 @@ class Method(StrEnum):
     """How axes span points."""
 
     grid = "grid"
+    one_factor = "one_factor"
+    zip = "zip"
 
 
 @dataclass
@@ -26,10 +30,13 @@ class SweepSpec:
         name: The file's name; what ``report`` is asked for.
         question: What the sweep is to find out, in a sentence.
         table: The published table it answers, a name in ablate/paper/, or empty.
-        method: ``grid``: every combination of levels.
+        method: ``grid``: every combination of levels; ``one_factor``: the baseline, and each axis changed alone;
+            ``zip``: axes of equal length that move together.
         base: Settings of every point, group choices or leaves: what an override on the command line replaces.
         axes: Config group or leaf -> its levels, e.g. ``{"model": ["cvt_2_4", "cct_2_3x2"], "model.pooling": […]}``.
             The first is what the table's rows are named by.
+        baseline: Axis -> level that others are held against; an axis that is not named has its first level.
+        where: Combinations left out: ``{"when": {axis: level or levels}, "reason": …}``.
         seeds: A list, or how many from 0 on.
     """
 
@@ -39,6 +46,8 @@ class SweepSpec:
     method: Method = Method.grid
     base: dict[str, Any] = field(default_factory=dict)
     axes: dict[str, Any] = field(default_factory=dict)
+    baseline: dict[str, Any] = field(default_factory=dict)
+    where: list[Any] = field(default_factory=list)
     seeds: Any = 1
 
     def levels(self) -> dict[str, list[Any]]:
@@ -121,7 +130,87 @@ def pin(sweep: SweepSpec, overrides: Mapping[str, Any]) -> tuple[dict[str, list[
     return levels, seeds, pinned
 
 
-def grid(levels: Mapping[str, list[Any]], seeds: list[int]) -> list[Point]:
-    """Every combination; seeds turn slowest, so that a sweep stopped early holds whole tables of fewer seeds."""
-    combinations = [dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values())]
-    return [Point(combination, seed) for seed in seeds for combination in combinations]
+@dataclass(frozen=True)
+class LeftOut:
+    """A combination that is not run, and why."""
+
+    levels: Mapping[str, Any]
+    reason: str
+
+
+def span(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) -> tuple[list[Point], list[LeftOut]]:
+    """The points of a sweep, and the combinations that its ``where`` leaves out.
+
+    Seeds turn slowest, so that a sweep stopped early holds whole tables of fewer seeds.
+
+    Args:
+        sweep: The definition.
+        levels: Axis -> levels, after pinning.
+        seeds: Likewise.
+
+    Raises:
+        SweepError: The method does not fit the axes, ``where`` is malformed, or nothing is left.
+    """
+    kept, left_out = [], []
+    for combination in _COMBINE[sweep.method](sweep, levels):
+        reason = next((str(rule["reason"]) for rule in _rules(sweep) if _applies(rule["when"], combination)), None)
+        if reason is None:
+            kept.append(combination)
+        else:
+            left_out.append(LeftOut(combination, reason))
+    if not kept:
+        raise SweepError(f"sweep {sweep.name} must keep at least one combination, but its where leaves all out.")
+    return [Point(combination, seed) for seed in seeds for combination in kept], left_out
+
+
+def _grid(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values())]
+
+
+def _zip(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    lengths = {axis: len(values) for axis, values in levels.items()}
+    if len(set(lengths.values())) > 1:
+        raise SweepError(f"axes of sweep {sweep.name} must be equally long with method=zip, got lengths {lengths}.")
+    return [dict(zip(levels, values, strict=True)) for values in zip(*levels.values(), strict=True)]
+
+
+def _one_factor(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    baseline = baseline_of(sweep, levels)
+    changed = [
+        {**baseline, axis: level} for axis, values in levels.items() for level in values if level != baseline[axis]
+    ]
+    return [baseline, *changed]
+
+
+_COMBINE = {Method.grid: _grid, Method.one_factor: _one_factor, Method.zip: _zip}
+
+
+def baseline_of(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Axis -> the level that others are held against.
+
+    Raises:
+        SweepError: The baseline names no axis or no level of it.
+    """
+    for axis, level in sweep.baseline.items():
+        if axis not in levels:
+            raise SweepError(registry.unknown(f"an axis in the baseline of sweep {sweep.name}", axis, levels))
+        if level not in levels[axis] and len(levels[axis]) > 1:
+            raise SweepError(registry.unknown(f"baseline.{axis} of sweep {sweep.name}", level, map(str, levels[axis])))
+    pinned = {axis: values[0] for axis, values in levels.items() if len(values) == 1}
+    return {axis: values[0] for axis, values in levels.items()} | dict(sweep.baseline) | pinned
+
+
+def _rules(sweep: SweepSpec) -> list[dict[str, Any]]:
+    for rule in sweep.where:
+        if not isinstance(rule, dict) or set(rule) != {"when", "reason"} or not isinstance(rule["when"], dict):
+            raise SweepError(
+                f"where in sweep {sweep.name} must list entries {{when: {{axis: level}}, reason: …}}, got {rule!r}."
+            )
+        for axis in rule["when"]:
+            if axis not in sweep.axes:
+                raise SweepError(registry.unknown(f"an axis in where of sweep {sweep.name}", axis, sweep.axes))
+    return sweep.where
+
+
+def _applies(when: Mapping[str, Any], combination: Mapping[str, Any]) -> bool:
+    return all(combination[axis] in (levels if isinstance(levels, list) else [levels]) for axis, levels in when.items())

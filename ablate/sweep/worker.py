@@ -4,20 +4,20 @@ import io
 import json
 import logging
 import traceback
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 from omegaconf import OmegaConf
 
 from ablate.config import Config, RunSpec
-from ablate.data import Splits
 from ablate.profile import Profile
 from ablate.progress import RunScreen, SweepScreen
 from ablate.run import RunRecord, Workbench, run
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.study import Claim, Study
 from ablate.tracking import RunWriter, Store, provenance
-from ablate.training import EpochMetrics, History
+from ablate.training.history import EpochMetrics, History, Predictions
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class _Worker:
 
     def _tell(self, claim: Claim, history: History, run_id: str) -> None:
         if history.status == "diverged":
-            self._study.diverge(claim, history.reason or "", run_id)
+            self._study.diverge(claim, history.reason, run_id)
             return
         value = history.val_top1_percent if history.val_top1_percent is not None else history.test_top1_percent
         self._study.complete(claim, float(value or 0.0), run_id)
@@ -120,8 +120,8 @@ def _recorded(
     workbench: Workbench,
     writer: RunWriter,
     log_model: bool,
-    show_epoch: Any,
-    show_batch: Any = None,
+    show_epoch: Callable[[EpochMetrics], None],
+    show_batch: Callable[[int, int], None] = lambda step, steps: None,
 ) -> RunRecord:
     """Runs the point and writes its record, how ever it ends.
 
@@ -158,7 +158,8 @@ def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool)
     if history.status == "diverged":
         writer.finish("diverged", reason=history.reason)
         return
-    writer.artifact("test_predictions.npz", _predictions(history, record.splits))
+    if history.test_predictions is not None:
+        writer.artifact("test_predictions.npz", _archive(history.test_predictions))
     if log_model:
         with writer.local_artifact("model.keras") as path:
             record.model.save(path)
@@ -193,13 +194,10 @@ def _final(history: History) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _predictions(history: History, splits: Splits) -> bytes:
+def _archive(predictions: Predictions) -> bytes:
     """The test set's labels and what the model said, as an .npz file's bytes."""
     content = io.BytesIO()
-    predictions = history.test_predictions
-    np.savez_compressed(
-        content, label=splits.test.y, predicted=predictions.predicted, probabilities=predictions.probabilities
-    )
+    np.savez_compressed(content, **asdict(predictions))
     return content.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Every leaf of a run is live: changed alone, it changes what the run computes. The official code's own PE knob is not."""
+"""Every leaf of a run is live: changed alone, it changes what the run computes."""
 
 from functools import cache
 
@@ -46,7 +46,7 @@ CHANGES = {
 NEEDS = {
     "model.tokenizer": ["model.kernel=4"],  # 8x8 pixels are not cut evenly by 3
     "data.source": ["train.epochs=1"],  # 3,600 images: one epoch is enough to differ
-    "train.select": ["train.lr=0.3", "train.warmup_epochs=0", "train.epochs=6"],  # so that the best epoch is not the last
+    "train.select": ["train.lr=0.3", "train.warmup_epochs=0", "train.epochs=6"],  # the best is not the last
     "train.decay_1d": ["train.weight_decay=10"],
 }
 EXEMPT = {

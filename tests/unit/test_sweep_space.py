@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ablate.sweep.space import SweepError, SweepSpec, grid, pin
+from ablate.sweep.space import Method, SweepError, SweepSpec, baseline_of, pin, span
 
 
 def _sweep(**changes):
@@ -14,14 +14,15 @@ def _sweep(**changes):
 
 
 def test_grid_spans_every_combination_once_with_whole_tables_first():
-    points = grid(_sweep().levels(), _sweep().seed_list())
+    points, left_out = span(_sweep(), _sweep().levels(), _sweep().seed_list())
+    assert left_out == []
     assert len(points) == len({point.key for point in points}) == 12
     assert [point.seed for point in points] == [0] * 6 + [1] * 6
     assert points[1].levels == {"model": "a", "model.positional": "y"}
 
 
 def test_point_key_is_json_of_its_levels_and_seed():
-    point = grid({"model": ["a"], "train.lr": [0.1]}, [3])[0]
+    point = span(_sweep(), {"model": ["a"], "train.lr": [0.1]}, [3])[0][0]
     assert json.loads(point.key) == [["model", "a"], ["train.lr", 0.1], ["seed", 3]]
 
 
@@ -51,3 +52,50 @@ def test_sweep_refuses_what_spans_no_points(changes, message):
     sweep = _sweep(**changes)
     with pytest.raises(SweepError, match=message):
         pin(sweep, {})
+
+
+def _combinations(sweep):
+    return [tuple(point.levels.values()) for point in span(sweep, sweep.levels(), [0])[0]]
+
+
+def test_one_factor_changes_one_axis_at_a_time_from_the_baseline():
+    sweep = _sweep(method=Method.one_factor, baseline={"model.positional": "y"})
+    assert _combinations(sweep) == [("a", "y"), ("b", "y"), ("a", "x"), ("a", "z")]
+
+
+def test_zip_moves_axes_together_and_wants_them_equally_long():
+    assert _combinations(_sweep(method=Method.zip, axes={"p": [1, 2], "q": [3, 4]})) == [(1, 3), (2, 4)]
+    with pytest.raises(SweepError, match="equally long"):
+        _combinations(_sweep(method=Method.zip))
+
+
+def test_where_leaves_combinations_out_with_their_reason():
+    rules = [{"when": {"model": "a", "model.positional": ["x", "y"]}, "reason": "too slow"}]
+    points, left_out = span(_sweep(where=rules), _sweep().levels(), [0])
+    assert [tuple(p.levels.values()) for p in points] == [("a", "z"), ("b", "x"), ("b", "y"), ("b", "z")]
+    assert [tuple(o.levels.values()) for o in left_out] == [("a", "x"), ("a", "y")]
+    assert {o.reason for o in left_out} == {"too slow"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"where": [{"when": {"model": ["a", "b"]}, "reason": "all"}]}, "leaves all out"),
+        ({"where": [{"when": {"modle": "a"}, "reason": "typo"}]}, "Did you mean model"),
+        ({"where": [{"model": "a"}]}, "must read"),
+    ],
+)
+def test_where_refuses_what_it_cannot_apply(changes, message):
+    sweep = _sweep(**changes)
+    with pytest.raises(SweepError, match=message):
+        span(sweep, sweep.levels(), [0])
+
+
+@pytest.mark.parametrize("baseline", [{"modle": "a"}, {"model": "c"}])
+def test_baseline_names_an_axis_and_a_level_of_it(baseline):
+    with pytest.raises(SweepError, match="must be one of"):
+        baseline_of(_sweep(baseline=baseline), _sweep().levels())
+
+
+def test_baseline_of_a_pinned_axis_is_its_one_level():
+    assert baseline_of(_sweep(baseline={"model": "a"}), {"model": ["c"], "model.positional": ["x"]})["model"] == "c"

@@ -10,10 +10,10 @@ import time
 import optuna
 import pytest
 
-from ablate.sweep.space import SweepError, grid
+from ablate.sweep.space import SweepError, SweepSpec, span
 from ablate.sweep.study import Progress, Study
 
-POINTS = grid({"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])
+POINTS = span(SweepSpec(), {"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])[0]
 
 
 def _storage(tmp_path):
