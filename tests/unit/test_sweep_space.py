@@ -82,7 +82,7 @@ def test_where_leaves_combinations_out_with_their_reason():
     [
         ({"where": [{"when": {"model": ["a", "b"]}, "reason": "all"}]}, "leaves all out"),
         ({"where": [{"when": {"modle": "a"}, "reason": "typo"}]}, "Did you mean model"),
-        ({"where": [{"model": "a"}]}, "must read"),
+        ({"where": [{"model": "a"}]}, "must list entries"),
     ],
 )
 def test_where_refuses_what_it_cannot_apply(changes, message):
