@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ablate import registry
+
+
+class TrainError(ValueError):
+    """A training rule that makes no sense, or not on this data; the message says what to do."""
+
 
 class Select(StrEnum):
     """Which epoch's weights a run keeps."""
@@ -53,3 +59,28 @@ class TrainSpec:
     decay_1d: bool = False
     label_smoothing: float = 0.1
     select: Select = Select.best
+
+    def check(self) -> None:
+        """Raises TrainError for a rule that no data makes possible."""
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise TrainError(f"train.{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.lr > 0:
+            raise TrainError(f"train.lr must be above 0, got {self.lr}.")
+        for name in ("min_lr", "warmup_lr"):
+            if not 0 <= getattr(self, name) <= self.lr:
+                raise TrainError(
+                    f"train.{name} must be between 0 and train.lr, got {getattr(self, name)} with lr={self.lr}; "
+                    f"set train.{name}=0."
+                )
+        if not 0 <= self.warmup_epochs <= self.epochs:
+            raise TrainError(
+                f"train.warmup_epochs must be between 0 and train.epochs, got {self.warmup_epochs} with "
+                f"epochs={self.epochs}; set train.warmup_epochs=0 for none."
+            )
+        if self.weight_decay < 0:
+            raise TrainError(f"train.weight_decay must be at least 0, got {self.weight_decay}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise TrainError(f"train.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
+        if self.select not in list(Select):
+            raise TrainError(registry.unknown("train.select", self.select, Select))
