@@ -1,0 +1,78 @@
+"""The paper's figure: tokens, their places, an encoder, one vector, a class.
+
+A variant of an axis brings a factory, ours and a plugin's alike, that takes the model's spec and the shapes around it:
+
+    tokenizer(spec, geometry)  -> layer, (batch, height, width, channels) to (batch, rows * columns, dim)
+    positional(spec, geometry) -> layer that keeps the shape, or None
+    pooling(spec, geometry)    -> (layer that puts extra tokens in front, or None; layer from the sequence to (batch, dim))
+"""
+
+from typing import Any
+
+import keras
+
+from ablate import registry
+from ablate.models.encoder import encoder
+from ablate.models.initializers import TruncatedNormal
+from ablate.specs import Geometry, InputShape, ModelSpec, SpecError
+
+
+def build(spec: ModelSpec, input_shape: InputShape, num_classes: int | None, *, name: str = "classifier") -> keras.Model:
+    """Builds the model of a spec.
+
+    Args:
+        spec: The architecture.
+        input_shape: Height, width, channels.
+        num_classes: Outputs of the head; None ends the model in its features.
+        name: Of the model.
+
+    Returns:
+        A model from float images ``(batch, height, width, channels)`` to logits ``(batch, num_classes)`` in float32 (float64 under
+        that policy), or to features ``(batch, dim)``.
+
+    Raises:
+        SpecError: The spec makes no model on such images.
+    """
+    geometry = _geometry(spec, input_shape, num_classes)
+    tokenizer, positional, (before, after) = (_layers(axis, spec, geometry) for axis in registry.AXES)
+
+    images = keras.Input(input_shape, name="images")
+    x = tokenizer(images)
+    x = before(x) if before is not None else x
+    x = positional(x) if positional is not None else x
+    x = _checked(x, spec, geometry)
+    x = encoder(spec)(x)
+    x = after(x)
+    x = head(num_classes)(x) if num_classes is not None else x
+    return keras.Model(images, x, name=name)
+
+
+def head(num_classes: int) -> keras.layers.Layer:
+    """The linear head. Its logits are never narrower than float32, so that a loss over them is exact under mixed precision."""
+    wide = keras.config.dtype_policy().compute_dtype == "float64"
+    return keras.layers.Dense(
+        num_classes, kernel_initializer=TruncatedNormal(), dtype="float64" if wide else "float32", name="head"
+    )
+
+
+def _geometry(spec: ModelSpec, input_shape: InputShape, num_classes: int | None) -> Geometry:
+    spec.check()
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise SpecError(f"input_shape must be (height, width, channels), each at least 1, got {tuple(input_shape)}.")
+    if num_classes is not None and num_classes < 1:
+        raise SpecError(f"num_classes must be at least 1, or None for a model without a head, got {num_classes}.")
+    return spec.geometry(input_shape, num_classes)
+
+
+def _layers(axis: str, spec: ModelSpec, geometry: Geometry) -> Any:
+    return registry.get(axis, getattr(spec, axis)).load_layer()(spec, geometry)
+
+
+def _checked(x: Any, spec: ModelSpec, geometry: Geometry) -> Any:
+    """A plugin's layer that contradicts its own spec would be costed wrongly: it is refused."""
+    if tuple(x.shape[1:]) != (geometry.tokens, spec.width):
+        raise SpecError(
+            f"tokenizer={spec.tokenizer}, positional={spec.positional}, pooling={spec.pooling} must give the encoder "
+            f"{geometry.tokens} tokens of width {spec.width}, as their specs say, but their layers give {tuple(x.shape[1:])}."
+        )
+    return x

@@ -1,0 +1,262 @@
+"""The transformer encoder: attention, MLP and drop path in blocks, then a final LayerNorm.
+
+Every layer maps ``(batch, tokens, dim)`` to the same shape.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from ablate.models.initializers import TruncatedNormal
+from ablate.models.intermediates import tap
+from ablate.models.numerics import gelu, softmax
+from ablate.specs import ModelSpec
+
+LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, hence the official code's; Keras' is 1e-3
+
+
+def encoder(spec: ModelSpec) -> "Encoder":
+    """The encoder of a spec."""
+    return Encoder(
+        layers=spec.layers,
+        heads=spec.attention_heads,
+        mlp_width=spec.mlp_width,
+        dropout=spec.dropout,
+        attention_dropout=spec.attention_dropout,
+        stochastic_depth=spec.stochastic_depth,
+        name="encoder",
+    )
+
+
+class _Tokenwise(keras.layers.Layer):
+    """Keeps the shape of its input, which Keras would otherwise find by tracing the call."""
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class Attention(_Tokenwise):
+    """Multi-head self-attention: one projection to queries, keys and values, without bias; one back, with bias.
+
+    The projection's outputs are laid out [q | k | v], each head by head, as in the official checkpoints.
+
+    Args:
+        heads: Attention heads, which divide the width of a token.
+        dropout: Rate on what the layer returns.
+        attention_dropout: Rate on attention weights.
+    """
+
+    def __init__(self, heads: int, dropout: float = 0.0, attention_dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads = heads
+        self.rate = dropout
+        self.attention_rate = attention_dropout
+        self.weights_dropout = keras.layers.Dropout(attention_dropout, dtype=self.dtype_policy, name="weights_dropout")
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        dim = int(input_shape[-1] or 0)
+        self.head_dim = dim // self.heads
+        self.qkv = _dense(self, 3 * dim, "qkv", use_bias=False)
+        self.projection = _dense(self, dim, "projection")
+        self.qkv.build(input_shape)
+        self.projection.build(input_shape)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        # Split before reshaping: the gradient of a slice of one (tokens, 3, heads, head_dim) tensor is four times slower
+        # on a CPU (10.5 ms against 38 to 41 ms for batch 128, 64 tokens, 2 heads, forward and backward).
+        query, key, value = ops.split(self.qkv(x), 3, axis=-1)
+        query = self._heads(query * self.head_dim**-0.5, (0, 2, 1, 3))
+        weights = softmax(ops.matmul(query, self._heads(key, (0, 2, 3, 1))))
+        tap(self, weights)
+        mixed = ops.matmul(self.weights_dropout(weights, training=training), self._heads(value, (0, 2, 1, 3)))
+        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, x.shape[1], self.heads * self.head_dim))
+        return self.dropout(self.projection(mixed), training=training)
+
+    def _heads(self, x: Any, order: tuple[int, int, int, int]) -> Any:
+        return ops.transpose(ops.reshape(x, (-1, x.shape[1], self.heads, self.head_dim)), order)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"heads": self.heads, "dropout": self.rate, "attention_dropout": self.attention_rate}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class Mlp(_Tokenwise):
+    """Two dense layers with the exact GELU between them.
+
+    Args:
+        width: Outputs of the first layer.
+        dropout: Rate after GELU and after the second layer.
+    """
+
+    def __init__(self, width: int, dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+        self.rate = dropout
+        self.dropout_1 = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout_1")
+        self.dropout_2 = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout_2")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.dense_1 = _dense(self, self.width, "dense_1")
+        self.dense_2 = _dense(self, int(input_shape[-1] or 0), "dense_2")
+        self.dense_1.build(input_shape)
+        self.dense_2.build((*input_shape[:-1], self.width))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        x = self.dropout_1(gelu(self.dense_1(x)), training=training)
+        return self.dropout_2(self.dense_2(x), training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "width": self.width, "dropout": self.rate}
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class DropPath(_Tokenwise):
+    """Stochastic depth: drops a residual branch for some samples of a batch while training, and scales up the others.
+
+    Args:
+        rate: Probability that a sample loses the branch, below 1.
+
+    Source: Huang et al. 2016, arXiv 1603.09382.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        if rate > 0:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        if not training or self.rate == 0:
+            return x
+        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+        draws = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        scale = ops.where(draws < self.rate, 0.0, 1 / (1 - self.rate))
+        return x * ops.cast(scale, x.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class Block(_Tokenwise):
+    """One encoder block, as the official code has it: the second residual starts from the *normalised* tensor.
+
+    Textbook pre-norm adds the MLP to what entered the second LayerNorm; that is another network (the reference's logits move by
+    at least 0.5).
+
+    Args:
+        heads: Attention heads.
+        mlp_width: Hidden width of the MLP.
+        dropout: Rate after attention's projection, after GELU and after the MLP.
+        attention_dropout: Rate on attention weights.
+        drop_path: Probability that a sample skips attention, and, drawn anew, the MLP.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        mlp_width: int,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        drop_path: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.own = {
+            "heads": heads,
+            "mlp_width": mlp_width,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "drop_path": drop_path,
+        }
+        self.norm_1 = _norm(self, "norm_1")
+        self.attention = Attention(heads, dropout, attention_dropout, dtype=policy, name="attention")
+        self.norm_2 = _norm(self, "norm_2")
+        self.mlp = Mlp(mlp_width, dropout, dtype=policy, name="mlp")
+        self.drop_path = DropPath(drop_path, dtype=policy, name="drop_path")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        for layer in (self.norm_1, self.attention, self.norm_2, self.mlp, self.drop_path):
+            layer.build(input_shape)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        attended = self.attention(self.norm_1(x), training=training)
+        x = self.norm_2(x + self.drop_path(attended, training=training))
+        x = x + self.drop_path(self.mlp(x, training=training), training=training)
+        tap(self, x)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.own}
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class Encoder(_Tokenwise):
+    """Dropout on the embedded tokens, blocks, and a final LayerNorm.
+
+    Args:
+        layers: Blocks.
+        heads: Attention heads of each.
+        mlp_width: Hidden width of each MLP.
+        dropout: Rate on the tokens that enter, and in the blocks.
+        attention_dropout: Rate on attention weights.
+        stochastic_depth: Drop-path rate of the last block; it grows linearly from 0 at the first.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        heads: int,
+        mlp_width: int,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.own = {
+            "layers": layers,
+            "heads": heads,
+            "mlp_width": mlp_width,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "stochastic_depth": stochastic_depth,
+        }
+        self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout")
+        self.blocks = [
+            Block(heads, mlp_width, dropout, attention_dropout, float(rate), dtype=policy, name=f"block_{index}")
+            for index, rate in enumerate(np.linspace(0, stochastic_depth, layers))
+        ]
+        self.norm = _norm(self, "norm")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        for layer in (*self.blocks, self.norm):
+            layer.build(input_shape)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        tap(self, x, "tokens")
+        x = self.dropout(x, training=training)
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.norm(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.own}
+
+
+def _dense(parent: keras.layers.Layer, units: int, name: str, *, use_bias: bool = True) -> keras.layers.Dense:
+    return keras.layers.Dense(
+        units, use_bias=use_bias, kernel_initializer=TruncatedNormal(), dtype=parent.dtype_policy, name=name
+    )
+
+
+def _norm(parent: keras.layers.Layer, name: str) -> keras.layers.LayerNormalization:
+    return keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, dtype=parent.dtype_policy, name=name)

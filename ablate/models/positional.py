@@ -1,0 +1,66 @@
+"""What tells tokens apart by their place: learnable, sine, or nothing.
+
+Layers from ``(batch, tokens, dim)`` to the same; a factory may return None for the identity.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from ablate.models.initializers import TruncatedNormal
+from ablate.specs import Geometry, ModelSpec
+
+
+def learnable(spec: ModelSpec, geometry: Geometry) -> "LearnablePositional":
+    """One trained row a token."""
+    return LearnablePositional(name="positional")
+
+
+def sine(spec: ModelSpec, geometry: Geometry) -> "SinePositional":
+    """Fixed sines and cosines."""
+    return SinePositional(name="positional")
+
+
+def none(spec: ModelSpec, geometry: Geometry) -> None:
+    """Tokens as they are."""
+    return None
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class LearnablePositional(keras.layers.Layer):
+    """Adds one trained row to each token, a class token included; drawn from a normal of standard deviation 0.2."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.embedding = self.add_weight(
+            shape=(1, *input_shape[1:]), initializer=TruncatedNormal(stddev=0.2), name="embedding"
+        )
+
+    def call(self, x: Any) -> Any:
+        return x + self.embedding
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class SinePositional(keras.layers.Layer):
+    """Adds `sine_table`. The table is a weight, as in the official code, that is never trained."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.embedding = self.add_weight(
+            shape=(1, *input_shape[1:]),
+            initializer=lambda shape, dtype=None: keras.ops.cast(sine_table(*shape[1:])[None], dtype),
+            trainable=False,
+            name="embedding",
+        )
+
+    def call(self, x: Any) -> Any:
+        return x + self.embedding
+
+
+def sine_table(tokens: int, dim: int) -> np.ndarray:
+    """Sines on even channels, cosines on odd ones, of place / 10000^(2·⌊i/2⌋/dim): ``(tokens, dim)`` in float64.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+    channel = np.arange(dim)
+    angle = np.arange(tokens)[:, None] / 10000.0 ** (2 * (channel // 2) / dim)
+    return np.where(channel % 2 == 0, np.sin(angle), np.cos(angle))
