@@ -1,0 +1,29 @@
+"""Fashion-MNIST: 70,000 pictures of clothing, 28x28 grey, from keras.datasets or from IDX files under ``data.root``."""
+
+from ablate.data import idx
+from ablate.data.arrays import Raw
+from ablate.data.download import downloaded
+from ablate.data.spec import DataSpec, InputShape
+
+MEAN = (0.2860,)
+STD = (0.3530,)
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def describe(spec: DataSpec) -> tuple[InputShape, int]:
+    return (28, 28, 1), 10
+
+
+def read(spec: DataSpec) -> Raw:
+    return downloaded("fashion_mnist", CLASSES) if spec.root is None else idx.read_folder(spec.root, CLASSES)

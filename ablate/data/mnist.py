@@ -1,0 +1,18 @@
+"""MNIST: 70,000 handwritten digits, 28x28 grey, from keras.datasets or from IDX files under ``data.root``."""
+
+from ablate.data import idx
+from ablate.data.arrays import Raw
+from ablate.data.download import downloaded
+from ablate.data.spec import DataSpec, InputShape
+
+MEAN = (0.1307,)
+STD = (0.3081,)
+CLASSES = tuple("0123456789")
+
+
+def describe(spec: DataSpec) -> tuple[InputShape, int]:
+    return (28, 28, 1), 10
+
+
+def read(spec: DataSpec) -> Raw:
+    return downloaded("mnist", CLASSES) if spec.root is None else idx.read_folder(spec.root, CLASSES)

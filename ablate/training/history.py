@@ -1,0 +1,77 @@
+"""What a training run tells."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Status = Literal["finished", "diverged"]
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One epoch.
+
+    Attributes:
+        epoch: From 1.
+        train_loss: Mean over the epoch's images, each under the weights of its step, in training mode (dropout), and
+            label smoothing included: not to be compared with ``val_loss``.
+        train_top1_percent: Likewise measured while training.
+        val_loss: Plain cross entropy at the epoch's end, without smoothing; None without validation images.
+        val_top1_percent: At the epoch's end.
+        lr: Learning rate of the epoch's last step.
+        seconds: Wall time, validation included; a first epoch includes the tracing of the graph.
+    """
+
+    epoch: int
+    train_loss: float
+    train_top1_percent: float
+    val_loss: float | None
+    val_top1_percent: float | None
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The model on every test image, in the order of the data.
+
+    Attributes:
+        probabilities: ``(images, classes)`` float16.
+        predicted: ``(images,)`` int64, the most probable class, taken before rounding to float16.
+        label: ``(images,)`` int64, the true class.
+    """
+
+    probabilities: NDArray[np.float16]
+    predicted: NDArray[np.int64]
+    label: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class History:
+    """One run.
+
+    Attributes:
+        epochs: In order; a diverged run has those that it finished.
+        status: ``finished``, or ``diverged`` where a loss was NaN or infinite.
+        reason: Why it diverged, with step and learning rate; empty where it did not.
+        seconds: Wall time of the whole run, test included.
+        selected_epoch: Whose weights were tested, from 1; None if diverged.
+        val_top1_percent: Of the selected weights; None if diverged or without validation images.
+        val_loss: Plain cross entropy, likewise.
+        test_top1_percent: Of the selected weights, measured once; None if diverged.
+        test_loss: Plain cross entropy, likewise.
+        test_predictions: What both are computed from; None if diverged.
+    """
+
+    epochs: list[EpochMetrics]
+    status: Status
+    reason: str
+    seconds: float
+    selected_epoch: int | None = None
+    val_top1_percent: float | None = None
+    val_loss: float | None = None
+    test_top1_percent: float | None = None
+    test_loss: float | None = None
+    test_predictions: Predictions | None = None
