@@ -1,0 +1,656 @@
+"""The tracking store: writes runs to MLflow, reads them into frames; the only importer of mlflow.
+
+Nothing heavy is imported before it is used, and a database is read by plain SQL: ``report`` need not pay the seconds
+that importing mlflow costs.
+
+What a run carries besides its parameters (the spec's leaves, in YAML's words) and its metrics:
+
+====================  ==========================================================================
+tag                   meaning
+====================  ==========================================================================
+``ablate.role``       ``sweep`` for a study's parent run, ``run`` for what trains a model
+``ablate.study``      the study that the run belongs to
+``ablate.point``      the point within it, the same for every attempt at that point
+``ablate.sweep``      on the parent: the sweep's definition as JSON
+``ablate.status``     ``running``, ``finished``, ``diverged``, ``failed`` or ``killed``
+``ablate.reason``     why it diverged, failed or was killed
+====================  ==========================================================================
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from ablate.provenance import provenance as provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import sqlalchemy
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+"""MLflow's own default, so that plain ``mlflow ui`` in the same folder shows the runs."""
+
+Status = Literal["finished", "diverged", "failed", "killed"]
+Part = Literal["metrics", "params", "tags"]
+
+_MLFLOW_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_PARAM_LIMIT = 6000
+_TAG_LIMIT = 8000
+_PER_BATCH = 100  # parameters or tags in one call, MLflow's limit
+_TABLES: Mapping[Part, str] = {"metrics": "latest_metrics", "params": "params", "tags": "tags"}
+
+
+class TrackingError(ValueError):
+    """The tracking store cannot be used; one sentence, without passwords."""
+
+
+@dataclass
+class TrackingSpec:
+    """Where runs are recorded.
+
+    Attributes:
+        uri: MLflow tracking URI, a database or a server; None takes MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``.
+        experiment: MLflow experiment, made where it is missing.
+        log_model: Whether each run keeps its trained model among its artifacts.
+    """
+
+    uri: str | None = None
+    experiment: str = "ablate"
+    log_model: bool = True
+
+    def resolved_uri(self) -> str:
+        """The URI in force. It may hold a password: show ``redact`` of it."""
+        return self.uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+# ------------------------------------------------------------------------------------------- URIs and their errors
+
+
+_USERINFO = re.compile(r"(?P<scheme>\b[a-z][\w+.-]*://)(?P<info>[^\s'\"]*)@", re.IGNORECASE)
+_SECRET_FIELD = re.compile(r"([?&;](?:\w*password|passwd|pwd|token)=)[^&;\s'\"]*", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """Text with the passwords of all URIs in it replaced by ``***``."""
+
+    def hide(match: re.Match[str]) -> str:
+        user, colon, _ = match["info"].partition(":")
+        if colon:
+            return f"{match['scheme']}{user}:***@"
+        is_token = match["scheme"].lower().startswith("http")  # a database's user name alone is no secret
+        return f"{match['scheme']}***@" if is_token else match[0]
+
+    return _SECRET_FIELD.sub(r"\1***", _USERINFO.sub(hide, text))
+
+
+def _redact_of(uri: str, text: str) -> str:
+    """``redact``, and the URI's own password wherever it stands alone, as drivers may quote it."""
+    password = urlsplit(uri).password or ""
+    for secret in {password, unquote(password)}:
+        if len(secret) >= 4:  # shorter ones would blank out half of any text
+            text = text.replace(secret, "***")
+    return redact(text)
+
+
+_REMEDIES = (
+    (r"readonly database|read-only|permission denied", "make it writable, or set tracking.uri to another"),
+    (r"not a database|malformed", "move the damaged file away, or set tracking.uri to another"),
+    (r"locate revision|out-of-date database schema", "another MLflow or another program made it: use the MLflow that "
+     "did, run `mlflow db upgrade` if this one is newer, or set tracking.uri to another"),
+    (r"no such table|does not exist|no such column", "it holds no MLflow records that can be read: check tracking.uri"),
+    (r"database is locked", "another program holds it: try again when that has ended"),
+    (r"no module named|can't load plugin", "install the driver that the URI names"),
+    (r"unable to open", "its folder must exist and be writable"),
+)  # fmt: skip
+
+
+def _error(uri: str, cause: object) -> TrackingError:
+    """What went wrong with a store, in one sentence, with what can be done."""
+    words = str(cause).strip() or type(cause).__name__
+    reason = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
+    remedies = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, words, re.IGNORECASE))
+    remedy = next(remedies, "check tracking.uri")
+    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {reason}; {remedy}.")
+
+
+@contextmanager
+def _guard(uri: str) -> Iterator[None]:
+    """Turns whatever MLflow or a driver raises into a TrackingError: their messages may hold the URI.
+
+    ``from None``: a chained traceback would print it all the same.
+    """
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        raise _error(uri, error) from None
+
+
+def _is_database(uri: str) -> bool:
+    return uri.split(":", 1)[0].split("+", 1)[0] in _DATABASES
+
+
+def _check(uri: str) -> None:
+    """Refuses a store that cannot work, at once: MLflow would try for minutes, or write to a kind of its own choice.
+
+    Raises:
+        TrackingError: No URI of a database or a server.
+    """
+    scheme = uri.split(":", 1)[0] if ":" in uri else ""
+    if scheme in ("", "file") or (scheme == "sqlite" and _sqlite_file(uri) is None):
+        raise TrackingError(
+            f"tracking.uri must name a database or a server (sqlite:///mlflow.db, postgresql://…, http://…), "
+            f"got {redact(uri)}."
+        )
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite URI; None for a database in memory, or on a server."""
+    import sqlalchemy
+
+    with _guard(uri):
+        url = sqlalchemy.engine.make_url(uri)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database).removeprefix("file:"))
+
+
+def ui_hint(tracking: TrackingSpec, experiment_id: str) -> str:
+    """How to open the records in the MLflow UI: a command bound to this machine, or the server's own address."""
+    uri, page = tracking.resolved_uri(), f"/#/experiments/{experiment_id}"
+    if not _is_database(uri):
+        return f"open {redact(uri).rstrip('/')}{page}"
+    beside = Path(sys.executable).with_name("mlflow")
+    on_path = shutil.which("mlflow")
+    command = "mlflow" if on_path and Path(on_path).resolve() == beside.resolve() else _shown(beside)
+    fill_in = " (fill in the password)" if redact(uri) != uri else ""
+    return (
+        f"{command} ui --backend-store-uri {shlex.quote(redact(uri))} --host 127.0.0.1 --port 5000{fill_in}, "
+        f"then open http://127.0.0.1:5000{page}"
+    )
+
+
+def _shown(path: Path) -> str:
+    """Relative to the working directory where that is shorter."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+class Store:
+    """An experiment of a tracking store, open for writing."""
+
+    def __init__(self, tracking: TrackingSpec) -> None:
+        """Opens it, and makes database and experiment where they are missing.
+
+        Raises:
+            TrackingError: It cannot be reached, read or written.
+        """
+        self._uri = tracking.resolved_uri()
+        self._client, self.experiment_id = _open(self._uri, tracking.experiment)
+
+    @property
+    def uri_shown(self) -> str:
+        """The store's URI without its password."""
+        return redact(self._uri)
+
+    def sweep_run(self, study: str, tags: Mapping[str, str]) -> str:
+        """Id of the study's parent run, which is made if there is none: workers of one study share it.
+
+        Args:
+            study: Name of the study.
+            tags: Provenance, and the sweep's definition as JSON under ``ablate.sweep``.
+        """
+        wanted = f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'sweep'"
+        with _guard(self._uri), _lock(self._uri):
+            found = self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"])
+            if found:
+                run_id: str = found[0].info.run_id
+                self._client.update_run(run_id, status="RUNNING")
+                return run_id
+            return self._create(study, {**tags, "ablate.study": study, "ablate.role": "sweep"})
+
+    def start_run(
+        self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, parent: str | None = None
+    ) -> "RunWriter":
+        """Starts the record of one training.
+
+        Args:
+            name: For people.
+            params: The spec's leaves; a retry is a new run, since MLflow never changes a parameter.
+            tags: Provenance, study and point.
+            parent: Run id of the sweep it belongs to.
+        """
+        joined = {"mlflow.parentRunId": parent} if parent else {}
+        with _guard(self._uri):
+            run_id = self._create(name, {**tags, **joined, "ablate.role": "run"})
+            self._log_params(run_id, params)
+        return RunWriter(self._client, self._uri, run_id)
+
+    def resume(self, run_id: str) -> "RunWriter":
+        """A writer for a run that exists, such as a sweep's parent."""
+        return RunWriter(self._client, self._uri, run_id)
+
+    def abandon(self, parent: str, point: str) -> None:
+        """Closes the runs of a point that a dead worker left open."""
+        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"
+        with _guard(self._uri):
+            runs = self._client.search_runs([self.experiment_id], wanted)
+        for run in runs:
+            if run.data.tags.get("ablate.point") == point:
+                self.resume(run.info.run_id).finish("killed", reason="its worker died")
+
+    def _create(self, name: str, tags: Mapping[str, str]) -> str:
+        ours = {"ablate.status": "running", "mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
+        run = self._client.create_run(self.experiment_id, tags=_tags({**tags, **ours}), run_name=name[:250])
+        return str(run.info.run_id)
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(key, _fitted(param_text(value), _PARAM_LIMIT)) for key, value in params.items()]
+        for start in range(0, len(entries), _PER_BATCH):
+            self._client.log_batch(run_id, params=entries[start : start + _PER_BATCH])
+
+
+class RunWriter:
+    """One run, open for writing. Every method raises TrackingError where the store fails."""
+
+    def __init__(self, client: Any, uri: str, run_id: str) -> None:
+        """Made by ``Store``."""
+        self._client, self._uri = client, uri
+        self.run_id = run_id
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Sets tags; those that are there already are replaced."""
+        from mlflow.entities import RunTag
+
+        with _guard(self._uri):
+            self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in _tags(tags).items()])
+
+    def log(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Records metrics in one call. NaN and infinite values are kept as such."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with _guard(self._uri):
+            entries = [Metric(key, float(value), now, step) for key, value in metrics.items()]
+            self._client.log_batch(self.run_id, entries)
+
+    def artifact(self, name: str, content: str | bytes) -> None:
+        """Stores a file among the run's artifacts.
+
+        Args:
+            name: Its path there, e.g. ``tables/report.md``.
+            content: Text, kept as UTF-8, or bytes.
+        """
+        with self.local_artifact(name) as path:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    @contextmanager
+    def local_artifact(self, name: str) -> Iterator[Path]:
+        """A path to write a file or a folder to, which becomes the artifact ``name`` when the block ends well."""
+        folder, _, file = name.rpartition("/")
+        with tempfile.TemporaryDirectory(prefix="ablate-") as scratch:
+            path = Path(scratch) / file
+            yield path
+            with _guard(self._uri):
+                if path.is_dir():
+                    self._client.log_artifacts(self.run_id, str(path), name)
+                else:
+                    self._client.log_artifact(self.run_id, str(path), folder or None)
+
+    def finish(self, status: Status, *, reason: str | None = None) -> None:
+        """Ends the run.
+
+        Args:
+            status: ``diverged`` is MLflow's FINISHED: an outcome like any other, told apart by its tag.
+            reason: One sentence for what did not finish.
+        """
+        self.tag({"ablate.status": status} | ({"ablate.reason": redact(reason)} if reason else {}))
+        with _guard(self._uri):
+            self._client.set_terminated(self.run_id, _MLFLOW_STATUS[status])
+
+
+def param_text(value: Any) -> str:
+    """A leaf as the command line would write it, which is how MLflow shows it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _fitted(text: str, limit: int) -> str:
+    """Text within MLflow's limit; a digest stands for what was cut off, so that two different ones stay different."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit - 24]}… sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags within MLflow's limit; a sweep's definition is spread over ``ablate.sweep``, ``ablate.sweep.2``, …"""
+    out = {key: _fitted(value, _TAG_LIMIT) for key, value in tags.items()}
+    definition = tags.get("ablate.sweep", "")
+    for number, start in enumerate(range(0, len(definition), _TAG_LIMIT), 1):
+        out["ablate.sweep" if number == 1 else f"ablate.sweep.{number}"] = definition[start : start + _TAG_LIMIT]
+    return out
+
+
+def _open(uri: str, experiment: str) -> tuple[Any, str]:
+    """MLflow's client and the experiment's id."""
+    _check(uri)
+    with _guard(uri):
+        _probe(uri)
+    client_class = _mlflow_client()
+    with _guard(uri), _lock(uri):  # several processes that make one database at once break each other
+        client = client_class(tracking_uri=uri)
+        return client, _experiment_id(client, uri, experiment)
+
+
+def _mlflow_client() -> Any:
+    """MLflow's client class, imported with its telemetry and its chatter off."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient
+
+
+def _experiment_id(client: Any, uri: str, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        created: str = client.create_experiment(name, artifact_location=_artifact_root(uri, name))
+        return created
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"experiment {name!r} of {redact(uri)} was deleted: restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`, or set tracking.experiment to another name."
+        )
+    return str(found.experiment_id)
+
+
+def _artifact_root(uri: str, experiment: str) -> str | None:
+    """Beside a SQLite file, whatever the working directory; a server decides for itself."""
+    if not _is_database(uri):
+        return None
+    file = _sqlite_file(uri)
+    folder = (file.parent if file else Path.cwd()) / "mlartifacts" / re.sub(r"[^\w.-]", "_", experiment)
+    return folder.absolute().as_uri()
+
+
+def _probe(uri: str) -> None:
+    """One quick try at the store: MLflow itself repeats a hopeless one for minutes."""
+    if uri.startswith(("http://", "https://")):
+        _probe_server(uri)
+    elif _is_database(uri):
+        file = _sqlite_file(uri)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with _connection(uri) as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if file else "SELECT 1")
+
+
+def _probe_server(uri: str) -> None:
+    parts = urlsplit(uri)
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
+    try:
+        urllib.request.urlopen(bare, timeout=10).close()
+    except urllib.error.HTTPError:
+        pass  # it answers; whether it lets us in is for MLflow to find out
+    except OSError as error:
+        raise TrackingError(
+            f"the tracking server {redact(uri)} must answer, but: {getattr(error, 'reason', error)}; start it, or set "
+            f"tracking.uri to another."
+        ) from None
+
+
+@contextmanager
+def _lock(uri: str) -> Iterator[None]:
+    """Held by one process of this machine at a time; beside a SQLite file, also by one of those that share its disk."""
+    import filelock
+
+    file = _sqlite_file(uri) if _is_database(uri) else None
+    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    path = Path(f"{file}.lock") if file else Path(tempfile.gettempdir()) / f"ablate-mlflow-{digest}.lock"
+    with filelock.FileLock(path, timeout=300):
+        yield
+
+
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as the store knows it.
+
+    Attributes:
+        study: Its name: the sweep's and a digest.
+        run_id: The parent run.
+        experiment_id: Where the runs are.
+        definition: What the sweep recorded of itself: name, question, table, axes, seeds, points.
+        started: When it was first started, UTC.
+        last: When one of its runs last started, UTC.
+        finished: Points with a finished or diverged run.
+    """
+
+    study: str
+    run_id: str
+    experiment_id: str
+    definition: Mapping[str, Any]
+    started: datetime
+    last: datetime
+    finished: int
+
+
+def read_runs(
+    tracking: TrackingSpec, *, study: str | None = None, parts: Sequence[Part] = ("metrics", "params", "tags")
+) -> "pd.DataFrame":
+    """Runs of the experiment, oldest first, one row a run, in the columns of ``mlflow.search_runs``.
+
+    Args:
+        tracking: Where to read.
+        study: Only this study's runs, its parent included.
+        parts: What to read besides the run itself; a metric's value is its latest.
+
+    Returns:
+        ``run_id``, ``experiment_id``, ``status``, ``artifact_uri``, ``start_time``, ``end_time``, then ``metrics.*`` as
+        float, ``params.*`` and ``tags.*`` as text. No runs, no rows.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    uri = tracking.resolved_uri()
+    _check(uri)
+    with _guard(uri):
+        if _is_database(uri):
+            return _frame(*_from_database(uri, tracking.experiment, study, parts))
+        return _frame(*_from_server(uri, tracking.experiment, study, parts))
+
+
+def list_studies(tracking: TrackingSpec, name: str | None = None) -> list[StudyRecord]:
+    """Studies of a sweep, or all, the one that ran last first.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    frame = read_runs(tracking, parts=("tags",))
+    if "tags.ablate.sweep" not in frame:
+        return []
+    records = [_study(row, frame) for row in frame[frame["tags.ablate.sweep"].notna()].to_dict("records")]
+    wanted = [record for record in records if name is None or record.definition.get("name") == name]
+    return sorted(wanted, key=lambda record: record.last, reverse=True)
+
+
+def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
+    pieces = [key for key in parent if key.startswith("tags.ablate.sweep.") and isinstance(parent[key], str)]
+    pieces.sort(key=lambda key: int(key.rpartition(".")[2]))
+    text = "".join(parent[key] for key in ["tags.ablate.sweep", *pieces])
+    study = parent["tags.ablate.study"]
+    runs = frame[frame["tags.ablate.study"] == study]
+    done = runs[runs["tags.ablate.status"].isin(["finished", "diverged"]) & (runs["tags.ablate.role"] == "run")]
+    points = done["tags.ablate.point"].nunique() if "tags.ablate.point" in done else 0
+    start, last = parent["start_time"], runs["start_time"].max()
+    return StudyRecord(
+        study,
+        parent["run_id"],
+        parent["experiment_id"],
+        json.loads(text),
+        start.to_pydatetime(),
+        last.to_pydatetime(),
+        int(points),
+    )
+
+
+def read_curves(tracking: TrackingSpec, run_ids: Iterable[str], metric: str) -> "pd.DataFrame":
+    """Every recorded value of one metric.
+
+    Returns:
+        ``run_id``, ``step``, ``value``; in the order of the run ids, then of the steps.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    import pandas as pd
+
+    uri, ids = tracking.resolved_uri(), list(run_ids)
+    _check(uri)
+    with _guard(uri):
+        rows = _curves_from_database(uri, ids, metric) if _is_database(uri) else _curves_from_server(uri, ids, metric)
+    order = {run_id: number for number, run_id in enumerate(ids)}
+    rows.sort(key=lambda row: (order[row[0]], row[1]))
+    return pd.DataFrame(rows, columns=["run_id", "step", "value"])
+
+
+_RUN_COLUMNS = ("run_id", "experiment_id", "status", "artifact_uri", "start_time", "end_time")
+_Entry = tuple[str, str, str, Any]  # part, run id, key, value
+
+
+def _frame(runs: Sequence[Sequence[Any]], entries: Iterable[_Entry]) -> "pd.DataFrame":
+    import pandas as pd
+
+    row = {run[0]: number for number, run in enumerate(runs)}
+    columns: dict[str, list[Any]] = {}
+    for part, run_id, key, value in entries:
+        name = f"{part}.{key}"
+        if name not in columns:
+            columns[name] = [float("nan") if part == "metrics" else None] * len(runs)
+        columns[name][row[run_id]] = value
+    frame = pd.DataFrame([tuple(run) for run in runs], columns=list(_RUN_COLUMNS))
+    for name in ("start_time", "end_time"):
+        frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
+    values = pd.DataFrame({name: columns[name] for name in sorted(columns)}, index=frame.index)
+    return pd.concat([frame, values], axis=1)
+
+
+@contextmanager
+def _connection(uri: str, *, must_exist: bool = False) -> "Iterator[sqlalchemy.Connection]":
+    """A connection to the database, closed and rolled back at the end."""
+    import sqlalchemy
+
+    file = _sqlite_file(uri)
+    if must_exist and file is not None and not file.exists():  # connecting would make it
+        raise TrackingError(
+            f"there are no records at {redact(uri)} (no file {file.absolute()}): run something first, or set "
+            "tracking.uri."
+        )
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+            connection.rollback()
+    finally:
+        engine.dispose()
+
+
+def _from_database(
+    uri: str, experiment: str, study: str | None, parts: Sequence[Part]
+) -> tuple[list[tuple[Any, ...]], list[_Entry]]:
+    """Runs and their entries out of MLflow's tables (its schema of 2018 to date, as far as used here)."""
+    from sqlalchemy import column, select, table
+
+    runs = table("runs", *map(column, ("run_uuid", "experiment_id", "status", "artifact_uri", "start_time", "end_time",
+                                       "lifecycle_stage")))  # fmt: skip
+    experiments = table("experiments", column("experiment_id"), column("name"))
+    tags = table("tags", column("run_uuid"), column("key"), column("value"))
+    of_experiment = select(experiments.c.experiment_id).where(experiments.c.name == experiment)
+    chosen = (runs.c.lifecycle_stage == "active") & runs.c.experiment_id.in_(of_experiment)
+    if study is not None:
+        members = select(tags.c.run_uuid).where((tags.c.key == "ablate.study") & (tags.c.value == study))
+        chosen &= runs.c.run_uuid.in_(members)
+    listing = select(*list(runs.c)[:6]).where(chosen).order_by(runs.c.start_time, runs.c.run_uuid)
+    with _connection(uri, must_exist=True) as connection:
+        found = [(run[0], str(run[1]), *run[2:]) for run in connection.execute(listing)]
+        known, entries = {run[0] for run in found}, []
+        for part in parts:
+            names = ("run_uuid", "key", "value", *(["is_nan"] if part == "metrics" else []))
+            source = table(_TABLES[part], *map(column, names))
+            query = select(*source.c).where(source.c.run_uuid.in_(select(runs.c.run_uuid).where(chosen)))
+            entries += [_entry(part, line) for line in connection.execute(query) if line[0] in known]
+    return found, entries
+
+
+def _entry(part: Part, line: Any) -> _Entry:
+    """One line of an MLflow table, which keeps a NaN as a mark beside a number."""
+    return part, line[0], line[1], float("nan") if part == "metrics" and line[3] else line[2]
+
+
+def _from_server(
+    uri: str, experiment: str, study: str | None, parts: Sequence[Part]
+) -> tuple[list[tuple[Any, ...]], list[_Entry]]:
+    _probe(uri)
+    client = _mlflow_client()(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    wanted = f"tags.`ablate.study` = '{study}'" if study is not None else ""
+    runs: list[Any] = []
+    token: str | None = None
+    while found is not None:
+        page = client.search_runs([found.experiment_id], wanted, max_results=1000, page_token=token)
+        runs, token = [*runs, *page], page.token
+        if not token:
+            break
+    runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+    rows = [tuple(getattr(run.info, name) for name in _RUN_COLUMNS) for run in runs]
+    entries: list[_Entry] = [
+        (part, run.info.run_id, key, value)
+        for run in runs
+        for part in parts
+        for key, value in getattr(run.data, part).items()
+    ]
+    return rows, entries
+
+
+def _curves_from_database(uri: str, run_ids: Sequence[str], metric: str) -> list[tuple[str, int, float]]:
+    from sqlalchemy import column, select, table
+
+    metrics = table("metrics", *map(column, ("run_uuid", "step", "value", "is_nan", "key")))
+    rows: list[tuple[str, int, float]] = []
+    with _connection(uri, must_exist=True) as connection:
+        for start in range(0, len(run_ids), 500):  # SQLite takes 999 values a statement in old versions
+            some = metrics.c.run_uuid.in_(run_ids[start : start + 500])
+            found = connection.execute(select(*metrics.c).where(some & (metrics.c.key == metric)))
+            rows += [(run_id, step, float("nan") if nan else value) for run_id, step, value, nan, _ in found]
+    return rows
+
+
+def _curves_from_server(uri: str, run_ids: Sequence[str], metric: str) -> list[tuple[str, int, float]]:
+    _probe(uri)
+    client = _mlflow_client()(tracking_uri=uri)
+    return [(run_id, m.step, m.value) for run_id in run_ids for m in client.get_metric_history(run_id, metric)]
