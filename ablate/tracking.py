@@ -445,6 +445,7 @@ class StudyRecord:
         study: Its name: the sweep's and a digest.
         run_id: The parent run.
         experiment_id: Where the runs are.
+        artifacts: Folder or URI that holds a folder for each run.
         definition: What the sweep recorded of itself: name, question, table, axes, seeds, points.
         started: When it was first started, UTC.
         last: When one of its runs last started, UTC.
@@ -454,6 +455,7 @@ class StudyRecord:
     study: str
     run_id: str
     experiment_id: str
+    artifacts: str
     definition: Mapping[str, Any]
     started: datetime
     last: datetime
@@ -507,16 +509,22 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
     runs = frame[frame["tags.ablate.study"] == study]
     done = runs[runs["tags.ablate.status"].isin(["finished", "diverged"]) & (runs["tags.ablate.role"] == "run")]
     points = done["tags.ablate.point"].nunique() if "tags.ablate.point" in done else 0
-    start, last = parent["start_time"], runs["start_time"].max()
     return StudyRecord(
-        study,
-        parent["run_id"],
-        parent["experiment_id"],
-        json.loads(text),
-        start.to_pydatetime(),
-        last.to_pydatetime(),
-        int(points),
+        study=study,
+        run_id=parent["run_id"],
+        experiment_id=parent["experiment_id"],
+        artifacts=_folder_of_runs(parent["artifact_uri"]),
+        definition=json.loads(text),
+        started=parent["start_time"].to_pydatetime(),
+        last=runs["start_time"].max().to_pydatetime(),
+        finished=int(points),
     )
+
+
+def _folder_of_runs(artifact_uri: str) -> str:
+    """``…/RUN/artifacts`` -> ``…``, as a plain path where it is one."""
+    folder = redact(artifact_uri.rstrip("/").rsplit("/", 2)[0])
+    return unquote(urlsplit(folder).path) if folder.startswith("file://") else folder
 
 
 def read_curves(tracking: TrackingSpec, run_ids: Iterable[str], metric: str) -> "pd.DataFrame":

@@ -1,0 +1,386 @@
+"""Runs -> the table of a sweep, for a terminal, Markdown or CSV; reads records alone, imports nothing heavy."""
+
+import csv
+import io
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from ablate import tracking
+from ablate.stats import Estimate, mean_interval
+from ablate.tracking import StudyRecord, TrackingSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Format = Literal["text", "md", "csv"]
+Outcome = Literal["finished", "diverged", "failed", "killed", "running"]
+
+METRIC = "final.test_top1_percent"
+_METRIC_LABELS = {METRIC: "test top-1 %", "final.val_top1_percent": "val top-1 %"}
+_COSTS = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
+_SHOWN_COSTS = {"params": "params", "macs": "MACs", "tokens": "tokens"}
+_RANK: Sequence[Outcome] = ("finished", "diverged", "failed", "killed", "running")
+_REASONS_SHOWN = 5
+
+
+class ReportError(ValueError):
+    """Nothing to report; one sentence."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The attempt that counts for a point.
+
+    Attributes:
+        value: The metric; None where the run has none.
+        cost: ``cost.*`` metrics, by the name after the dot.
+        budget: Parameters that belong in the table's title.
+    """
+
+    point: str
+    run_id: str
+    outcome: Outcome
+    value: float | None
+    reason: str
+    cost: Mapping[str, int]
+    budget: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One combination of levels.
+
+    Attributes:
+        levels: In the order of the table's factors.
+        estimate: Over the finished runs; None without any.
+        cost: Name -> the distinct values among the runs, in rising order: one, unless a factor hidden here moves it.
+        outcomes: Counted points; ``not run`` for those that have no run yet.
+        run_ids: The runs behind the estimate.
+    """
+
+    levels: tuple[str, ...]
+    estimate: Estimate | None
+    cost: Mapping[str, list[int]]
+    outcomes: Mapping[str, int]
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sweep's table, before it is written in any format.
+
+    Attributes:
+        title: What was measured, under what budget and rule.
+        factors: Names of the leading columns.
+        notes: Said below the table, a sentence or two each.
+    """
+
+    title: str
+    factors: tuple[str, ...]
+    metric: str
+    rows: Sequence[Row]
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def report_study(where: TrackingSpec, name: str, format: Format | str = "text", *, study: str | None = None) -> str:
+    """The table of a sweep, from the tracking store alone.
+
+    Args:
+        where: The tracking store.
+        name: The sweep's name, as in ``+sweep=name``.
+        format: ``text``, ``md`` or ``csv``.
+        study: One study of that name; None takes the one that ran last.
+
+    Raises:
+        ReportError: The store knows no such study.
+        TrackingError: The store cannot be read.
+    """
+    known = tracking.list_studies(where)
+    mine = [record for record in known if record.definition.get("name") == name or record.study == name]
+    chosen = next((record for record in mine if study in (None, record.study)), None)
+    if chosen is None:
+        names = sorted({str(record.definition.get("name")) for record in known})
+        there = f"it has {', '.join(names)}" if names else "it has none yet: run python -m ablate +sweep=pe_type"
+        uri = tracking.redact(where.resolved_uri())
+        raise ReportError(
+            f"report needs a study that {uri} (experiment {where.experiment}) holds, got {name!r}; {there}."
+        )
+    table = report_table(tracking.read_runs(where, study=chosen.study), chosen.definition)
+    return render(table, format, _whereabouts(where, chosen, [record for record in mine if record is not chosen]))
+
+
+def _whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[StudyRecord]) -> list[str]:
+    """Where the records lie and how to open them, and which studies of the name there are besides."""
+    uri = tracking.redact(where.resolved_uri())
+    notes = [
+        f"study {chosen.study}, started {chosen.started:%Y-%m-%d %H:%M} UTC, in {uri}, experiment {where.experiment}",
+        f"artifacts (config, model, test predictions) of each run: {chosen.artifacts}",
+        f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id)}",
+    ]
+    for other in others:
+        count = f"{other.finished} of {other.definition.get('points', '?')} points"
+        notes.append(f"also of this name: {other.study}, last active {other.last:%Y-%m-%d %H:%M} UTC, {count}")
+    return notes
+
+
+# ---------------------------------------------------------------------------------------------------- runs -> table
+
+
+def report_table(frame: "pd.DataFrame", definition: Mapping[str, Any], *, metric: str = METRIC) -> Table:
+    """Mean and interval per combination of levels.
+
+    Args:
+        frame: Runs of one study, in the columns of ``tracking.read_runs``; several attempts at a point count once.
+        definition: What the sweep recorded: ``name``, ``question``, ``axes`` (axis -> levels), ``seeds``, ``points``,
+            and where they are not every combination, ``combinations``: each row's levels, in the order of the axes.
+        metric: The metric in the cells.
+    """
+    runs = counted(attempts(frame, metric))
+    by_levels: dict[str, list[Run]] = {}
+    for run in runs:
+        levels = dict(json.loads(run.point))
+        by_levels.setdefault(_key([levels.get(axis) for axis in definition["axes"]]), []).append(run)
+    planned = len(definition["seeds"])
+    rows = [_row(levels, by_levels.get(_key(levels), []), planned) for levels in _combinations(definition, by_levels)]
+    return Table(_title(definition, runs, metric), _short(definition["axes"]), metric, rows, _outcome_notes(rows, runs))
+
+
+def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
+    """The runs that belong to a point of the study, oldest first."""
+    if "tags.ablate.point" not in frame:
+        return []
+    rows = frame[frame["tags.ablate.point"].notna()].to_dict("records")
+    return [_run(row, metric) for row in rows]
+
+
+def _run(row: Mapping[str, Any], metric: str) -> Run:
+    metrics = {key.removeprefix("metrics."): float(value) for key, value in row.items() if _is_metric(key, value)}
+    params = {key.removeprefix("params."): value for key in _BUDGET if isinstance(value := row.get(key), str)}
+    reason = row.get("tags.ablate.reason")
+    return Run(
+        point=row["tags.ablate.point"],
+        run_id=row["run_id"],
+        outcome=_outcome(row),
+        value=metrics.get(metric),
+        reason=reason if isinstance(reason, str) else "",
+        cost={name: int(metrics[f"cost.{name}"]) for name in _COSTS if f"cost.{name}" in metrics},
+        budget=params,
+    )
+
+
+def _is_metric(key: str, value: Any) -> bool:
+    """A frame has NaN where a run has no such metric."""
+    return key.startswith("metrics.") and bool(value == value)
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    """By our own tag; by MLflow's status where a run was ended from outside."""
+    status = row.get("tags.ablate.status")
+    ended: dict[str, Outcome] = {"FAILED": "failed", "KILLED": "killed"}
+    if status == "running" and row["status"] in ended:
+        return ended[row["status"]]
+    return next((outcome for outcome in _RANK if outcome == status), "running")
+
+
+def counted(runs: Iterable[Run]) -> list[Run]:
+    """One run a point: of several attempts the one with the best outcome, the latest of equals."""
+    best: dict[str, Run] = {}
+    for run in runs:
+        present = best.get(run.point)
+        if present is None or _RANK.index(run.outcome) <= _RANK.index(present.outcome):
+            best[run.point] = run
+    return list(best.values())
+
+
+def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int) -> Row:
+    finished = [run for run in runs if run.outcome == "finished" and run.value is not None]
+    outcomes: Counter[str] = Counter(run.outcome for run in runs)
+    return Row(
+        levels=tuple(map(tracking.param_text, levels)),
+        estimate=mean_interval(run.value for run in finished if run.value is not None) if finished else None,
+        cost={name: sorted({run.cost[name] for run in runs if name in run.cost}) for name in _COSTS},
+        outcomes={**outcomes, "not run": max(0, planned - len(runs))},
+        run_ids=tuple(run.run_id for run in finished),
+    )
+
+
+def _key(levels: Iterable[Any]) -> str:
+    return json.dumps(list(levels), separators=(",", ":"))
+
+
+def _combinations(definition: Mapping[str, Any], seen: Iterable[str]) -> list[list[Any]]:
+    """The table's rows. A sweep that does not say which it spans has every combination, if that is what it counts."""
+    if "combinations" in definition:
+        return [list(levels) for levels in definition["combinations"]]
+    every = [list(levels) for levels in itertools.product(*definition["axes"].values())]
+    if len(every) * len(definition["seeds"]) == definition.get("points", len(every) * len(definition["seeds"])):
+        return every
+    met = set(seen)
+    return [levels for levels in every if _key(levels) in met]
+
+
+def _short(axes: Iterable[str]) -> tuple[str, ...]:
+    """Axes by their last word, where that names one of them only."""
+    words = [axis.rpartition(".")[2] for axis in axes]
+    return tuple(word if words.count(word) == 1 else axis for word, axis in zip(words, axes, strict=True))
+
+
+# ----------------------------------------------------------------------------------------------- what is said about it
+
+
+_BUDGET = ("params.data.source", "params.data.root", "params.train.epochs", "params.train.select")
+_SELECTED = {
+    "best": "weights of the epoch with the best validation accuracy",
+    "last": "weights of the last epoch",
+}
+
+
+def _title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> str:
+    """What was asked, what is in the cells, and under which budget and rule: a small budget is not to be overlooked."""
+    asked = f"{definition['name']}: {definition.get('question', '')}".rstrip(": ")
+    seeds = ", ".join(map(str, definition["seeds"]))
+    parts = [
+        f"{_label(metric)}, mean ± 95 % interval over seeds (Student's t)",
+        f"data {_data(runs)}",
+        f"{_values(runs, 'train.epochs')} epochs",
+        f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
+        " or ".join(_SELECTED.get(rule, rule) for rule in _distinct(runs, "train.select")) or "no run yet",
+    ]
+    return f"{asked}\n{'; '.join(parts)}"
+
+
+def _label(metric: str) -> str:
+    return _METRIC_LABELS.get(metric, metric)
+
+
+def _distinct(runs: Iterable[Run], name: str) -> list[str]:
+    return list(dict.fromkeys(run.budget[name] for run in runs if name in run.budget))
+
+
+def _values(runs: Sequence[Run], name: str) -> str:
+    return " or ".join(_distinct(runs, name)) or "?"
+
+
+def _data(runs: Sequence[Run]) -> str:
+    """The sources, and for local files their last name: the full path is the reader's own affair."""
+    names = (
+        (run.budget.get("data.source", "?"), run.budget.get("data.root", "null").rstrip("/").rpartition("/")[2])
+        for run in runs
+    )
+    return " or ".join(s if root == "null" else f"{s} {root}" for s, root in dict.fromkeys(names)) or "?"
+
+
+def _outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.outcomes)
+    rest = [f"{total[name]} {name}" for name in (*_RANK[1:], "not run") if total[name]]
+    notes = [f"{total['finished']} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)]
+    bad = [run for run in runs if run.reason and run.outcome != "finished"]
+    notes += [f"{_name(run.point)} {run.outcome}: {run.reason.splitlines()[0]}" for run in bad[:_REASONS_SHOWN]]
+    if len(bad) > _REASONS_SHOWN:
+        notes.append(f"and {len(bad) - _REASONS_SHOWN} more, with their reasons in the tag ablate.reason")
+    if any(row.estimate is not None and row.estimate.n == 1 for row in rows):
+        notes.append("a cell of one run has no interval: run more seeds before you compare")
+    if any(row.outcomes.get("diverged") for row in rows):
+        notes.append("means are over finished runs: a row with diverged ones looks better than it is")
+    return notes
+
+
+def _name(point: str) -> str:
+    return " ".join(f"{axis}={tracking.param_text(level)}" for axis, level in json.loads(point))
+
+
+# ------------------------------------------------------------------------------------------------------ table -> words
+
+
+def render(table: Table, format: Format | str, notes: Sequence[str] = ()) -> str:
+    """Writes a table out.
+
+    Args:
+        table: What to write.
+        format: ``text``, ``md``, or ``csv`` (numbers alone, every cost and the run ids; no title, no notes).
+        notes: Further ones, said below the table's own.
+
+    Raises:
+        ReportError: There is no such format.
+    """
+    if format == "csv":
+        return _csv(table)
+    head, body = _cells(table)
+    said = [*table.notes, *notes]
+    if format == "md":
+        asked, _, budget = table.title.partition("\n")
+        return "\n".join([f"### {asked}", "", budget, "", *_markdown(head, body, table), "", *(f"- {n}" for n in said)])
+    if format == "text":
+        return "\n".join([table.title, "", *_aligned(head, body, len(table.factors)), "", *said])
+    raise ReportError(f"format must be text, md or csv, got {format!r}.")
+
+
+def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    """The table as people read it."""
+    odd = any(_odd(row) for row in table.rows)
+    head = [*table.factors, _label(table.metric), "n", *_SHOWN_COSTS.values(), *(["not in the mean"] if odd else [])]
+    body = []
+    for row in table.rows:
+        counts = [_range(row.cost[name]) for name in _SHOWN_COSTS]
+        n = str(row.estimate.n) if row.estimate else "0"
+        body.append([*row.levels, _cell(row.estimate), n, *counts, *([_odd(row)] if odd else [])])
+    return head, body
+
+
+def _odd(row: Row) -> str:
+    return ", ".join(f"{row.outcomes[name]} {name}" for name in (*_RANK[1:], "not run") if row.outcomes.get(name))
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    return f"{estimate.mean:.2f}" + (f" ± {estimate.half:.2f}" if estimate.half is not None else "")
+
+
+def _range(values: Sequence[int]) -> str:
+    ends = dict.fromkeys((values[0], values[-1])) if values else {}
+    return " to ".join(f"{value:,}" for value in ends)
+
+
+def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], factors: int) -> list[str]:
+    """Columns under their heads, numbers to the right; a level that stands above is not repeated."""
+    shown = [
+        ["" if n == 0 and factors > 1 and above and cell == above[0] else cell for n, cell in enumerate(line)]
+        for line, above in zip(body, [None, *body], strict=False)
+    ]
+    widths = [max(len(line[n]) for line in [head, *body]) for n in range(len(head))]
+
+    def write(line: Sequence[str]) -> str:
+        cells = (
+            cell.ljust(w) if n < factors else cell.rjust(w)
+            for n, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    return [write(head), "  ".join("-" * width for width in widths), *map(write, shown)]
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]], table: Table) -> list[str]:
+    rule = ["---" if n < len(table.factors) else "---:" for n in range(len(head))]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [head, rule, *body]]
+
+
+def _csv(table: Table) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    outcomes = (*_RANK[1:], "not run")
+    numbers = ("n", "mean", "low", "high", "std")
+    writer.writerow([*table.factors, "metric", *numbers, *_COSTS, *(o.replace(" ", "_") for o in outcomes), "run_ids"])
+    for row in table.rows:
+        estimate = row.estimate
+        values = [getattr(estimate, name) for name in numbers] if estimate else [0, "", "", "", ""]
+        costs = [" ".join(map(str, row.cost[name])) for name in _COSTS]
+        counts = [row.outcomes.get(name, 0) for name in outcomes]
+        writer.writerow([*row.levels, table.metric, *values, *costs, *counts, " ".join(row.run_ids)])
+    return out.getvalue().rstrip("\n")
