@@ -10,9 +10,9 @@ from ablate.training.spec import TrainSpec
 class Schedule:
     """The rate of every step of a run.
 
-    The official code (timm's scheduler) changes the rate once an epoch, and lets the cosine run from epoch 0, under the
-    warm-up. Ours changes it every step, and the cosine starts where the warm-up ends, at ``lr``: a run of few epochs would
-    otherwise train at a handful of rates.
+    The official code (timm's scheduler) changes the rate once an epoch, and lets the cosine run from epoch 0,
+    under the warm-up. Ours changes it every step, and the cosine starts where the warm-up ends, at ``lr``: a run of few
+    epochs would otherwise train at a handful of rates.
 
     Attributes:
         warmup_lr: Rate of step 0, if there is a warm-up.

@@ -1,7 +1,7 @@
 """One training step and one forward pass, compiled: a graph is traced once, and everything else enters as a value.
 
-``keras.Model.fit`` would bake the loss' smoothing and the batch's shape into the graph, and its metrics weigh a padded batch
-wrongly. What is left of it is short: what differs between backends is how they differentiate and compile, and stands here.
+``keras.Model.fit`` would bake the smoothing into the graph, trace anew for a last, smaller batch, and weigh a padded
+one wrongly in its metrics. What differs between backends is how they differentiate and compile; it all stands here.
 """
 
 from typing import Any, Protocol
@@ -141,6 +141,6 @@ class _JaxStep:
         return self._model.stateless_call(trainable, fixed, _normalise(x, scale, shift), training=False)[0]
 
 
-def pad(size: int, *arrays: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    """Fills the first axis of each array with zeros up to ``size``."""
-    return [np.pad(a, [(0, size - len(a))] + [(0, 0)] * (a.ndim - 1)) for a in arrays]
+def pad(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """Fills the first axis with zeros up to ``size``."""
+    return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))

@@ -19,8 +19,8 @@ from ablate.training.schedule import Schedule
 from ablate.training.spec import SeedSpec, TrainError, TrainSpec
 from ablate.training.step import Step, compile_step, pad
 
-_PIXELS_PREDICTED = 2**20
-"""Of one batch without gradients: enough to fill two cores at 28x28, little enough for memory at 384x384."""
+_VALUES_PREDICTED = 2**20
+"""Channel values of one batch without gradients: fills two cores at 28x28, and fits into memory at 384x384."""
 
 
 class _Diverged(Exception):
@@ -30,8 +30,8 @@ class _Diverged(Exception):
 class Trainer:
     """A compiled model that can be trained again from the start.
 
-    Bit for bit on a CPU, the n-th training gives what a first one gives: weights, optimizer, and every source of chance are
-    set anew from the spec and the seeds.
+    Bit for bit on a CPU, the n-th training gives what a first one gives: weights, optimizer, and every source of
+    chance are set anew from the spec and the seeds.
 
     Args:
         build: Makes the model, ``(batch, height, width, channels)`` floats to ``(batch, classes)`` logits. It is called
@@ -118,12 +118,12 @@ def _seed_dropout(model: keras.Model, seed: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Score:
-    """Mean cross entropy and percentage right, of logits ``(images, classes)``."""
+class _Measured:
+    """A model on a set of images, in inference mode: ``(images, classes)`` logits, and what follows from them."""
 
+    logits: NDArray[np.float64]
     loss: float
     top1_percent: float
-    logits: NDArray[np.float64]
 
 
 class _Run:
@@ -132,100 +132,136 @@ class _Run:
     def __init__(
         self, model: keras.Model, optimizer: AdamW, step: Step, splits: Splits, spec: TrainSpec, batches: Batches
     ) -> None:
-        self.model, self.optimizer, self.step = model, optimizer, step
-        self.splits, self.spec, self.batches = splits, spec, batches
-        self.schedule = Schedule.of(spec, len(batches))
-        real, std = keras.config.floatx(), np.array(splits.std)
+        self._model, self._optimizer, self._step = model, optimizer, step
+        self._splits, self._spec, self._batches = splits, spec, batches
+        self._schedule = Schedule.of(spec, len(batches))
+        real, mean, std = keras.config.floatx(), np.array(splits.mean), np.array(splits.std)
         # Pixels are 0..255 in memory: (x / 255 - mean) / std is one multiplication and one addition.
-        self.scale, self.shift = (1 / (255 * std)).astype(real), (-np.array(splits.mean) / std).astype(real)
+        self._scale, self._shift = (1 / (255 * std)).astype(real), (-mean / std).astype(real)
 
     def history(
         self, started: float, on_epoch: Callable[[EpochMetrics], None], on_batch: Callable[[int, int], None]
     ) -> History:
         epochs: list[EpochMetrics] = []
-        selected, weights = -1, []
         try:
-            for number in range(self.spec.epochs):
-                epochs.append(self.epoch(number, on_batch))
-                on_epoch(epochs[-1])
-                if selected < 0 or self.spec.select == "last" or _top1(epochs[-1]) > _top1(epochs[selected]):
-                    selected, weights = number, [np.array(v) for v in self.model.weights]
+            selected = self._epochs(epochs, on_epoch, on_batch)
+            test = self._measure(self._splits.test, f"the test loss after epoch {selected.epoch}", selected.lr)
         except _Diverged as reason:
             return History(epochs, "diverged", str(reason), time.perf_counter() - started)
-        for variable, value in zip(self.model.weights, weights, strict=True):
-            variable.assign(value)
-        return self.tested(started, epochs, selected)
-
-    def tested(self, started: float, epochs: list[EpochMetrics], selected: int) -> History:
-        test = self.score(self.splits.test)
-        probabilities = _softmax(test.logits)
-        predictions = Predictions(probabilities.astype(np.float16), test.logits.argmax(-1), self.splits.test.y)
         return History(
-            epochs=epochs,
-            status="finished",
+            epochs,
+            "finished",
             reason="",
             seconds=time.perf_counter() - started,
-            selected_epoch=epochs[selected].epoch,
-            val_top1_percent=epochs[selected].val_top1_percent,
-            val_loss=epochs[selected].val_loss,
+            selected_epoch=selected.epoch,
+            val_top1_percent=selected.val_top1_percent,
+            val_loss=selected.val_loss,
             test_top1_percent=test.top1_percent,
             test_loss=test.loss,
-            test_predictions=predictions,
+            test_predictions=_predictions(test.logits, self._splits.test.y),
         )
 
-    def epoch(self, number: int, on_batch: Callable[[int, int], None]) -> EpochMetrics:
+    def _epochs(
+        self,
+        epochs: list[EpochMetrics],
+        on_epoch: Callable[[EpochMetrics], None],
+        on_batch: Callable[[int, int], None],
+    ) -> EpochMetrics:
+        """Trains; appends each epoch as it ends; leaves the selected one's weights in the model and returns it."""
+        best, weights = -1.0, []
+        for epoch in range(self._spec.epochs):
+            epochs.append(self._epoch(epoch, on_batch))
+            top1 = epochs[-1].val_top1_percent
+            if self._spec.select == "best" and top1 is not None and top1 > best:
+                best, selected = top1, epochs[-1]
+                # Copies: a backend may hand out its own memory, and train on in it.
+                weights = [np.array(ops.convert_to_numpy(weight)) for weight in self._model.weights]
+            on_epoch(epochs[-1])
+        if self._spec.select == "last":
+            return epochs[-1]
+        for weight, value in zip(self._model.weights, weights, strict=True):
+            weight.assign(value)
+        return selected
+
+    def _epoch(self, epoch: int, on_batch: Callable[[int, int], None]) -> EpochMetrics:
         started = time.perf_counter()
-        total_loss, right, rate = 0.0, 0.0, 0.0
-        for step, (x, y) in enumerate(self.batches.epoch(number)):
-            rate = self.schedule.at(number * len(self.batches) + step)
-            loss, correct = self.moved(x, y, rate)
-            if not math.isfinite(loss):
-                at = number * len(self.batches) + step + 1
-                raise _Diverged(
-                    f"the loss was {loss} at step {at} (epoch {number + 1}), at a learning rate of {rate:.3g}"
-                )
-            total_loss += loss * len(x)
-            right += correct
-            on_batch(step + 1, len(self.batches))
-        images = len(self.splits.train)
-        val = self.score(self.splits.val) if len(self.splits.val) else None
+        loss, right = self._train(epoch, on_batch)
+        step = (epoch + 1) * len(self._batches)
+        lr = self._schedule.at(step - 1)
+        val = None
+        if len(self._splits.val):
+            val = self._measure(self._splits.val, f"the validation loss after step {step} (epoch {epoch + 1})", lr)
         return EpochMetrics(
-            epoch=number + 1,
-            train_loss=total_loss / images,
-            train_top1_percent=100 * right / images,
-            val_loss=None if val is None else val.loss,
-            val_top1_percent=None if val is None else val.top1_percent,
-            lr=rate,
+            epoch=epoch + 1,
+            train_loss=loss,
+            train_top1_percent=100 * right,
+            val_loss=val.loss if val else None,
+            val_top1_percent=val.top1_percent if val else None,
+            lr=lr,
             seconds=time.perf_counter() - started,
         )
 
-    def moved(self, x: NDArray[Any], y: NDArray[Any], rate: float) -> tuple[float, float]:
-        """One step. Returns the mean loss before it, and how many images were right."""
-        weight = np.ones(len(x), keras.config.floatx())
-        if self.step.fixed_batch and len(x) < self.spec.batch_size:
-            x, y, weight = pad(self.spec.batch_size, x, y, weight)
-        self.optimizer.learning_rate.assign(rate)
-        loss, right = self.step.train(x, y, weight, self.scale, self.shift, self.spec.label_smoothing)
-        return float(loss), float(right)
+    def _train(self, epoch: int, on_batch: Callable[[int, int], None]) -> tuple[float, float]:
+        """One pass over the training images. Returns their mean loss, and the share that was right."""
+        results = []
+        for i, (x, y) in enumerate(self._batches.epoch(epoch)):
+            self._optimizer.learning_rate = self._schedule.at(epoch * len(self._batches) + i)
+            results.append((len(y), *self._move(x, y)))
+            if i:
+                # The step before: waiting for this one would leave a GPU idle while the next batch is made.
+                self._require_number(results[i - 1][1], epoch, i - 1)
+            on_batch(i + 1, len(self._batches))
+        self._require_number(results[-1][1], epoch, len(results) - 1)
+        images = len(self._splits.train)
+        return sum(n * float(loss) for n, loss, _ in results) / images, sum(float(r) for _, _, r in results) / images
 
-    def score(self, arrays: Arrays) -> _Score:
-        """Over all images, in inference mode, without smoothing."""
-        size = min(len(arrays), max(1, _PIXELS_PREDICTED // int(np.prod(arrays.x.shape[1:3]))))
-        logits = []
+    def _move(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
+        """One step. Returns the mean loss before it, and how many images were right."""
+        weight = np.ones(len(y), keras.config.floatx())
+        if self._step.fixed_batch:
+            x, y, weight = (pad(array, self._spec.batch_size) for array in (x, y, weight))
+        return self._step.train(x, y, weight, self._scale, self._shift, self._spec.label_smoothing)
+
+    def _require_number(self, loss: Any, epoch: int, i: int) -> None:
+        if not math.isfinite(float(loss)):
+            step = epoch * len(self._batches) + i
+            what = f"the training loss at step {step + 1} (epoch {epoch + 1})"
+            raise _Diverged(_not_finite(what, float(loss), self._schedule.at(step)))
+
+    def _measure(self, arrays: Arrays, what: str, lr: float) -> _Measured:
+        """Exact over all images: float64 means over the logits of each.
+
+        Raises:
+            _Diverged: The loss is no finite number.
+        """
+        logits = self._logits(arrays)
+        loss = -float(_log_softmax(logits)[np.arange(len(arrays)), arrays.y].mean())
+        if not math.isfinite(loss):
+            raise _Diverged(_not_finite(what, loss, lr))
+        return _Measured(logits, loss, 100 * float(np.mean(logits.argmax(axis=1) == arrays.y)))
+
+    def _logits(self, arrays: Arrays) -> NDArray[np.float64]:
+        # The same for every set of one image size, so that one graph serves all.
+        size = max(32, min(512, _VALUES_PREDICTED // math.prod(arrays.x.shape[1:])))
+        parts = []
         for start in range(0, len(arrays), size):
             x = arrays.x[start : start + size]
-            padded = pad(size, x)[0] if self.step.fixed_batch else x
-            logits.append(ops.convert_to_numpy(self.step.predict(padded, self.scale, self.shift))[: len(x)])
-        values = np.concatenate(logits).astype(np.float64)
-        chosen = np.log(_softmax(values)[np.arange(len(values)), arrays.y] + np.finfo(np.float64).tiny)
-        return _Score(float(-chosen.mean()), float(100 * (values.argmax(-1) == arrays.y).mean()), values)
+            padded = pad(x, size) if self._step.fixed_batch else x
+            logits = self._step.predict(padded, self._scale, self._shift)
+            parts.append(np.asarray(ops.convert_to_numpy(logits), np.float64)[: len(x)])
+        return np.concatenate(parts)
 
 
-def _top1(metrics: EpochMetrics) -> float:
-    """Validation accuracy, by which epochs are selected; there is none where the last one is taken."""
-    return -1.0 if metrics.val_top1_percent is None else metrics.val_top1_percent
+def _not_finite(what: str, loss: float, lr: float) -> str:
+    return f"{what} was {loss}, at a learning rate of {lr:.3g}; lower train.lr or lengthen train.warmup_epochs."
 
 
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers: NDArray[np.float64] = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # Infinite logits give no number, and the loss over them says so.
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _predictions(logits: NDArray[np.float64], label: NDArray[np.int64]) -> Predictions:
+    probabilities = np.exp(_log_softmax(logits)).astype(np.float16)
+    return Predictions(probabilities, logits.argmax(axis=1).astype(np.int64), label)
