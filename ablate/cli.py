@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str]) -> Command:
         raise UsageError(f"{registry.unknown('verb', verb, VERBS)} An override reads key=value.")
     allowed = 2 if VERBS[verb].named else 1
     if len(bare) > allowed:
-        raise UsageError(f"{verb} takes {VERBS[verb].named or 'no name'}, got {' '.join(bare[1:])!r} as well.")
+        raise UsageError(f"{verb} takes {VERBS[verb].named or 'no name'}, got {' '.join(bare[allowed:])!r} as well.")
     return Command(verb, bare[1] if len(bare) > 1 else None, words, flags)
 
 

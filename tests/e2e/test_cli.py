@@ -48,7 +48,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
         (["+sweep=pe_typ"], "Did you mean pe_type?"),
         (["+sweep=pe_type", "train.lr=high"], "train.lr must be of type float"),
         (["model.heads=3"], "model.dim must be divisible by model.heads"),
-        (["data=folder"], "data.root must be set"),
+        (["data=folder"], "data.root must name a folder or a zip"),
         (["data=folder", "data.root=nowhere"], "nowhere"),
         (["plugins=[no_such_module]"], "no_such_module"),
         (["+sweep=pe_type", "model.positional=sinus"], "model.positional must be one of learnable, sine, none"),
