@@ -1,0 +1,142 @@
+"""Splits, digest, normalisation, batches: what holds for every source."""
+
+import numpy as np
+import pytest
+
+from ablate.data import Arrays, Batches, DataError, DataSpec, describe, load
+from ablate.data.arrays import digest, moments
+from ablate.data.resize import resize
+from ablate.data.split import stratified
+
+
+def _key(arrays):
+    return {image.tobytes() for image in arrays.x}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load(DataSpec(source="digits"))
+
+
+def test_mnist5k_is_split_3600_400_1000_with_every_class_alike():
+    splits = load(DataSpec())
+    assert [np.bincount(part.y).tolist() for part in (splits.train, splits.val, splits.test)] == [
+        [360] * 10,
+        [40] * 10,
+        [100] * 10,
+    ]
+    assert splits.input_shape == (28, 28, 1)
+    assert (splits.mean, splits.std) == ((0.1307,), (0.3081,))
+    # The digits are MNIST's own: their mean is the published one within the sampling error of 3,600 images.
+    assert moments(splits.train.x)[0][0] == pytest.approx(0.1307, abs=0.005)
+    assert splits.train.x.max() == 255
+    assert not (_key(splits.train) & _key(splits.test) or _key(splits.train) & _key(splits.val))
+
+
+def test_digits_use_the_whole_grey_scale_and_measure_their_own_moments(digits):
+    assert digits.train.x.min() == 0 and digits.train.x.max() == 255
+    scaled = digits.train.x / 255
+    assert digits.mean == pytest.approx((scaled.mean(),)) and digits.std == pytest.approx((scaled.std(),))
+    assert len(digits.train) + len(digits.val) + len(digits.test) == 1797
+
+
+def test_split_seed_moves_validation_and_never_the_test_set(digits):
+    other = load(DataSpec(source="digits", split_seed=1))
+    assert not np.array_equal(other.val.x, digits.val.x)
+    assert np.array_equal(other.test.x, digits.test.x)
+    assert other.digest != digits.digest
+
+
+def test_split_is_the_same_again(digits):
+    assert load(DataSpec(source="digits")).digest == digits.digest
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.37])
+def test_stratified_gives_the_rounded_part_and_each_class_its_share(fraction):
+    labels = np.repeat(np.arange(3), [10, 33, 57])
+    kept, held = stratified(labels, fraction, 5)
+    assert sorted([*kept, *held]) == list(range(100))
+    assert len(held) == round(100 * fraction)
+    assert np.all(np.abs(np.bincount(labels[held], minlength=3) - np.bincount(labels) * fraction) < 1)
+
+
+def test_stratified_leaves_a_lone_image_of_a_class_for_training():
+    kept, _ = stratified(np.array([0, 0, 0, 0, 1]), 0.8, 0)
+    assert kept[-1] == 4
+
+
+def test_val_fraction_of_zero_gives_no_validation_images():
+    splits = load(DataSpec(source="digits", val_fraction=0))
+    assert len(splits.val) == 0 and len(splits.train) == 1438
+
+
+def test_image_size_resizes_every_part_and_is_described():
+    spec = DataSpec(source="digits", image_size=[12, 10])
+    assert describe(spec) == ((12, 10, 1), 10)
+    splits = load(spec)
+    assert splits.input_shape == (12, 10, 1) and splits.test.x.shape[1:] == (12, 10, 1)
+
+
+def test_resize_averages_where_it_shrinks():
+    board = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.uint8)[None, :, :, None]
+    assert np.abs(resize(board, (2, 2)).astype(int) - 127).max() <= 2
+
+
+def test_own_moments_of_the_spec_win():
+    splits = load(DataSpec(source="digits", mean=[0.5], std=[0.25]))
+    assert (splits.mean, splits.std) == ((0.5,), (0.25,))
+
+
+def test_digest_sees_pixels_labels_shape_and_class_names():
+    x, y = np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1), np.array([0, 1])
+    changed = [
+        digest(["a", "b"], {"train": Arrays(x, y)}),
+        digest(["a", "c"], {"train": Arrays(x, y)}),
+        digest(["a", "b"], {"test": Arrays(x, y)}),
+        digest(["a", "b"], {"train": Arrays(x, y[::-1])}),
+        digest(["a", "b"], {"train": Arrays(x.reshape(2, 1, 4, 1), y)}),
+        digest(["a", "b"], {"train": Arrays(x + np.uint8(1), y)}),
+    ]
+    assert len(set(changed)) == len(changed)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (DataSpec(source="mnist6k"), "data.source must be one of .*Did you mean mnist5k"),
+        (DataSpec(source="digits", root="x"), "data.root must be null"),
+        (DataSpec(source="folder"), "data.root must name a folder or a zip"),
+        (DataSpec(source="digits", image_size=[8]), "data.image_size must be"),
+        (DataSpec(source="digits", val_fraction=1.0), "data.val_fraction must be"),
+        (DataSpec(source="digits", val_fraction=1e-6), "data.val_fraction must hold out"),
+        (DataSpec(source="digits", split_seed=-1), "data.split_seed must be"),
+        (DataSpec(source="digits", std=[0.0]), "data.std must be above 0"),
+        (DataSpec(source="digits", mean=[0.1, 0.1, 0.1]), "data.mean must have 1 values"),
+    ],
+)
+def test_spec_that_cannot_be_is_refused(spec, message):
+    with pytest.raises(DataError, match=message):
+        load(spec)
+
+
+def test_batches_cover_an_epoch_once_and_keep_images_with_their_labels(digits):
+    batches = Batches(digits.train, 100, seed=3)
+    drawn = list(batches.epoch(0))
+    assert [len(y) for _, y in drawn] == [100] * 12 + [94] and len(batches) == 13
+    labels = {(image.tobytes(), label) for image, label in zip(digits.train.x, digits.train.y, strict=True)}
+    assert {(image.tobytes(), label) for x, y in drawn for image, label in zip(x, y, strict=True)} == labels
+
+
+def test_batches_follow_seed_and_epoch_alone(digits):
+    def order(seed, epoch):
+        return np.concatenate([y for _, y in Batches(digits.train, 64, seed).epoch(epoch)]).tolist()
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(1, 1)
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 0)
+
+
+def test_batch_larger_than_the_data_is_refused(digits):
+    with pytest.raises(DataError, match=r"train.batch_size must be .* got 2000 for 1294 images"):
+        Batches(digits.train, 2000, 0)
