@@ -355,10 +355,10 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
 def _open(uri: str, experiment: str) -> tuple[Any, str]:
     """MLflow's client and the experiment's id."""
     _check(uri)
-    with _guard(uri):
-        _probe(uri)
+    _probe_server(uri)
     client_class = _mlflow_client()
     with _guard(uri), _lock(uri):  # several processes that make one database at once break each other
+        _probe_database(uri)
         client = client_class(tracking_uri=uri)
         return client, _experiment_id(client, uri, experiment)
 
@@ -396,19 +396,22 @@ def _artifact_root(uri: str, experiment: str) -> str | None:
     return folder.absolute().as_uri()
 
 
-def _probe(uri: str) -> None:
-    """One quick try at the store: MLflow itself repeats a hopeless one for minutes."""
-    if uri.startswith(("http://", "https://")):
-        _probe_server(uri)
-    elif _is_database(uri):
-        file = _sqlite_file(uri)
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        with _connection(uri) as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if file else "SELECT 1")
+def _probe_database(uri: str) -> None:
+    """One quick try at writing: MLflow itself repeats a hopeless one for minutes."""
+    if not _is_database(uri):
+        return
+    with _connection(uri) as connection:
+        if _sqlite_file(uri) is None:
+            connection.exec_driver_sql("SELECT 1")
+        else:  # rolled back; BEGIN IMMEDIATE alone succeeds on a read-only file
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql("CREATE TABLE ablate_probe (x)")
 
 
 def _probe_server(uri: str) -> None:
+    """One quick try at a server, likewise."""
+    if not uri.startswith(("http://", "https://")):
+        return
     parts = urlsplit(uri)
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
     try:
@@ -430,6 +433,7 @@ def _lock(uri: str) -> Iterator[None]:
     file = _sqlite_file(uri) if _is_database(uri) else None
     digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
     path = Path(f"{file}.lock") if file else Path(tempfile.gettempdir()) / f"ablate-mlflow-{digest}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path, timeout=300):
         yield
 
@@ -623,7 +627,7 @@ def _entry(part: Part, line: Any) -> _Entry:
 def _from_server(
     uri: str, experiment: str, study: str | None, parts: Sequence[Part]
 ) -> tuple[list[tuple[Any, ...]], list[_Entry]]:
-    _probe(uri)
+    _probe_server(uri)
     client = _mlflow_client()(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
     wanted = f"tags.`ablate.study` = '{study}'" if study is not None else ""
@@ -659,6 +663,6 @@ def _curves_from_database(uri: str, run_ids: Sequence[str], metric: str) -> list
 
 
 def _curves_from_server(uri: str, run_ids: Sequence[str], metric: str) -> list[tuple[str, int, float]]:
-    _probe(uri)
+    _probe_server(uri)
     client = _mlflow_client()(tracking_uri=uri)
     return [(run_id, m.step, m.value) for run_id in run_ids for m in client.get_metric_history(run_id, metric)]

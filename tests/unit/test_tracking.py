@@ -1,0 +1,339 @@
+"""Against real MLflow stores on SQLite; the server and the creation race stand in the full tier."""
+
+import json
+import math
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate import tracking
+from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact
+
+SECRET = "s3cr%40t-word"
+
+
+def _spec(uri: str) -> TrackingSpec:
+    return TrackingSpec(uri=uri)
+
+
+def _sweep(store: Store, study: str = "pe-1", name: str = "pe", **more: Any) -> str:
+    definition = {"name": name, "axes": {"model": ["a", "b"]}, "seeds": [0], "points": 2, **more}
+    return store.sweep_run(study, {"ablate.sweep": json.dumps(definition)})
+
+
+def _run(store: Store, point: str = "p", params: dict[str, Any] | None = None, **options: Any) -> tracking.RunWriter:
+    return store.start_run(point, params or {}, {"ablate.study": "pe-1", "ablate.point": point}, **options)
+
+
+# -------------------------------------------------------------------------------------------------------- writing
+
+
+def test_a_run_comes_back_as_it_was_written(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    writer = _run(store, params={"model.positional": None, "train.lr": 0.001, "data.source": "digits", "x": [1, True]})
+    for epoch in (1, 2):
+        writer.log({"val/loss": 1 / epoch, "val/top1_percent": 40.0 * epoch}, step=epoch)
+    writer.tag({"ablate.identity": "abc"})
+    writer.finish("finished")
+    (row,) = read_runs(_spec(store_uri)).to_dict("records")
+    assert row["run_id"] == writer.run_id
+    assert row["status"] == "FINISHED"
+    assert row["end_time"] >= row["start_time"]
+    assert row["metrics.val/top1_percent"] == 80.0  # the latest
+    assert [row[f"params.{key}"] for key in ("model.positional", "train.lr", "data.source", "x")] == [
+        "null",
+        "0.001",
+        "digits",
+        "[1, true]",
+    ]
+    assert (row["tags.ablate.identity"], row["tags.ablate.status"], row["tags.ablate.role"]) == (
+        "abc",
+        "finished",
+        "run",
+    )
+    assert row["tags.mlflow.runName"] == "p"
+
+
+@pytest.mark.parametrize(
+    ("status", "mlflow_status"),
+    [("finished", "FINISHED"), ("diverged", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED")],
+)
+def test_finish_tells_mlflow_and_ourselves(store_uri: str, status: tracking.Status, mlflow_status: str) -> None:
+    _run(Store(_spec(store_uri))).finish(status, reason=f"could not open postgresql://me:{SECRET}@db/x")
+    (row,) = read_runs(_spec(store_uri)).to_dict("records")
+    assert (row["status"], row["tags.ablate.status"]) == (mlflow_status, status)
+    assert row["tags.ablate.reason"] == "could not open postgresql://me:***@db/x"
+
+
+def test_log_keeps_values_that_are_no_numbers(store_uri: str) -> None:
+    writer = _run(Store(_spec(store_uri)))
+    writer.log({"nan": math.nan, "inf": math.inf, "-inf": -math.inf})
+    (row,) = read_runs(_spec(store_uri)).to_dict("records")
+    assert math.isnan(row["metrics.nan"])
+    assert row["metrics.inf"] > 1e308 > -1e308 > row["metrics.-inf"]  # MLflow stores the largest finite number
+
+
+def test_params_beyond_mlflows_limits_are_recorded_and_stay_apart(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    many = {f"model.options.x{n}": n for n in range(250)}
+    runs = [_run(store, params={**many, "long": "x" * 9000 + end}).run_id for end in "ab"]
+    frame = read_runs(_spec(store_uri)).set_index("run_id").loc[runs]
+    assert list(frame["params.model.options.x249"]) == ["249", "249"]
+    assert frame["params.long"].nunique() == 2
+    assert frame["params.long"].str.len().max() <= 6000
+
+
+def test_artifacts_lie_beside_the_database_under_their_names(store_uri: str) -> None:
+    writer = _run(Store(_spec(store_uri)))
+    writer.artifact("tables/report.md", "± 1\n")
+    writer.artifact("predictions.npz", b"\x00\xff")
+    with writer.local_artifact("saved/model") as path:
+        path.mkdir()
+        (path / "weights.h5").write_bytes(b"w")
+    root = Path(store_uri.removeprefix("sqlite:///")).parent / "mlartifacts" / "ablate" / writer.run_id / "artifacts"
+    assert (root / "tables/report.md").read_text("utf-8") == "± 1\n"
+    assert (root / "predictions.npz").read_bytes() == b"\x00\xff"
+    assert (root / "saved/model/weights.h5").read_bytes() == b"w"
+
+
+def test_an_artifact_that_was_not_written_to_the_end_is_not_kept(store_uri: str) -> None:
+    writer = _run(Store(_spec(store_uri)))
+    with pytest.raises(RuntimeError, match="disk"), writer.local_artifact("model.keras") as path:
+        path.write_bytes(b"half")
+        raise RuntimeError("disk")
+    assert not list(Path(store_uri.removeprefix("sqlite:///")).parent.rglob("model.keras"))
+
+
+def test_sweep_run_is_one_run_a_study(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    first = _sweep(store)
+    assert _sweep(Store(_spec(store_uri))) == first
+    assert _sweep(store, study="pe-2") != first
+    store.resume(first).finish("finished")
+    assert _sweep(store) == first
+    frame = read_runs(_spec(store_uri), study="pe-1")
+    assert list(frame["status"]) == ["RUNNING"]
+
+
+def test_abandon_closes_only_what_the_dead_worker_left(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    parent = _sweep(store)
+    point = '[["model","it\'s"],["seed",0]]'
+    dead, done, other = (_run(store, p, parent=parent) for p in (point, point, "other"))
+    done.finish("finished")
+    store.abandon(parent, point)
+    frame = read_runs(_spec(store_uri)).set_index("run_id")
+    assert [frame.loc[writer.run_id, "status"] for writer in (dead, done, other)] == ["KILLED", "FINISHED", "RUNNING"]
+    assert frame.loc[dead.run_id, "tags.ablate.reason"] == "its worker died"
+
+
+# -------------------------------------------------------------------------------------------------------- reading
+
+
+def test_read_runs_equals_mlflows_own_search(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+    import pandas as pd
+
+    store = Store(_spec(store_uri))
+    parent = _sweep(store)
+    for number in range(3):
+        writer = _run(store, f"p{number}", {"a.b": number, "only": "x"} if number else {"a.b": None}, parent=parent)
+        writer.log({"val/loss": 0.5 * number}, step=1)
+        writer.log({"val/loss": math.nan if number == 1 else 0.25, "final.x": 1.0}, step=2)
+        if number:
+            writer.finish("failed")
+    deleted = _run(store, "deleted")
+    store._client.delete_run(deleted.run_id)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri)
+    want = mlflow.search_runs(experiment_names=["ablate"])
+    got = read_runs(_spec(store_uri))
+    assert set(got.columns) == set(want.columns)
+    order = sorted(want.columns)
+    got, want = (frame[order].sort_values("run_id", ignore_index=True) for frame in (got, want))
+    pd.testing.assert_frame_equal(
+        got.astype(object).where(got.notna(), None), want.astype(object).where(want.notna(), None)
+    )
+    assert {str(got[name].dtype) for name in got if name.startswith("metrics.")} == {"float64"}
+
+
+def test_read_runs_takes_one_study_and_one_experiment(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    _run(store, "mine")
+    store.start_run("alone", {}, {})
+    Store(TrackingSpec(uri=store_uri, experiment="other")).start_run("elsewhere", {}, {"ablate.study": "pe-1"})
+    assert list(read_runs(_spec(store_uri), study="pe-1")["tags.mlflow.runName"]) == ["mine"]
+    assert len(read_runs(_spec(store_uri))) == 2
+    assert read_runs(TrackingSpec(uri=store_uri, experiment="none")).empty
+    assert read_runs(_spec(store_uri), study="none").empty
+
+
+def test_list_studies_puts_the_one_that_ran_last_first(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    first = _sweep(store, "pe-1")
+    _sweep(store, "pe-2")
+    _sweep(store, "other-1", name="other")
+    for outcome in ("finished", "finished", "diverged", "failed"):  # two attempts at one point, and two other points
+        writer = _run(store, "p" if outcome == "finished" else outcome, parent=first)
+        writer.finish(outcome)
+    records = list_studies(_spec(store_uri), "pe")
+    assert [(record.study, record.finished) for record in records] == [("pe-1", 2), ("pe-2", 0)]
+    assert records[0].run_id == first
+    assert Path(records[0].artifacts) == Path(store_uri.removeprefix("sqlite:///")).parent / "mlartifacts" / "ablate"
+    assert {record.definition["name"] for record in list_studies(_spec(store_uri))} == {"pe", "other"}
+
+
+def test_list_studies_reads_a_definition_longer_than_a_tag(store_uri: str) -> None:
+    levels = [f"level-{number}" for number in range(9000)]
+    _sweep(Store(_spec(store_uri)), axes={"model": levels})
+    assert list_studies(_spec(store_uri))[0].definition["axes"]["model"] == levels
+
+
+def test_read_curves_gives_every_step(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    runs = [_run(store, point) for point in "ab"]
+    for step in (2, 1):
+        for writer in runs:
+            writer.log({"val/loss": math.nan if step == 2 else 0.5, "other": 1.0}, step=step)
+    frame = read_curves(_spec(store_uri), [runs[1].run_id, runs[0].run_id], "val/loss")
+    assert list(frame["run_id"]) == [runs[1].run_id] * 2 + [runs[0].run_id] * 2
+    assert list(frame["step"]) == [1, 2, 1, 2]
+    assert frame["value"].isna().tolist() == [False, True] * 2
+
+
+def test_the_uri_comes_from_the_setting_then_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert TrackingSpec().resolved_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert TrackingSpec().resolved_uri() == "http://127.0.0.1:1"
+    assert TrackingSpec(uri="sqlite:///x.db").resolved_uri() == "sqlite:///x.db"
+
+
+def test_tracking_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, ablate.tracking; print([m for m in ('mlflow','pandas','sqlalchemy','numpy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# --------------------------------------------------------------------------------------------- secrets and errors
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("postgresql+psycopg://me:pw@db:5432/x", "postgresql+psycopg://me:***@db:5432/x"),
+        ("at https://me:p/w:@1@host/a, then", "at https://me:***@host/a, then"),
+        ("https://token@host/", "https://***@host/"),
+        ("postgresql://me@db/x", "postgresql://me@db/x"),
+        ("postgresql://db/x?user=me&password=pw&sslmode=on", "postgresql://db/x?user=me&password=***&sslmode=on"),
+        ("mail me@host", "mail me@host"),
+        ("'http://a:b@c' or http://d:e@f", "'http://a:***@c' or http://d:***@f"),
+    ],
+)
+def test_redact_takes_out_passwords_alone(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize("use", [Store, read_runs])
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("mlruns", "must name a database or a server"),
+        ("file:///tmp/mlruns", "must name a database or a server"),
+        ("sqlite://", "must name a database or a server"),
+        (f"http://me:{SECRET}@127.0.0.1:9", "must answer"),
+        (f"postgresql+nodriver://me:{SECRET}@127.0.0.1:9/x", "install the driver"),
+        (f"postgresql://me:{SECRET}@127.0.0.1:nine/x", "check tracking.uri"),
+    ],
+)
+def test_a_store_that_cannot_be_reached_is_one_sentence_without_passwords(
+    use: Callable[[TrackingSpec], Any], uri: str, words: str
+) -> None:
+    with pytest.raises(TrackingError, match=words) as caught:
+        use(_spec(uri))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert SECRET not in text
+    assert "s3cr@t-word" not in text
+
+
+def test_reading_where_nothing_was_recorded_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"there are no records at sqlite:///.*run something first"):
+        read_runs(_spec(f"sqlite:///{tmp_path / 'none.db'}"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("use", [Store, read_runs])
+def test_a_damaged_database_is_one_sentence(tmp_path: Path, use: Callable[[TrackingSpec], Any]) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(TrackingError, match=r"file is not a database; move the damaged file away"):
+        use(_spec(f"sqlite:///{tmp_path / 'mlflow.db'}"))
+
+
+def test_a_read_only_database_can_be_read_and_not_written(store_uri: str) -> None:
+    _run(Store(_spec(store_uri)))
+    read_only = store_uri.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true"
+    assert len(read_runs(_spec(read_only))) == 1
+    with pytest.raises(TrackingError, match="readonly database; make it writable"):
+        Store(_spec(read_only))
+
+
+@pytest.mark.parametrize("kind", ["newer", "another program's"])
+def test_a_database_of_another_schema_is_one_sentence(mlflow_template: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "mlflow.db"
+    if kind == "newer":
+        shutil.copy(mlflow_template, path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table if not exists alembic_version (version_num text)")
+        connection.execute("delete from alembic_version")
+        connection.execute("insert into alembic_version values ('v9.9.9.future')")
+    with pytest.raises(TrackingError, match="another MLflow or another program made it"):
+        Store(_spec(f"sqlite:///{path}"))
+
+
+def test_a_database_without_mlflows_tables_is_one_sentence(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "other.db").execute("create table t (x)").connection.close()
+    with pytest.raises(TrackingError, match="it holds no MLflow records"):
+        read_runs(_spec(f"sqlite:///{tmp_path / 'other.db'}"))
+
+
+def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    store._client.delete_experiment(store.experiment_id)
+    with pytest.raises(TrackingError, match="was deleted: restore it"):
+        Store(_spec(store_uri))
+
+
+def test_ui_hint_is_bound_to_this_machine_and_hides_passwords() -> None:
+    hint = tracking.ui_hint(_spec("sqlite:///mlflow.db"), "3")
+    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1" in hint
+    assert hint.endswith("open http://127.0.0.1:5000/#/experiments/3")
+    assert tracking.ui_hint(_spec(f"https://me:{SECRET}@host/"), "3") == "open https://me:***@host/#/experiments/3"
+    assert SECRET not in tracking.ui_hint(_spec(f"postgresql://me:{SECRET}@host/x"), "3")
+
+
+# ------------------------------------------------------------------------------------------------------ provenance
+
+
+def test_provenance_names_commit_versions_and_machine() -> None:
+    import numpy as np
+
+    tags = tracking.provenance()
+    assert tags["ablate.version.numpy"] == np.__version__
+    assert {"ablate.version.keras", "ablate.version.mlflow"} <= tags.keys()
+    assert tags["ablate.version.python"] == sys.version.split()[0]
+    assert tags["ablate.platform"]
+    assert tags["ablate.cpu"]
+    inside = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    if inside.returncode == 0:
+        assert tags["mlflow.source.git.commit"] == inside.stdout.strip()
+        assert tags["ablate.git.dirty"] in ("true", "false")
