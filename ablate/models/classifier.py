@@ -4,7 +4,8 @@ A variant of an axis brings a factory, ours and a plugin's alike, that takes the
 
     tokenizer(spec, geometry)  -> layer, (batch, height, width, channels) to (batch, rows * columns, dim)
     positional(spec, geometry) -> layer that keeps the shape, or None
-    pooling(spec, geometry)    -> (layer that puts extra tokens in front, or None; layer from the sequence to (batch, dim))
+    pooling(spec, geometry)    -> (layer that puts extra tokens in front, or None; layer from (batch, tokens, dim) to
+                                  (batch, dim))
 """
 
 from typing import Any
@@ -17,7 +18,9 @@ from ablate.models.initializers import TruncatedNormal
 from ablate.specs import Geometry, InputShape, ModelSpec, SpecError
 
 
-def build(spec: ModelSpec, input_shape: InputShape, num_classes: int | None, *, name: str = "classifier") -> keras.Model:
+def build(
+    spec: ModelSpec, input_shape: InputShape, num_classes: int | None, *, name: str = "classifier"
+) -> keras.Model:
     """Builds the model of a spec.
 
     Args:
@@ -27,8 +30,8 @@ def build(spec: ModelSpec, input_shape: InputShape, num_classes: int | None, *, 
         name: Of the model.
 
     Returns:
-        A model from float images ``(batch, height, width, channels)`` to logits ``(batch, num_classes)`` in float32 (float64 under
-        that policy), or to features ``(batch, dim)``.
+        A model from float images ``(batch, height, width, channels)`` to logits ``(batch, num_classes)`` in float32
+        (float64 under that policy), or to features ``(batch, dim)``.
 
     Raises:
         SpecError: The spec makes no model on such images.
@@ -48,7 +51,7 @@ def build(spec: ModelSpec, input_shape: InputShape, num_classes: int | None, *, 
 
 
 def head(num_classes: int) -> keras.layers.Layer:
-    """The linear head. Its logits are never narrower than float32, so that a loss over them is exact under mixed precision."""
+    """The linear head. Its logits are never narrower than float32: under mixed precision the loss stays exact."""
     wide = keras.config.dtype_policy().compute_dtype == "float64"
     return keras.layers.Dense(
         num_classes, kernel_initializer=TruncatedNormal(), dtype="float64" if wide else "float32", name="head"
@@ -73,6 +76,7 @@ def _checked(x: Any, spec: ModelSpec, geometry: Geometry) -> Any:
     if tuple(x.shape[1:]) != (geometry.tokens, spec.width):
         raise SpecError(
             f"tokenizer={spec.tokenizer}, positional={spec.positional}, pooling={spec.pooling} must give the encoder "
-            f"{geometry.tokens} tokens of width {spec.width}, as their specs say, but their layers give {tuple(x.shape[1:])}."
+            f"{geometry.tokens} tokens of width {spec.width}, as their specs say, but their layers give "
+            f"{tuple(x.shape[1:])}."
         )
     return x

@@ -3,6 +3,8 @@
 Every layer maps ``(batch, tokens, dim)`` to the same shape.
 """
 
+# mypy: allow-subclassing-any
+
 from typing import Any
 
 import keras
@@ -66,8 +68,8 @@ class Attention(_Tokenwise):
         self.projection.build(input_shape)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        # Split before reshaping: the gradient of a slice of one (tokens, 3, heads, head_dim) tensor is four times slower
-        # on a CPU (10.5 ms against 38 to 41 ms for batch 128, 64 tokens, 2 heads, forward and backward).
+        # Split before reshaping: the gradient of a slice of one (tokens, 3, heads, head_dim) tensor is four times
+        # slower on a CPU (10.5 ms against 38 to 41 ms for batch 128, 64 tokens, 2 heads, forward and backward).
         query, key, value = ops.split(self.qkv(x), 3, axis=-1)
         query = self._heads(query * self.head_dim**-0.5, (0, 2, 1, 3))
         weights = softmax(ops.matmul(query, self._heads(key, (0, 2, 3, 1))))
@@ -147,8 +149,8 @@ class DropPath(_Tokenwise):
 class Block(_Tokenwise):
     """One encoder block, as the official code has it: the second residual starts from the *normalised* tensor.
 
-    Textbook pre-norm adds the MLP to what entered the second LayerNorm; that is another network (the reference's logits move by
-    at least 0.5).
+    Textbook pre-norm adds the MLP to what entered the second LayerNorm; that is another network (the reference's
+    logits move by at least 0.5).
 
     Args:
         heads: Attention heads.

@@ -1,5 +1,7 @@
 """Initial draws where PyTorch's, which the official code uses, are not Keras' own."""
 
+# mypy: allow-subclassing-any
+
 import math
 from typing import Any
 
@@ -11,8 +13,8 @@ from keras import ops
 class TruncatedNormal(keras.initializers.RandomNormal):
     """Normal draws between two absolute limits, like PyTorch's ``trunc_normal_``.
 
-    Keras' own TruncatedNormal cuts at two standard deviations, which shrinks the spread by 12 %; the official code cuts at ±2,
-    which is a hundred standard deviations away for its dense layers.
+    Keras' own TruncatedNormal cuts at two standard deviations, which shrinks the spread by 12 %; the official code
+    cuts at ±2, which is a hundred standard deviations away for its dense layers.
 
     Args:
         stddev: Standard deviation before the cut.
@@ -41,7 +43,7 @@ class TruncatedNormal(keras.initializers.RandomNormal):
 
 
 def kaiming_normal() -> Any:
-    """Normal, variance 2 / fan_in, not truncated: PyTorch's ``kaiming_normal_`` (Keras' HeNormal cuts at two deviations)."""
+    """Normal of variance 2 / fan_in, like PyTorch's ``kaiming_normal_``; Keras' HeNormal cuts at two deviations."""
     return keras.initializers.VarianceScaling(scale=2.0, mode="fan_in", distribution="untruncated_normal")
 
 

@@ -9,6 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+_ENDS = {"tokenizer": "tokenizer", "features": "pooling", "logits": "head"}
+"""Layers of the model itself, whose outputs need no tap."""
+
 _listener: ContextVar[dict[str, Any] | None] = ContextVar("listener", default=None)
 
 
@@ -42,19 +45,18 @@ def trace(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
         x: Images, ``(batch, height, width, channels)``.
 
     Returns:
-        In float32 or wider, in the order of the computation: ``tokens``, what enters the first block, ``(batch, tokens, dim)``;
-        ``block_i.attention``, ``(batch, heads, tokens, tokens)``, rows summing to 1; ``block_i``, its output; for SeqPool
-        ``pooling.weights``, ``(batch, tokens)``; ``features``, what enters the head, ``(batch, dim)``; and ``logits``, unless the
-        model was built without a head.
+        In float32 or wider, in the order of the computation: ``tokenizer``, its output, ``(batch, rows * columns,
+        dim)``; ``tokens``, what enters the first block, with class token and positional embedding, ``(batch, tokens,
+        dim)``; ``block_i.attention``, ``(batch, heads, tokens, tokens)``, rows summing to 1; ``block_i``, its output;
+        for SeqPool ``pooling.weights``, ``(batch, tokens)``; ``features``, what enters the head, ``(batch, dim)``;
+        and ``logits``, unless the model was built without a head.
     """
-    outputs = {"features": model.get_layer("pooling").output}
-    if any(layer.name == "head" for layer in model.layers):
-        outputs["logits"] = model.get_layer("head").output
-    view = keras.Model(model.inputs, outputs)
+    there = {layer.name for layer in model.layers}
+    ends = {name: model.get_layer(layer).output for name, layer in _ENDS.items() if layer in there}
     with _listening() as heard:
-        heard.update(view(ops.convert_to_tensor(x), training=False))
-    order = [name for name in heard if name not in outputs] + list(outputs)
-    return {name: _array(heard[name]) for name in order}
+        outputs = keras.Model(model.inputs, ends)(ops.convert_to_tensor(x), training=False)
+    named = {"tokenizer": outputs.pop("tokenizer"), **heard, **outputs}
+    return {name: _array(value) for name, value in named.items()}
 
 
 def _array(value: Any) -> np.ndarray:

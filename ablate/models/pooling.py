@@ -1,8 +1,11 @@
 """A sequence of tokens to one vector: SeqPool, a class token, the mean.
 
-A factory returns two layers, or None for the first: one before the positional embedding, which may add tokens in front,
-``(batch, tokens, dim)`` to ``(batch, more tokens, dim)``; one after the encoder, ``(batch, tokens, dim)`` to ``(batch, dim)``.
+A factory returns two layers, or None for the first: one before the positional embedding, which may add tokens in
+front, ``(batch, tokens, dim)`` to ``(batch, more tokens, dim)``; one after the encoder, ``(batch, tokens, dim)`` to
+``(batch, dim)``.
 """
+
+# mypy: allow-subclassing-any
 
 from typing import Any
 

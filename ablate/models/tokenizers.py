@@ -3,6 +3,8 @@
 Layers from ``(batch, height, width, channels)`` to ``(batch, rows * columns, dim)``, row by row.
 """
 
+# mypy: allow-subclassing-any
+
 from typing import Any
 
 import keras
@@ -82,8 +84,9 @@ class ConvTokenizer(keras.layers.Layer):
 def max_pool(x: Any) -> Any:
     """Max-pool 3, stride 2, as PyTorch pads it: one row of -inf on every side, which never wins.
 
-    ``padding="same"`` would pad an even side after its end only: another function. The pad after the end is left out here where
-    no window reaches it. ReLU commutes with a maximum, so it is cheaper after the pool, on a quarter of the values.
+    ``padding="same"`` would pad an even side after its end only: another function. The pad after the end is left out
+    here where no window reaches it. ReLU commutes with a maximum, so it is cheaper after the pool, on a quarter of
+    the values.
     """
     after = [side % 2 for side in x.shape[1:3]]
     around = [[0, 0], [1, after[0]], [1, after[1]], [0, 0]]

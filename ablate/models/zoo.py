@@ -1,8 +1,9 @@
 """Official names and what they mean: presets over the axes, never branches in the code that builds.
 
-Names: ``vit_L_P_SIZE`` and ``cvt_L_P_SIZE`` for patches of P pixels, ``cct_L_PxC_SIZE`` for C convolutions of kernel P, then
-``_sine`` or ``_none``, then ``_c100`` or ``_fl`` (Flowers-102). Any L, P, C and size is a name, listed or not. A name means what
-it says: the official factories drop their ``positional_embedding``, so that their ``cct_…_sine`` learn it; ours do not.
+Names: ``vit_L_P_SIZE`` and ``cvt_L_P_SIZE`` for patches of P pixels, ``cct_L_PxC_SIZE`` for C convolutions of kernel
+P, then ``_sine`` or ``_none``, then ``_c100`` or ``_fl`` (Flowers-102). Any L, P, C and size is a name, listed or
+not. A name means what it says: the official factories drop their ``positional_embedding``, so that their
+``cct_…_sine`` learn it; ours do not.
 """
 
 import re
@@ -22,7 +23,7 @@ _NAME = re.compile(
 )
 _GRAMMAR = "vit_L_P_SIZE, cvt_L_P_SIZE or cct_L_PxC_SIZE, then _sine or _none, then _c100 or _fl"
 
-_FAMILIES: dict[str, dict[str, str]] = {
+_FAMILIES: dict[str, dict[str, Any]] = {
     "vit": {"tokenizer": "patch", "pooling": "class_token"},
     "cvt": {"tokenizer": "patch", "pooling": "seqpool"},
     "cct": {"tokenizer": "conv", "pooling": "seqpool"},
@@ -32,7 +33,8 @@ _FAMILIES: dict[str, dict[str, str]] = {
 _OFFICIAL = (
     *("vit_2_4_32", "vit_4_4_32", "vit_6_4_32", "vit_7_4_32"),
     *("cvt_2_4_32", "cvt_4_4_32", "cvt_6_4_32", "cvt_7_4_32"),
-    *("cct_2_3x2_32", "cct_4_3x2_32", "cct_6_3x1_32", "cct_6_3x2_32", "cct_7_3x1_32", "cct_7_3x2_32", "cct_7_3x1_32_c100"),
+    *("cct_2_3x2_32", "cct_4_3x2_32", "cct_6_3x1_32", "cct_6_3x2_32"),
+    *("cct_7_3x1_32", "cct_7_3x2_32", "cct_7_3x1_32_c100"),
     *("cct_7_7x2_224", "cct_14_7x2_224", "cct_14_7x2_384", "cct_14_7x2_384_fl"),
 )
 # Further models of the paper's Table 1, which have no factory.
@@ -81,8 +83,8 @@ class Named(NamedTuple):
 def parse(name: str) -> Named:
     """Reads an official name, with or without its size.
 
-    Without ``_c100`` (100 classes) or ``_fl`` (102), the number of classes follows the official factories: 10 below 224 pixels;
-    from 224 on ImageNet's 1000, but 102 for ``cct_7_7x2_224``.
+    Without ``_c100`` (100 classes) or ``_fl`` (102), the number of classes follows the official factories: 10 below
+    224 pixels; from 224 on ImageNet's 1000, but 102 for ``cct_7_7x2_224``.
 
     Raises:
         ValueError: The name is not of the grammar; the message lists near ones.
@@ -122,7 +124,7 @@ def _unknown_name(name: str) -> ValueError:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The names of the official models and of the paper's others, each with learnable, sine and no positional embedding.
+    """Names of the official models and the paper's others, each with learnable, sine and no positional embedding.
 
     Args:
         pattern: Shell pattern, e.g. ``"cct_*_32*"``.
@@ -167,7 +169,7 @@ def create_model(
     """Builds a model by its official name.
 
     Args:
-        name: E.g. ``"cct_7_3x1_32_c100"``; see the module's docstring. Every keyword that is None keeps what the name says.
+        name: E.g. ``"cct_7_3x1_32_c100"``; see the module's docstring. A keyword that is None keeps what it says.
         image_size: Side of the images in pixels, or ``(height, width)``; needed where the name has no size.
         in_channels: Channels of the images.
         num_classes: Outputs of the head; needed where the name has no size.
@@ -193,7 +195,7 @@ def create_model(
     Raises:
         ValueError: The name or a keyword is unknown, or the combination makes no model.
     """
-    leaves = {
+    leaves: dict[str, Any] = {
         "tokenizer": tokenizer,
         "kernel": kernel,
         "convs": convs,

@@ -1,0 +1,22 @@
+"""Where the reference data of the official code lies inside the package; README.md beside it says what it is."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+MODELS = ("cct_2_3x2_32_learnable", "cvt_2_4_32_sine", "vit_lite_2_4_32_none")
+"""The golden models that are shipped: each family and each positional embedding once."""
+
+
+def variants() -> Traversable:
+    """The CSV of 122 official models with their parameters and MACs."""
+    return files(__name__) / "variants.csv"
+
+
+def golden(name: str, suffix: str) -> Traversable:
+    """A file of a golden model.
+
+    Args:
+        name: One of `MODELS`.
+        suffix: ``".json"``, ``".npz"`` or ``".safetensors"``.
+    """
+    return files(__name__) / "golden" / f"{name}{suffix}"
