@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from ablate.data.arrays import Arrays, Splits
@@ -175,7 +174,7 @@ class _Run:
             if self._spec.select == "best" and top1 is not None and top1 > best:
                 best, selected = top1, epochs[-1]
                 # Copies: a backend may hand out its own memory, and train on in it.
-                weights = [np.array(ops.convert_to_numpy(weight)) for weight in self._model.weights]
+                weights = [np.asarray(weight).copy() for weight in self._model.weights]
             on_epoch(epochs[-1])
         if self._spec.select == "last":
             return epochs[-1]
@@ -248,7 +247,7 @@ class _Run:
             x = arrays.x[start : start + size]
             padded = pad(x, size) if self._step.fixed_batch else x
             logits = self._step.predict(padded, self._scale, self._shift)
-            parts.append(np.asarray(ops.convert_to_numpy(logits), np.float64)[: len(x)])
+            parts.append(np.asarray(logits, np.float64)[: len(x)])
         return np.concatenate(parts)
 
 

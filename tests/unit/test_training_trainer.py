@@ -1,0 +1,233 @@
+"""Whole trainings of a tiny model: determinism, re-use of the graph, selection, divergence, live values."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from ablate.data import DataError, DataSpec, load
+from ablate.models.classifier import build
+from ablate.specs import ModelSpec
+from ablate.training import SeedSpec, Trainer, TrainError, TrainSpec
+
+SPEC = TrainSpec(epochs=2, batch_size=96, lr=3e-3)
+SEEDS = SeedSpec(init=1, order=2, dropout=3)
+MODEL = ModelSpec(convs=1, layers=2, dim=16, heads=2, dropout=0.1)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    """Three batches of training images, the last a smaller one."""
+    digits = load(DataSpec(source="digits"))
+    return replace(digits, train=digits.train.take(np.arange(250)))
+
+
+@pytest.fixture(scope="module")
+def trainer(splits):
+    return _trainer(splits)
+
+
+@pytest.fixture(scope="module")
+def told(splits, trainer):
+    """What the run of SPEC and SEEDS computes."""
+    return _told(trainer.fit(splits, SPEC, SEEDS))
+
+
+def _trainer(splits):
+    return Trainer(lambda: build(MODEL, splits.input_shape, splits.num_classes))
+
+
+def _weights(trainer):
+    return [np.asarray(weight).copy() for weight in trainer.model.weights]
+
+
+def _told(history):
+    """All that a run computed; its times left out."""
+    epochs = [replace(epoch, seconds=0.0) for epoch in history.epochs]
+    return epochs, history.test_loss, history.test_predictions.probabilities.tobytes(), history.selected_epoch
+
+
+def test_trainer_that_is_used_again_gives_what_a_fresh_one_gives(splits, trainer):
+    other = replace(SPEC, lr=1e-2, weight_decay=0.5, decay_1d=True, label_smoothing=0.3, select="last")
+    trainer.fit(splits, other, SeedSpec(7, 8, 9))
+    again, weights = trainer.fit(splits, SPEC, SEEDS), _weights(trainer)
+    fresh = _trainer(splits)
+    assert _told(fresh.fit(splits, SPEC, SEEDS)) == _told(again)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, _weights(fresh), strict=True))
+
+
+def test_trainer_traces_its_graph_once(splits):
+    traced = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, x):
+            traced.append(1)
+            return x
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    layers = [keras.layers.Flatten(), Counting(), keras.layers.Dense(10)]
+    built = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    trainer = Trainer(lambda: built)
+    traced.clear()
+    trainer.fit(splits, SPEC, SEEDS)
+    first = len(traced)
+    trainer.fit(splits, replace(SPEC, lr=1e-2, weight_decay=0.0, label_smoothing=0.0, batch_size=50), SeedSpec(4, 5, 6))
+    assert (first, len(traced)) == (2, 2), "one graph to train and one to predict"
+
+
+@pytest.mark.parametrize("name", ["init", "order", "dropout"])
+def test_each_seed_changes_the_run(splits, trainer, told, name):
+    assert _told(trainer.fit(splits, SPEC, replace(SEEDS, **{name: 11}))) != told
+
+
+def test_seed_of_dropout_leaves_the_initial_weights_alone(trainer):
+    trainer.reset(SEEDS)
+    weights = _weights(trainer)
+    trainer.reset(replace(SEEDS, dropout=99))
+    assert all(np.array_equal(a, b) for a, b in zip(weights, _weights(trainer), strict=True))
+    trainer.reset(replace(SEEDS, init=99))
+    assert not all(np.array_equal(a, b) for a, b in zip(weights, _weights(trainer), strict=True))
+
+
+def test_dropout_generators_draw_from_streams_of_their_own(trainer):
+    trainer.reset(SEEDS)
+    states = [tuple(np.asarray(v)) for v in trainer.model.variables if v.name == "seed_generator_state"]
+    assert len(states) > 2 and len(set(states)) == len(states)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "value"),
+    [
+        ("lr", 1e-3),
+        ("min_lr", 1e-3),
+        ("warmup_lr", 1e-3),
+        ("warmup_epochs", 0.0),
+        ("weight_decay", 50.0),
+        ("label_smoothing", 0.5),
+        ("batch_size", 50),
+        ("epochs", 3),
+    ],
+)
+def test_each_value_of_the_rule_changes_the_run(splits, trainer, told, leaf, value):
+    assert _told(trainer.fit(splits, replace(SPEC, **{leaf: value}), SEEDS)) != told
+
+
+def test_decay_of_1d_tensors_changes_them(splits, trainer):
+    heavy = replace(SPEC, weight_decay=100.0, epochs=1)
+    trainer.fit(splits, replace(heavy, decay_1d=True), SEEDS)
+    decayed = np.asarray(trainer.model.get_layer("encoder").norm.gamma).mean()
+    trainer.fit(splits, heavy, SEEDS)
+    assert decayed < 0.9 * np.asarray(trainer.model.get_layer("encoder").norm.gamma).mean()
+
+
+def test_history_tells_the_run(splits, trainer):
+    epochs, batches = [], []
+    history = trainer.fit(splits, SPEC, SEEDS, on_epoch=epochs.append, on_batch=lambda *at: batches.append(at))
+    assert history.epochs == epochs and [epoch.epoch for epoch in epochs] == [1, 2]
+    assert batches == [(1, 3), (2, 3), (3, 3)] * 2
+    assert epochs[0].lr == pytest.approx(1e-6 + (3e-3 - 1e-6) * 2 / 3)
+    assert (history.status, history.reason) == ("finished", "")
+    assert history.seconds >= sum(epoch.seconds for epoch in epochs) > 0
+    chosen = epochs[history.selected_epoch - 1]
+    assert (history.val_top1_percent, history.val_loss) == (chosen.val_top1_percent, chosen.val_loss)
+
+
+def test_test_metrics_are_exact_and_of_the_weights_that_stay(splits, trainer):
+    history = trainer.fit(splits, SPEC, SEEDS)
+    pixels = (splits.test.x / 255 - splits.mean[0]) / splits.std[0]
+    logits = keras.ops.convert_to_numpy(trainer.model(pixels.astype("float32"), training=False)).astype(float)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    predictions = history.test_predictions
+    assert history.test_loss == pytest.approx(-np.log(shares[np.arange(359), splits.test.y]).mean(), abs=1e-5)
+    assert history.test_top1_percent == pytest.approx(100 * (logits.argmax(axis=1) == splits.test.y).mean())
+    assert history.test_top1_percent == pytest.approx(100 * (predictions.predicted == predictions.label).mean())
+    assert predictions.probabilities.dtype == np.float16 and predictions.probabilities.shape == (359, 10)
+    np.testing.assert_allclose(predictions.probabilities, shares, atol=1e-3)
+
+
+def test_training_metrics_of_a_model_that_stands_still_are_exact(splits):
+    def constant():
+        layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer="zeros")]
+        return keras.Sequential(layers)
+
+    still = replace(SPEC, epochs=1, lr=1e-12, min_lr=0.0, warmup_lr=0.0, label_smoothing=0.2, batch_size=96)
+    (epoch,) = Trainer(constant).fit(splits, still, SEEDS).epochs
+    assert epoch.train_loss == pytest.approx(np.log(10), abs=1e-5)
+    assert epoch.val_loss == pytest.approx(np.log(10), abs=1e-5)
+
+
+def test_training_learns(trainer):
+    history = trainer.fit(load(DataSpec(source="digits")), replace(SPEC, epochs=8, lr=1e-2, batch_size=32), SEEDS)
+    assert history.test_top1_percent > 80
+    assert history.epochs[-1].train_loss < 0.7 * history.epochs[0].train_loss
+
+
+def test_select_best_keeps_the_earliest_best_epoch(splits, trainer):
+    weights = []
+    wild = replace(SPEC, epochs=6, lr=0.1, warmup_epochs=0.0)
+    history = trainer.fit(splits, wild, SEEDS, on_epoch=lambda metrics: weights.append(_weights(trainer)))
+    tops = [epoch.val_top1_percent for epoch in history.epochs]
+    assert history.selected_epoch == 1 + tops.index(max(tops)) != 6, "these rates must not end at the best epoch"
+    kept = weights[history.selected_epoch - 1]
+    assert all(np.array_equal(a, b) for a, b in zip(kept, _weights(trainer), strict=True))
+
+
+def test_select_last_keeps_the_last_epoch(splits, trainer):
+    weights = []
+    wild = replace(SPEC, epochs=6, lr=0.1, warmup_epochs=0.0, select="last")
+    history = trainer.fit(splits, wild, SEEDS, on_epoch=lambda metrics: weights.append(_weights(trainer)))
+    assert history.selected_epoch == 6
+    assert all(np.array_equal(a, b) for a, b in zip(weights[-1], _weights(trainer), strict=True))
+
+
+def test_select_best_needs_validation_images_and_last_does_not(splits, trainer):
+    none = replace(splits, val=splits.val.take(np.arange(0)))
+    with pytest.raises(TrainError, match=r"train.select=best needs validation images.*train.select=last"):
+        trainer.fit(none, SPEC, SEEDS)
+    history = trainer.fit(none, replace(SPEC, epochs=1, select="last"), SEEDS)
+    assert history.val_top1_percent is history.val_loss is history.epochs[0].val_loss is None
+    assert history.test_top1_percent is not None
+
+
+def test_batch_larger_than_the_data_is_refused(splits, trainer):
+    with pytest.raises(DataError, match="got 251 for 250 images"):
+        trainer.fit(splits, replace(SPEC, batch_size=251), SEEDS)
+
+
+def test_run_that_diverges_ends_there_and_is_not_tested(splits, trainer):
+    steps = []
+    wild = replace(SPEC, lr=1e30, warmup_epochs=0.0, epochs=5)
+    history = trainer.fit(splits, wild, SEEDS, on_batch=lambda step, of: steps.append(step))
+    assert history.status == "diverged"
+    assert "at step 2 (epoch 1)" in history.reason and "learning rate of 9.89e+29" in history.reason
+    assert len(steps) <= 3 and history.epochs == []
+    assert history.test_top1_percent is history.test_loss is history.test_predictions is history.selected_epoch is None
+    assert trainer.fit(splits, SPEC, SEEDS).status == "finished", "the next run starts from whole weights"
+
+
+def test_run_whose_last_step_breaks_the_weights_has_diverged(splits, trainer):
+    one_batch = replace(splits, train=splits.train.take(np.arange(96)))
+    history = trainer.fit(one_batch, replace(SPEC, lr=1e30, warmup_epochs=0.0, epochs=1), SEEDS)
+    assert history.status == "diverged" and "validation loss after step 1 (epoch 1)" in history.reason
+
+
+def test_test_set_is_predicted_once(splits, trainer, monkeypatch):
+    seen = []
+    predict = trainer._step.predict
+    monkeypatch.setattr(trainer._step, "predict", lambda x, *rest: seen.append(len(x)) or predict(x, *rest))
+    trainer.fit(splits, SPEC, SEEDS)
+    assert sum(seen) == 2 * len(splits.val) + len(splits.test)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_what_a_callback_raises_passes_through_and_the_next_run_is_whole(splits, trainer, told, error):
+    def stop(*_):
+        raise error("enough")
+
+    for where in ("on_epoch", "on_batch"):
+        with pytest.raises(error, match="enough"):
+            trainer.fit(splits, SPEC, SEEDS, **{where: stop})
+    assert _told(trainer.fit(splits, SPEC, SEEDS)) == told
