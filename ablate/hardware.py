@@ -1,6 +1,5 @@
 """What a run computes on: threads, precision, determinism."""
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,7 +33,6 @@ def prepare(spec: HardwareSpec) -> None:
     """
     if spec.threads is not None and spec.threads < 1:
         raise ValueError(f"hardware.threads must be at least 1, got {spec.threads}.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
     if keras.backend.backend() == "tensorflow":

@@ -1,6 +1,7 @@
 """What each verb of the command line does; heavy libraries are imported where they are needed."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,7 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
 
 
 def _train_one(config: Config) -> int:
+    _quiet_tensorflow()
     from ablate.sweep.worker import train_one
 
     return train_one(config)
@@ -79,9 +81,15 @@ def _train_one(config: Config) -> int:
 def _sweep(plan: Plan) -> int:
     for line in summary(plan):
         print(line)
+    _quiet_tensorflow()
     from ablate.sweep.worker import run_sweep
 
     return run_sweep(plan)
+
+
+def _quiet_tensorflow() -> None:
+    """Hides its start-up notes, unless the user asked for them; to be set before its import."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def report(name: str, words: list[str]) -> int:

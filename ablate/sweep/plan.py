@@ -58,7 +58,10 @@ class Plan:
     def definition(self) -> dict[str, Any]:
         """What the parent run records, so that a table can be made from the tracking store alone."""
         levels: dict[str, list[Any]] = {}
+        combinations: list[list[Any]] = []
         for planned in self.points:
+            if (values := list(planned.point.levels.values())) not in combinations:
+                combinations.append(values)
             for axis, level in planned.point.levels.items():
                 if level not in levels.setdefault(axis, []):
                     levels[axis].append(level)
@@ -69,6 +72,7 @@ class Plan:
             "method": str(self.sweep.method),
             "axes": levels,
             "baseline": dict(self.baseline),
+            "combinations": combinations,
             "seeds": sorted({planned.point.seed for planned in self.points}),
             "points": len(self.points),
         }

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from ablate.config import Config, RunSpec
 from ablate.profile import Profile
 from ablate.progress import RunScreen, SweepScreen
+from ablate.report import Format, report_study
 from ablate.run import RunRecord, Workbench, run
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.study import Claim, Study
@@ -57,9 +58,16 @@ def run_sweep(plan: Plan) -> int:
     parent = store.sweep_run(plan.study, tags)
     for key in study.fill():
         store.abandon(parent, key)
-    worker = _Worker(plan, store, study, parent)
-    failed = worker.work()
-    print(_table(plan, store))
+    record = store.resume(parent)
+    try:
+        failed = _Worker(plan, store, study, parent).work()
+    except KeyboardInterrupt:
+        record.finish("killed", reason="interrupted")
+        print("interrupted: the same command goes on from here.")
+        raise
+    record.artifact("report.md", _table(plan, "md"))
+    record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
+    print(_table(plan, "text"))
     return int(failed > 0)
 
 
@@ -201,7 +209,5 @@ def _archive(predictions: Predictions) -> bytes:
     return content.getvalue()
 
 
-def _table(plan: Plan, store: Store) -> str:
-    from ablate.report import report_study
-
-    return report_study(plan.config.tracking, plan.sweep.name, "text", study=plan.study)
+def _table(plan: Plan, format: Format) -> str:
+    return report_study(plan.config.tracking, plan.sweep.name, format, study=plan.study)

@@ -53,7 +53,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
         (["plugins=[no_such_module]"], "no_such_module"),
         (["+sweep=pe_type", "model.positional=sinus"], "model.positional must be one of learnable, sine, none"),
         (["+sweep=pe_type", "sweep.seeds=0"], "count of at least 1"),
-        (["report", "nothing_here"], "nothing_here"),
+        (["report", "nothing_here"], "there are no records at sqlite:///mlflow.db"),
         (["report"], "name of a sweep"),
         (["models", "a", "b"], "got 'b' as well"),
     ],
