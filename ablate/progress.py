@@ -2,25 +2,15 @@
 
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-
-class Epoch(Protocol):
-    """The part of an epoch's metrics that is shown."""
-
-    epoch: int
-    train_loss: float
-    train_top1_percent: float
-    val_loss: float | None
-    val_top1_percent: float | None
-    lr: float
-    seconds: float
+from ablate.training.history import EpochMetrics
 
 
-def epoch_line(metrics: Epoch, epochs: int) -> str:
+def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
     """One epoch in one line, e.g. ``epoch  3/10  loss 1.204  train 71.2 %  val 80.5 %  lr 8.1e-04  2.1 s``."""
     width = len(str(epochs))
     val = "" if metrics.val_top1_percent is None else f"  val {metrics.val_top1_percent:5.1f} %"
@@ -44,7 +34,7 @@ class RunScreen:
             self._shown = now
             self._console.print(f"  batch {step}/{steps}", end="\r", soft_wrap=True)
 
-    def epoch(self, metrics: Epoch) -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         self._console.print(epoch_line(metrics, self._epochs), soft_wrap=True)
 
 
@@ -82,7 +72,7 @@ class SweepScreen:
         self._label = label
         self._note(label)
 
-    def epoch(self, metrics: Epoch, epochs: int) -> None:
+    def epoch(self, metrics: EpochMetrics, epochs: int) -> None:
         """The running point's epoch ends."""
         val = "" if metrics.val_top1_percent is None else f" val {metrics.val_top1_percent:.1f} %"
         self._note(f"{self._label} epoch {metrics.epoch}/{epochs}{val}")
