@@ -31,6 +31,12 @@ class SeedSpec:
     order: int = 0
     dropout: int = 0
 
+    def check(self) -> None:
+        """Raises TrainError for what no generator can be seeded with."""
+        for name in ("init", "order", "dropout"):
+            if not 0 <= getattr(self, name) < 2**32:
+                raise TrainError(f"seeds.{name} must be between 0 and 2**32 - 1, got {getattr(self, name)}.")
+
 
 @dataclass
 class TrainSpec:

@@ -1,5 +1,6 @@
 """Whole trainings of a tiny model: determinism, re-use of the graph, selection, divergence, live values."""
 
+import random
 from dataclasses import replace
 
 import keras
@@ -81,6 +82,32 @@ def test_trainer_traces_its_graph_once(splits):
 @pytest.mark.parametrize("name", ["init", "order", "dropout"])
 def test_each_seed_changes_the_run(splits, trainer, told, name):
     assert _told(trainer.fit(splits, SPEC, replace(SEEDS, **{name: 11}))) != told
+
+
+def test_training_leaves_the_global_generators_alone(splits, trainer):
+    random.seed(5)
+    np.random.seed(5)
+    trainer.fit(splits, replace(SPEC, epochs=1), SEEDS)
+    after = random.random(), np.random.random()
+    random.seed(5)
+    np.random.seed(5)
+    assert after == (random.random(), np.random.random())
+
+
+def test_model_that_draws_without_a_seed_is_refused():
+    def unseeded():
+        first = keras.random.normal((64, 10))
+        layers = [keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer=lambda *_, **__: first)]
+        return keras.Sequential([keras.Input((8, 8, 1)), *layers])
+
+    with pytest.raises(TrainError, match=r"same seed must give the same initial weights, got others in .*kernel"):
+        _ = Trainer(unseeded).model
+
+
+@pytest.mark.parametrize("name", ["init", "order", "dropout"])
+def test_seed_that_no_generator_takes_is_refused(splits, trainer, name):
+    with pytest.raises(TrainError, match=f"seeds.{name} must be between 0 .* got -1"):
+        trainer.fit(splits, SPEC, SeedSpec(**{name: -1}))
 
 
 def test_seed_of_dropout_leaves_the_initial_weights_alone(trainer):
