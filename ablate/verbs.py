@@ -1,8 +1,10 @@
 """What each verb of the command line does; heavy libraries are imported where they are needed."""
 
+import importlib
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,7 +74,7 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
 
 
 def _train_one(config: Config) -> int:
-    _quiet_tensorflow()
+    _import_keras()
     from ablate.sweep.worker import train_one
 
     return train_one(config)
@@ -81,15 +83,29 @@ def _train_one(config: Config) -> int:
 def _sweep(plan: Plan) -> int:
     for line in summary(plan):
         print(line)
-    _quiet_tensorflow()
+    _import_keras()
     from ablate.sweep.worker import run_sweep
 
     return run_sweep(plan)
 
 
-def _quiet_tensorflow() -> None:
-    """Hides its start-up notes, unless the user asked for them; to be set before its import."""
+def _import_keras() -> None:
+    """Imports Keras and its backend without TensorFlow's start-up notes, which no setting of its own hides altogether.
+
+    They are written below Python, so the file descriptor is what is turned away; an import that fails shows them.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes, open(os.dup(2), "wb") as screen:
+        os.dup2(notes.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+        except BaseException:
+            notes.seek(0)
+            screen.write(notes.read())
+            raise
+        finally:
+            os.dup2(screen.fileno(), 2)
 
 
 def report(name: str, words: list[str]) -> int:
