@@ -50,7 +50,7 @@ class AdamW(keras.optimizers.Optimizer):
     def reset(self) -> None:
         """Forgets all steps so far."""
         for variable in [self._iterations, *self._means, *self._squares]:
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
