@@ -1,0 +1,130 @@
+"""Names to specs; nothing here needs Keras, but for what `create_model` refuses."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+
+from ablate import reference
+from ablate.models import create_model, list_models, zoo
+from ablate.specs import ModelSpec
+
+ROWS = list(csv.DictReader(reference.variants().read_text("utf-8").splitlines()))
+
+
+def test_models_import_needs_no_keras():
+    code = "import sys, ablate.models, ablate.reference; assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["source"] == "factory"], ids=lambda row: row["name"])
+def test_parse_official_name_says_what_the_reference_lists(row):
+    spec, image_size, num_classes = zoo.parse(row["name"])
+    resolved = spec.resolved()
+    assert (resolved.layers, resolved.kernel, resolved.convs) == (int(row["L"]), int(row["P"]), int(row["C"]))
+    assert (resolved.dim, resolved.heads) == (int(row["embedding_dim"]), int(row["heads"]))
+    assert resolved.mlp_ratio == float(row["mlp_ratio"])
+    assert image_size == (int(row["img_size"]),) * 2
+    assert num_classes == int(row["num_classes"])
+    # Not row["pe"]: the official factories build a learnable embedding under a name that says sine.
+    assert spec.positional == row["pe_requested"]
+    assert row["name"] in list_models()
+
+
+@pytest.mark.parametrize(
+    ("name", "leaves"),
+    [
+        ("vit_7_4_32", {"tokenizer": "patch", "kernel": 4, "convs": 1, "pooling": "class_token", "layers": 7}),
+        ("vit_lite_7_4_32", {"tokenizer": "patch", "kernel": 4, "convs": 1, "pooling": "class_token", "layers": 7}),
+        ("cvt_12_16_64_none", {"tokenizer": "patch", "kernel": 16, "convs": 1, "positional": "none", "layers": 12}),
+        ("cct_3_5x4_96_sine_fl", {"kernel": 5, "convs": 4, "positional": "sine", "layers": 3}),
+    ],
+)
+def test_parse_name_off_the_list_is_a_preset_over_the_axes(name, leaves):
+    assert zoo.parse(name).spec == ModelSpec(**({"tokenizer": "conv", "pooling": "seqpool"} | leaves))
+
+
+def test_parse_name_without_size_leaves_size_and_classes_open():
+    assert zoo.parse("cct_2_3x2") == (ModelSpec(), None, None)
+    assert zoo.parse("cct_2_3x2_c100") == (ModelSpec(), None, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("cct_7_7x2_224", 102),
+        ("cct_14_7x2_224", 1000),
+        ("cct_14_7x2_384_fl", 102),
+        ("cct_7_3x1_32_c100", 100),
+        ("cvt_5_8_64", 10),
+    ],
+)
+def test_parse_number_of_classes_follows_the_official_factories(name, classes):
+    assert zoo.parse(name).num_classes == classes
+
+
+@pytest.mark.parametrize("name", ["cct_2_3x2_32_cosine", "cct_2_3_32", "vit_2_4x1_32", "resnet", "", "CCT_2_3x2_32"])
+def test_parse_unknown_name_is_refused_with_the_grammar(name):
+    with pytest.raises(ValueError, match=r"must be vit_L_P_SIZE.*cct_L_PxC_SIZE"):
+        zoo.parse(name)
+
+
+def test_parse_unknown_name_lists_near_ones():
+    with pytest.raises(ValueError, match=r"got 'cct_7_3x_32'\. Did you mean .*cct_7_3x1_32"):
+        zoo.parse("cct_7_3x_32")
+
+
+def test_list_models_each_positional_embedding_and_pattern():
+    assert list_models("cct_14_7x2_384*fl") == [
+        "cct_14_7x2_384_fl",
+        "cct_14_7x2_384_sine_fl",
+        "cct_14_7x2_384_none_fl",
+    ]
+    assert {"vit_7_8_32", "vit_7_16_32", "vit_6_4_32", "cvt_6_4_32", "cvt_7_8_32", "vit_12_16_32"} <= set(list_models())
+    assert len(list_models()) == len(set(list_models()))
+    for name in list_models():
+        zoo.parse(name)
+
+
+def test_presets_are_names_without_size():
+    assert {"cct_2_3x2", "cvt_7_4", "vit_12_16", "cct_14_7x2"} <= set(zoo.presets())
+    assert all(zoo.parse(name).image_size is None for name in zoo.presets())
+
+
+@pytest.mark.parametrize(
+    ("keyword", "ours"),
+    [
+        ("img_size", "image_size"),
+        ("positional_embedding", "positional"),
+        ("n_conv_layers", "convs"),
+        ("kernel_size", "kernel"),
+        ("n_input_channels", "in_channels"),
+        ("embedding_dim", "dim"),
+        ("num_layers", "layers"),
+        ("num_heads", "heads"),
+        ("stochastic_depth_rate", "stochastic_depth"),
+        ("dropout_rate", "dropout"),
+        ("seq_pool", "pooling"),
+        ("pretrained", "load_weights"),
+        ("progress", "load_weights"),
+        ("arch", "name itself"),
+        ("poling", "pooling"),
+    ],
+)
+def test_create_model_unknown_keyword_is_answered_with_ours(keyword, ours):
+    with pytest.raises(ValueError, match=rf"{keyword}.*{ours}"):
+        create_model("cct_2_3x2_32", **{keyword: 1})
+
+
+def test_create_model_name_without_size_asks_for_it():
+    with pytest.raises(ValueError, match="image_size must be given"):
+        create_model("cct_2_3x2", num_classes=10)
+    with pytest.raises(ValueError, match="num_classes must be given"):
+        create_model("cct_2_3x2", image_size=28)
+
+
+@pytest.mark.parametrize("size", [0, (28,), "28", (28, 28.5), (1, 2, 3)])
+def test_create_model_image_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match=r"image_size must be a positive integer or \(height, width\)"):
+        create_model("cct_2_3x2_32", image_size=size)
