@@ -40,11 +40,12 @@ def test_digits_use_the_whole_grey_scale_and_measure_their_own_moments(digits):
     assert len(digits.train) + len(digits.val) + len(digits.test) == 1797
 
 
-def test_split_seed_moves_validation_and_never_the_test_set(digits):
-    other = load(DataSpec(source="digits", split_seed=1))
-    assert not np.array_equal(other.val.x, digits.val.x)
-    assert np.array_equal(other.test.x, digits.test.x)
-    assert other.digest != digits.digest
+@pytest.mark.parametrize("source", ["digits", "mnist5k"])
+def test_split_seed_moves_validation_and_never_the_test_set(source):
+    one, other = (load(DataSpec(source=source, split_seed=seed)) for seed in (0, 1))
+    assert not np.array_equal(other.val.x, one.val.x)
+    assert np.array_equal(other.test.x, one.test.x)
+    assert other.digest != one.digest
 
 
 def test_split_is_the_same_again(digits):

@@ -202,6 +202,13 @@ def test_select_best_keeps_the_earliest_best_epoch(splits, trainer):
     assert all(np.array_equal(a, b) for a, b in zip(kept, _weights(trainer), strict=True))
 
 
+def test_select_best_takes_the_first_of_equals(splits, trainer):
+    still = replace(SPEC, epochs=3, lr=1e-12, min_lr=0.0, warmup_lr=0.0)
+    history = trainer.fit(splits, still, SEEDS)
+    assert len({epoch.val_top1_percent for epoch in history.epochs}) == 1
+    assert history.selected_epoch == 1
+
+
 def test_select_last_keeps_the_last_epoch(splits, trainer):
     weights = []
     wild = replace(SPEC, epochs=6, lr=0.1, warmup_epochs=0.0, select="last")
