@@ -118,6 +118,12 @@ def _train(command: Command) -> int:
     return train(command.words, command.flags)
 
 
+def _plan(command: Command) -> int:
+    from ablate.verbs import plan
+
+    return plan(command.words)
+
+
 def _report(command: Command) -> int:
     from ablate.verbs import report
 
@@ -134,6 +140,7 @@ def _models(command: Command) -> int:
 
 VERBS = {
     "train": Verb(_train, "train one model, or with +sweep=NAME a whole sweep (the default verb)"),
+    "plan": Verb(_plan, "what +sweep=NAME would run, and what each model costs; trains nothing"),
     "report": Verb(_report, "the table of a sweep, from the tracking store alone", "the name of a sweep"),
     "models": Verb(_models, "the models that have a name, with parameters and MACs", "a pattern such as 'cct_*'"),
 }

@@ -125,6 +125,24 @@ def report(name: str, words: list[str]) -> int:
     return 0
 
 
+def plan(words: list[str]) -> int:
+    """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
+    planned = make_plan(words)
+    print("\n".join(summary(planned)))
+    axes = list(planned.points[0].point.levels)
+    print(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
+    seed = planned.points[0].point.seed
+    for each in planned.points:
+        if each.point.seed != seed:
+            break  # seeds turn slowest: the other seeds repeat these rows
+        levels = "  ".join(f"{each.point.levels[axis]!s:<20}" for axis in axes)
+        costs = f"{each.cost.params:>14,}{each.cost.macs:>18,}{each.cost.tokens:>8,}" if each.cost else ""
+        print(f"  {levels}{costs}")
+    for out in planned.left_out:
+        print(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
+    return 0
+
+
 def models(pattern: str) -> int:
     """Lists the models that have a name, with what they cost.
 

@@ -35,7 +35,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["fly"], "verb must be one of train, report, models"),
+        (["fly"], "verb must be one of train, plan, report, models"),
         (["reprot", "pe_type"], "Did you mean report?"),
         (["modle=cct_2_3x2"], "Did you mean model?"),
         (["model=cct_2_3y2"], "Any vit_L_P, cvt_L_P or cct_L_PxC works"),
@@ -66,9 +66,21 @@ def test_wrong_words_are_told_the_right_ones_in_one_sentence_with_exit_code_2(tm
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
+def test_plan_lists_points_and_costs_and_trains_nothing(tmp_path):
+    result = ablate("plan", "+sweep=pe_type", "model.positional=none", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines() if line.strip().startswith(("vit_2_4 ", "cct_2_3x2 "))]
+    assert rows == [
+        ["vit_2_4", "none", "202,250", "11,212,032", "50"],
+        ["cct_2_3x2", "none", "274,379", "25,779,200", "49"],
+    ]
+    assert "9 runs of 4 epochs" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_light_commands_start_in_under_two_seconds_of_processor_time(tmp_path):
     """Not a benchmark: a generous bound that an import of TensorFlow (7 s) or MLflow cannot meet."""
-    for words in (["--help"], ["models"]):
+    for words in (["--help"], ["models"], ["plan", "+sweep=pe_type"]):
         before = os.times()
         ablate(*words, cwd=tmp_path)
         after = os.times()

@@ -13,7 +13,7 @@ FORBIDDEN = {
     "specs": {"ablate.* -ablate.registry"},
     "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs"},
     "training": {"ablate.* -ablate.training -ablate.data -ablate.registry"},
-    "profile": {"ablate.* -ablate.models"},
+    "profile": {"ablate.* -ablate.specs"},
     "tracking": {"ablate.* -ablate.provenance"},
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
