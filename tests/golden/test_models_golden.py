@@ -1,9 +1,9 @@
 """Our layers under the official code's weights give the official code's numbers, stage by stage.
 
 Tolerances: 5e-5 in float32 against the float64 of the reference, whose own float32 is within 3e-6. Gradients are
-    held, per parameter, against the norm g of the reference's gradient: norm and absmax within 1e-4 g, sum within
-    1e-4 g √size, dot with the parameter within 1e-4 g ‖parameter‖. SeqPool's bias is left out: its gradient is 0 in
-    exact arithmetic.
+held, per parameter, against the norm g of the reference's gradient: norm and absmax within 1e-4 g, sum within
+1e-4 g √size, dot with the parameter within 1e-4 g ‖parameter‖. SeqPool's bias is left out: its gradient is 0 in
+exact arithmetic.
 """
 
 import json
