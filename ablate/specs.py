@@ -15,7 +15,7 @@ from ablate.registry import register
 InputShape = tuple[int, int, int]
 """Height, width, channels."""
 
-MacsConvention = Literal["macs", "macs_modules", "macs_fvcore"]
+MacsConvention = Literal["macs", "macs_modules", "macs_fvcore", "macs_ptflops06"]
 
 
 class SpecError(ValueError):
@@ -29,23 +29,29 @@ class Macs(NamedTuple):
         linear: Convolutions and dense layers: a weight times an activation.
         products: An activation times an activation: QKᵀ, AV and SeqPool's weighted sum.
         norms: Elements that pass a LayerNorm, times the 5 operations that fvcore counts for each.
+        elementwise: What ptflops 0.6 counts beside weights: every output of a convolution with bias, every element
+            that enters a ReLU or a max-pool, and a dense layer's bias once, however many tokens pass it. GELU,
+            softmax and LayerNorm are free there. Known in closed form only: `ablate.profile` leaves it at 0.
     """
 
     linear: int = 0
     products: int = 0
     norms: int = 0
+    elementwise: int = 0
 
     def plus(self, other: "Macs") -> "Macs":
         return Macs(*(a + b for a, b in zip(self, other, strict=True)))
 
     def under(self, convention: MacsConvention) -> int:
-        """The count under one of the three named conventions (docs/architecture.md, "Cost")."""
+        """The count under one of the four named conventions (docs/architecture.md, "Cost")."""
         if convention == "macs":
             return self.linear + self.products
         if convention == "macs_modules":
             return self.linear
         if convention == "macs_fvcore":
             return self.linear + self.products + self.norms
+        if convention == "macs_ptflops06":
+            return self.linear + self.elementwise
         raise ValueError(registry.unknown("convention", convention, get_args(MacsConvention)))
 
 
@@ -134,12 +140,11 @@ class ConvTokenizer(Tokenizer):
     def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
         height, width, channels = input_shape
         rows, columns = self.sizes(model, height), self.sizes(model, width)
+        areas = [row[0] * column[0] for row, column in zip(rows, columns, strict=True)]
         widths = [channels, *self.widths(model)]
         return Macs(
-            sum(
-                row[0] * column[0] * model.kernel**2 * a * b
-                for row, column, a, b in zip(rows, columns, widths, widths[1:], strict=False)
-            )
+            linear=sum(area * model.kernel**2 * a * b for area, (a, b) in zip(areas, pairwise(widths), strict=True)),
+            elementwise=sum(2 * area * b for area, b in zip(areas, widths[1:], strict=True)),  # ReLU, then max-pool
         )
 
 
@@ -169,7 +174,8 @@ class PatchTokenizer(Tokenizer):
 
     def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
         rows, columns = self.grid(model, input_shape[0], input_shape[1])
-        return Macs(rows * columns * model.kernel**2 * input_shape[2] * model.width)
+        outputs = rows * columns * model.width
+        return Macs(linear=outputs * model.kernel**2 * input_shape[2], elementwise=outputs)
 
 
 @dataclass
@@ -227,7 +233,7 @@ class SeqPool(Pooling):
         return Params(model.width + 1)
 
     def macs(self, model: "ModelSpec", tokens: int) -> Macs:
-        return Macs(linear=tokens * model.width, products=tokens * model.width)
+        return Macs(linear=tokens * model.width, products=tokens * model.width, elementwise=1)
 
 
 @register("pooling", "class_token", layer="ablate.models.pooling:class_token")
@@ -424,15 +430,17 @@ class ModelSpec:
             num_classes: Outputs of the head.
             convention: ``macs`` counts convolutions, dense layers, attention's two products and SeqPool;
                 ``macs_modules`` convolutions and dense layers only; ``macs_fvcore`` adds 5 per LayerNorm element to
-                ``macs`` (what the paper's Table 1 reports).
+                ``macs`` (what the paper's Table 1 reports); ``macs_ptflops06`` adds to ``macs_modules`` what ptflops
+                0.6 counts beside weights (`Macs.elementwise`).
         """
         dim, tokens = self.width, self.tokens(input_shape)
         block = Macs(
             linear=tokens * dim * (3 * dim + dim + 2 * self.mlp_width),
             products=2 * tokens * tokens * dim,
             norms=2 * 5 * tokens * dim,
+            elementwise=dim + self.mlp_width + dim,
         )
-        total = Macs(linear=dim * num_classes, norms=5 * tokens * dim)
+        total = Macs(linear=dim * num_classes, norms=5 * tokens * dim, elementwise=num_classes)
         total = total.plus(Macs(*(self.layers * n for n in block)))
         total = total.plus(self.variant("tokenizer").macs(self, input_shape))
         total = total.plus(self.variant("pooling").macs(self, tokens))

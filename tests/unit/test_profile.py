@@ -58,6 +58,7 @@ def test_closed_form_equals_the_official_code(row):
         "macs_modules": spec.macs(shape, classes, convention="macs_modules"),
         "macs_fvcore": spec.macs(shape, classes, convention="macs_fvcore"),
     }
+    assert spec.macs(shape, classes, convention="macs_ptflops06") == int(row["macs_ptflops06_modules"])
 
 
 def _distinct(rows):
