@@ -7,6 +7,8 @@ VENV ?= .venv
 PYTHON ?=
 UV := $(shell command -v uv 2>/dev/null)
 PYTEST_ARGS ?=
+# Two processes, a file to each: tests of one file share its models and stores, and TensorFlow is imported twice, not often.
+WORKERS ?= -n 2 --dist loadfile
 
 .PHONY: demo test full lint constraints clean
 
@@ -14,7 +16,7 @@ demo: $(VENV)/demo.stamp
 	$(VENV)/bin/python -m ablate +sweep=pe_type
 
 test: $(VENV)/test.stamp
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 full: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest -m full $(PYTEST_ARGS)

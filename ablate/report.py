@@ -349,21 +349,16 @@ def _range(values: Sequence[int]) -> str:
 
 
 def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], factors: int) -> list[str]:
-    """Columns under their heads, numbers to the right; a level that stands above is not repeated."""
-    shown = [
-        ["" if n == 0 and factors > 1 and above and cell == above[0] else cell for n, cell in enumerate(line)]
-        for line, above in zip(body, [None, *body], strict=False)
-    ]
+    """Columns under their heads, numbers to the right."""
     widths = [max(len(line[n]) for line in [head, *body]) for n in range(len(head))]
 
     def write(line: Sequence[str]) -> str:
-        cells = (
-            cell.ljust(w) if n < factors else cell.rjust(w)
-            for n, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
+        left, right = line[:factors], line[factors:]
+        cells = [cell.ljust(width) for cell, width in zip(left, widths, strict=False)]
+        cells += [cell.rjust(width) for cell, width in zip(right, widths[factors:], strict=True)]
         return "  ".join(cells).rstrip()
 
-    return [write(head), "  ".join("-" * width for width in widths), *map(write, shown)]
+    return [write(head), "  ".join("-" * width for width in widths), *map(write, body)]
 
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]], table: Table) -> list[str]:

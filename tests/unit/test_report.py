@@ -143,13 +143,13 @@ def test_report_table_matches_levels_that_are_no_text() -> None:
     assert [row.estimate is not None for row in table.rows] == [False, True]
 
 
-def test_render_text_aligns_and_does_not_repeat_a_level() -> None:
+def test_render_text_aligns_numbers_to_the_right() -> None:
     lines = render(_table(_full()), "text").splitlines()
     assert lines[3:7] == [
         "model      positional  test top-1 %  n  params       MACs  tokens",
         "---------  ----------  ------------  -  ------  ---------  ------",
         "vit_2_4    learnable   81.00 ± 2.48  3   1,234  5,678,901      49",
-        "           none        81.00 ± 2.48  3   1,234  5,678,901      49",
+        "vit_2_4    none        81.00 ± 2.48  3   1,234  5,678,901      49",
     ]
 
 
