@@ -99,6 +99,14 @@ def test_report_table_says_what_is_not_in_the_mean() -> None:
     assert "a cell of one run has no interval" in text
 
 
+def test_report_table_leaves_out_a_value_of_a_run_that_did_not_finish() -> None:
+    runs = _full()
+    runs[0] |= {"tags.ablate.status": "failed", "metrics.final.test_top1_percent": 0.0}
+    estimate = _table(runs).rows[0].estimate
+    assert estimate is not None
+    assert (estimate.n, estimate.mean) == (2, 81.5)
+
+
 def test_report_table_of_no_runs_is_blank_not_zero() -> None:
     table = _table([{"run_id": "parent", "status": "RUNNING"}])
     assert all(row.estimate is None for row in table.rows)
@@ -200,6 +208,7 @@ def test_report_study_takes_the_latest_and_names_the_others(store_uri: str) -> N
     assert "11.00" not in text
     assert "study pe-new, started" in text
     assert "also of this name: pe-old" in text
+    assert text.count("pe-new") == 1
     assert "2 of 4 points" in text
     assert "mlartifacts/ablate" in text
     assert "--host 127.0.0.1" in text

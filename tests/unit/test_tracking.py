@@ -264,6 +264,14 @@ def test_a_store_that_cannot_be_reached_is_one_sentence_without_passwords(
     assert "s3cr@t-word" not in text
 
 
+def test_an_error_that_quotes_the_password_alone_does_not_show_it() -> None:
+    uri = f"postgresql://me:{SECRET}@127.0.0.1/x"
+    for quoted in (SECRET, "s3cr@t-word"):
+        with pytest.raises(TrackingError, match=r"no entry for \*\*\*, me;") as caught, tracking._guard(uri):
+            raise RuntimeError(f"no entry for {quoted}, me\nat line 3")
+        assert caught.value.__suppress_context__  # a traceback would print what it hides
+
+
 def test_reading_where_nothing_was_recorded_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"there are no records at sqlite:///.*run something first"):
         read_runs(_spec(f"sqlite:///{tmp_path / 'none.db'}"))
