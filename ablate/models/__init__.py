@@ -14,11 +14,11 @@ from ablate.models.zoo import create_model, list_models
 if TYPE_CHECKING:
     from ablate.models.classifier import build
     from ablate.models.intermediates import trace
-    from ablate.models.weights import load_weights
+    from ablate.models.weights import load_weights, save_weights
 
-__all__ = ["build", "create_model", "list_models", "load_weights", "trace"]
+__all__ = ["build", "create_model", "list_models", "load_weights", "save_weights", "trace"]
 
-_LAZY = {"build": "classifier", "load_weights": "weights", "trace": "intermediates"}
+_LAZY = {"build": "classifier", "load_weights": "weights", "save_weights": "weights", "trace": "intermediates"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""Weights in: official state dicts, in the safetensors format, onto our variables.
+"""Weights in and out: files of the official code and our own, onto our variables and back.
 
-Our names are the variables' paths, and stay: ``[w.path for w in model.weights]``. Official names, and how a tensor is
-turned:
+Our names are the variables' paths, and stay: ``[w.path for w in model.weights]`` (docs/weights.md has a model's whole
+table). Official names, and how a tensor is turned:
 
     ours                                            official                                   turned
     tokenizer/conv_I/kernel   (side, side, in, out) tokenizer.conv_layers.I.0.weight           (out, in, side, side)
@@ -18,9 +18,11 @@ turned:
     head/…                    (dim, classes)        classifier.fc.…                            (classes, dim)
 """
 
-import json
+import logging
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,22 @@ import keras
 import numpy as np
 from keras import ops
 
+from ablate.models.checkpoints import (
+    Checkpoint,
+    WeightsError,
+    open_safetensors,
+    read_keras,
+    read_safetensors,
+    replace_whole,
+    write_safetensors,
+)
 from ablate.models.positional import SinePositional, sine_table
+from ablate.models.pth import read_pth
+from ablate.models.resolution import resize
+
+__all__ = ["Loaded", "WeightsError", "assign", "load_weights", "official_name", "read_safetensors", "save_weights"]
+
+logger = logging.getLogger(__name__)
 
 _OFFICIAL = (
     (r"tokenizer/conv_(\d+)", r"tokenizer.conv_layers.\1.0"),
@@ -44,12 +61,42 @@ _OFFICIAL = (
     (r"head", r"classifier.fc"),
 )
 _LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-_HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
+_POSITIONAL = "classifier.positional_emb"
+_HEAD = ("classifier.fc.weight", "classifier.fc.bias")
+_PTH = (".pth", ".pt", ".pth.tar")  # the last is what timm's training script writes
+_KERAS = (".weights.h5", ".keras")
+
+Grid = tuple[int, int]
+"""Rows and columns of tokens."""
 
 
-class WeightsError(ValueError):
-    """A file whose weights are not this model's, or no weights at all; the message says which."""
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a file's weights and of the model's, under the official names.
+
+    Attributes:
+        source: Name of the file.
+        loaded: Set as the file has them.
+        interpolated: Set from the file's, for another resolution.
+        kept: Still as the model had them: a head of another number of classes, a sine table of another resolution.
+        unused: In the file only: the head, where the model ends in features.
+    """
+
+    source: str
+    loaded: tuple[str, ...]
+    interpolated: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line, which names whatever was not simply loaded."""
+        told = [f"{what} {', '.join(names)}" for what, names in self.exceptions() if names]
+        return "; ".join([f"{self.source}: loaded {len(self.loaded)} weights", *told])
+
+    def exceptions(self) -> list[tuple[str, tuple[str, ...]]]:
+        """What was done otherwise, and to which weights."""
+        kept = "kept as they are in the model, since the file's are of another shape:"
+        return [("interpolated", self.interpolated), (kept, self.kept), ("left unused", self.unused)]
 
 
 def official_name(path: str) -> str | None:
@@ -63,42 +110,104 @@ def official_name(path: str) -> str | None:
     return None
 
 
-def load_weights(model: keras.Model, path: str | Path) -> None:
-    """Sets a model's weights from a file of the official code's.
+def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = None) -> Loaded:
+    """Sets a model's weights from a file; all that it holds, or none and a WeightsError.
+
+    Two things may differ between file and model. Another number of classes keeps the model's own head. Another
+    resolution interpolates a learned positional embedding (`ablate.models.resolution.resize`), and keeps the model's
+    sine table. Both are in what is returned, and are logged as a warning.
 
     Args:
         model: One that `ablate.models` built.
-        path: A ``.safetensors`` file under the official state-dict names.
+        path: A ``.safetensors`` or ``.pth`` file (``.pt``, ``.pth.tar``) under the official state-dict names, or a
+            ``.weights.h5`` or ``.keras`` file of such a model. No code in it is run.
+        grid: Rows and columns of tokens in the file, where its images were not square and it does not say so itself
+            (`save_weights` does, in ``.safetensors``).
+
+    Returns:
+        What was loaded, interpolated, kept and left unused.
 
     Raises:
-        WeightsError: The file is no such file; or a weight is missing, extra, or of another shape (all are listed);
-            or it holds a positional embedding that is not the sine formula, for a model that has a sine embedding.
+        WeightsError: The file is none of these, or is truncated; or a weight is missing, extra, of another shape, or a
+            positional embedding that is not the sine formula where the model's is fixed to it. All are listed.
         FileNotFoundError: There is no such file.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise WeightsError(f"weights must be a .safetensors file, got {path.name!r}.")
-    assign(model, read_safetensors(path), source=path.name)
+    stored = _read(model, path)
+    loaded = assign(model, stored.tensors, source=path.name, grid=grid or stored.grid)
+    if any(names for _, names in loaded.exceptions()):
+        logger.warning("%s", loaded)
+    return loaded
 
 
-def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, source: str) -> None:
-    """Sets a model's weights from a state dict under the official names; all of them, or none and a WeightsError."""
-    targets = {official_name(weight.path) or weight.path: weight for weight in model.weights}
+def save_weights(model: keras.Model, path: str | Path) -> None:
+    """Writes a model's weights to a file, which is complete or not there.
+
+    Args:
+        model: One that `ablate.models` built.
+        path: ``.safetensors`` writes the official names and layouts, which the official code can load (a weight that it
+            has none for, such as a plugin's, goes under its own path); ``.weights.h5`` and ``.keras`` are Keras' own.
+
+    Raises:
+        WeightsError: The suffix is none of these.
+        OSError: It cannot be written.
+    """
+    path = Path(path)
+    if path.name.endswith(".safetensors"):
+        official = {_name(weight): to_official(_wide(weight), weight) for weight in model.weights}
+        write_safetensors(path, official, grid=_token_grid(model))
+    elif path.name.endswith(_KERAS):
+        replace_whole(path, model.save if path.suffix == ".keras" else model.save_weights)
+    else:
+        raise WeightsError(f"weights are written to a .safetensors, .weights.h5 or .keras file, got {path.name!r}.")
+
+
+def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, source: str, grid: Grid | None = None) -> Loaded:
+    """Sets a model's weights from a state dict under the official names, as `load_weights` does from a file.
+
+    Args:
+        model: One that `ablate.models` built.
+        tensors: In PyTorch's layouts.
+        source: What an error calls them.
+        grid: Rows and columns of tokens that the state dict's positional embedding is for; None takes a square.
+
+    Raises:
+        WeightsError: They do not fit; all misfits are listed, and nothing was set.
+    """
+    targets = {_name(weight): weight for weight in model.weights}
+    kept = _HEAD if _other_classes(tensors, targets) else ()
+    unused = () if any(name in targets for name in _HEAD) else tuple(name for name in _HEAD if name in tensors)
+    turned = {n: from_official(t, targets[n]) for n, t in tensors.items() if n in targets and n not in kept}
+    if not turned:
+        raise WeightsError(_unrelated(source, tensors, model, targets))
+
+    stored = turned.get(_POSITIONAL)
     problems = [f"missing {name}" for name in targets if name not in tensors]
-    problems += [f"extra {name}" for name in tensors if name not in targets]
-    turned = {name: from_official(tensor, targets[name]) for name, tensor in tensors.items() if name in targets}
-    for name, tensor in turned.items():
-        if tensor.shape != tuple(targets[name].shape):
-            problems.append(
-                f"{name} has shape {tensors[name].shape}, {targets[name].path} is {tuple(targets[name].shape)}"
-            )
+    problems += [f"extra {name}" for name in tensors if name not in targets and name not in unused]
+    problems += _place(model, turned, targets, grid)
+    problems += [problem for name in turned if (problem := _misfit(name, tensors[name], turned[name], targets[name]))]
     if problems:
         raise WeightsError(f"{source} does not fit model {model.name!r}: {'; '.join(problems)}.")
-    for name, tensor in turned.items():
-        if _is_sine(model, targets[name]):
-            _check_sine(tensor, source)
+
     for name, tensor in turned.items():
         targets[name].assign(ops.cast(tensor, targets[name].dtype))
+    changed = () if turned.get(_POSITIONAL) is stored else (_POSITIONAL,)
+    interpolated, kept = ((), (*kept, *changed)) if _is_sine(model) else (changed, kept)
+    return Loaded(source, tuple(name for name in turned if name not in changed), interpolated, kept, unused)
+
+
+def _place(
+    model: keras.Model, turned: dict[str, np.ndarray], targets: Mapping[str, Any], grid: Grid | None
+) -> list[str]:
+    """Puts the positional embedding onto the model's grid, in ``turned``, or takes it out and says why not."""
+    if _POSITIONAL not in turned:
+        return []
+    stored = turned.pop(_POSITIONAL)
+    try:
+        turned[_POSITIONAL] = _embedding(model, stored, targets[_POSITIONAL], grid)
+    except WeightsError as misfit:
+        return [f"{_POSITIONAL} {misfit}"]
+    return []
 
 
 def from_official(tensor: np.ndarray, weight: Any) -> np.ndarray:
@@ -109,46 +218,126 @@ def from_official(tensor: np.ndarray, weight: Any) -> np.ndarray:
     return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
 
 
-def _is_sine(model: keras.Model, weight: Any) -> bool:
-    return weight.path == "positional/embedding" and isinstance(model.get_layer("positional"), SinePositional)
+def to_official(array: np.ndarray, weight: Any) -> np.ndarray:
+    """The inverse of `from_official`."""
+    if not weight.path.endswith("/kernel"):
+        return array
+    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
 
 
-def _check_sine(tensor: np.ndarray, source: str) -> None:
+def _name(weight: Any) -> str:
+    return official_name(weight.path) or str(weight.path)
+
+
+def _wide(weight: Any) -> np.ndarray:
+    """In float32 at least: NumPy, and so the file, has no bfloat16, and float32 has all of its numbers."""
+    wide = weight if weight.dtype in ("float32", "float64") else ops.cast(weight, "float32")
+    return np.asarray(ops.convert_to_numpy(wide))
+
+
+def _read(model: keras.Model, path: Path) -> Checkpoint:
+    if path.name.endswith(".safetensors"):
+        return open_safetensors(path)
+    if path.name.endswith(_PTH):
+        return Checkpoint(read_pth(path))
+    if path.name.endswith(_KERAS):
+        return _from_keras(model, read_keras(path))
+    raise WeightsError(f"weights must be a .safetensors, .pth, .weights.h5 or .keras file, got {path.name!r}.")
+
+
+def _from_keras(model: keras.Model, layers: Mapping[str, list[np.ndarray]]) -> Checkpoint:
+    """What Keras saved, which it numbers within a layer, under the official names."""
+    ours: dict[str, list[Any]] = {}
+    for weight in model.weights:
+        ours.setdefault(weight.path.rpartition("/")[0], []).append(weight)
+    tensors: dict[str, np.ndarray] = {}
+    for layer, arrays in layers.items():
+        weights = ours.get(layer, [])
+        for number, array in enumerate(arrays):
+            if number < len(weights):
+                tensors[_name(weights[number])] = to_official(array, weights[number])
+            elif not layer.rpartition("/")[2].startswith("seed_generator"):  # the state of dropout's draws
+                tensors[f"{layer}/{number}"] = array
+    # As many tokens as in the model are taken for the same grid: the file is from this code, square or not.
+    positional = next((w for w in model.weights if w.path == "positional/embedding"), None)
+    same = positional is not None and _POSITIONAL in tensors and tensors[_POSITIONAL].shape == tuple(positional.shape)
+    return Checkpoint(tensors, _token_grid(model) if same else None)
+
+
+def _other_classes(tensors: Mapping[str, np.ndarray], targets: Mapping[str, Any]) -> bool:
+    """Whether the file has a whole head on the same features, for another number of classes."""
+    if not all(name in tensors and name in targets for name in _HEAD):
+        return False
+    (classes, dim), stored = targets[_HEAD[0]].shape[::-1], tensors[_HEAD[0]].shape
+    return len(stored) == 2 and stored[1] == dim and stored[0] != classes and tensors[_HEAD[1]].shape == stored[:1]
+
+
+def _misfit(name: str, tensor: np.ndarray, turned: np.ndarray, weight: Any) -> str | None:
+    if turned.shape != tuple(weight.shape):
+        return f"{name} has shape {tensor.shape}, {weight.path} is {tuple(weight.shape)}"
+    return None if tensor.dtype.kind == "f" else f"{name} has dtype {tensor.dtype}, {weight.path} is {weight.dtype}"
+
+
+def _unrelated(source: str, tensors: Mapping[str, Any], model: keras.Model, targets: Mapping[str, Any]) -> str:
+    theirs, ours = ((*list(names)[:3], "…") for names in (tensors, targets))
+    return (
+        f"{source} holds none of the weights of model {model.name!r}: its names are {', '.join(theirs)}, "
+        f"the model's {', '.join(ours)}."
+    )
+
+
+def _is_sine(model: keras.Model) -> bool:
+    return any(isinstance(layer, SinePositional) for layer in model.layers if layer.name == "positional")
+
+
+def _embedding(model: keras.Model, stored: np.ndarray, weight: Any, grid: Grid | None) -> np.ndarray:
+    """The stored positional embedding for the model's grid; the very same array where nothing had to be done.
+
+    Raises:
+        WeightsError: It cannot be: the message goes on where the embedding's name stands.
+    """
+    if stored.ndim != 3 or len(stored) != 1 or stored.shape[2] != weight.shape[2] or stored.dtype.kind != "f":
+        return stored
+    if _is_sine(model):
+        _check_sine(stored)
+        return stored if stored.shape == tuple(weight.shape) else sine_table(*weight.shape[1:])[None]
+    new = _token_grid(model)
+    if new is None:
+        return stored
+    extra = weight.shape[1] - new[0] * new[1]
+    old = _stored_grid(stored.shape[1] - extra, new, grid)
+    return stored if old == new else resize(stored, old, new)
+
+
+def _check_sine(stored: np.ndarray) -> None:
     # The official tables are computed in float32: up to 2e-6 off for 64 tokens, growing with their number.
-    off = float(np.abs(tensor[0] - sine_table(*tensor.shape[1:])).max())
+    off = float(np.abs(stored[0] - sine_table(*stored.shape[1:])).max(initial=0))
     if not off < 1e-3:
         raise WeightsError(
-            f"{source} holds a positional embedding that is not the sine formula (off by up to {off:.3g}), but the "
-            "model's is fixed to it; official cct and cvt models named _sine were built with a learned one: build "
-            "positional=learnable."
+            f"is not the sine formula (off by up to {off:.3g}), to which the model's is fixed: official cct and cvt "
+            "models named _sine were built with a learned one; build the model with positional=learnable"
         )
 
 
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Reads a safetensors file: 8 bytes of header length, a JSON header, then the tensors' bytes; nothing in it is run.
-
-    Raises:
-        WeightsError: The file is truncated, or is something else.
-        FileNotFoundError: There is no such file.
-    """
-    content = path.read_bytes()
-    try:
-        length = int.from_bytes(content[:8], "little")
-        if len(content) < 8 + length or not 2 <= length <= _HEADER_LIMIT:
-            raise ValueError("its header is cut off")
-        header = json.loads(content[8 : 8 + length])
-        return {name: _tensor(content[8 + length :], entry) for name, entry in header.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"{path.name} must be a whole safetensors file, but {error or type(error).__name__}."
-        ) from None
+def _stored_grid(tokens: int, new: Grid, grid: Grid | None) -> Grid:
+    """Rows and columns of the image tokens in a file: as it says, or square, as the official code's images are."""
+    if grid is not None and grid[0] * grid[1] != tokens:
+        raise WeightsError(f"has {tokens} image tokens, which are not the {grid[0]}x{grid[1]} of its grid")
+    side = math.isqrt(max(tokens, 0))
+    if grid is not None or side * side == tokens > 0:
+        return grid or (side, side)
+    if tokens == new[0] * new[1]:
+        return new
+    raise WeightsError(f"has {tokens} image tokens, which are no square: say grid=(rows, columns) of the file's images")
 
 
-def _tensor(data: bytes, entry: dict[str, Any]) -> np.ndarray:
-    begin, end = entry["data_offsets"]
-    if entry["dtype"] not in _DTYPES:
-        raise ValueError(f"dtype {entry['dtype']} is none of {', '.join(_DTYPES)}")
-    dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(int(n) for n in entry["shape"])
-    if not 0 <= begin <= end <= len(data) or end - begin != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
-        raise ValueError("a tensor lies outside of the file, or has another size than its shape says")
-    return np.frombuffer(data[begin:end], dtype).reshape(shape)
+def _token_grid(model: keras.Model) -> Grid | None:
+    """Rows and columns of a model's tokens, found by showing its tokenizer square images of either side; None for a
+    plugin's that treats rows and columns differently."""
+    height, width, channels = model.input_shape[1:]
+    tokenizer = model.get_layer("tokenizer")
+    squares = [
+        tokenizer.compute_output_spec(keras.KerasTensor((1, side, side, channels))).shape[1] for side in (height, width)
+    ]
+    rows, columns = (math.isqrt(count) for count in squares)
+    return (rows, columns) if rows * columns == tokenizer.output.shape[1] else None
