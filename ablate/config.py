@@ -72,6 +72,7 @@ class Config(RunSpec):
     plugins: list[str] = field(default_factory=list)
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     study: StudySpec = field(default_factory=StudySpec)
+    workers: int = 1
     sweep: SweepSpec | None = None
 
     def point(self) -> RunSpec:
@@ -169,7 +170,7 @@ def _is_model(name: str) -> bool:
         named = zoo.parse(name)
     except ValueError:
         return False
-    return named.image_size is None and named.num_classes is None
+    return name in zoo.presets() or (named.image_size is None and named.num_classes is None)
 
 
 def read_sweep(name: str) -> dict[str, Any]:

@@ -1,5 +1,9 @@
 """What a run computes on: threads, precision, determinism."""
 
+import importlib
+import os
+import sys
+import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +27,25 @@ class HardwareSpec:
     threads: int | None = None
     precision: Precision = Precision.float32
     deterministic: bool = False
+
+
+def import_keras() -> None:
+    """Imports Keras and its backend without TensorFlow's start-up notes, which no setting of its own hides altogether.
+
+    They are written below Python, so the file descriptor is what is turned away; an import that fails shows them.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes, open(os.dup(2), "wb") as screen:
+        os.dup2(notes.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+        except BaseException:
+            notes.seek(0)
+            screen.write(notes.read())
+            raise
+        finally:
+            os.dup2(screen.fileno(), 2)
 
 
 def prepare(spec: HardwareSpec) -> None:

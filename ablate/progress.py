@@ -38,10 +38,16 @@ class RunScreen:
         self._console.print(epoch_line(metrics, self._epochs), soft_wrap=True)
 
 
+def epoch_note(metrics: EpochMetrics, epochs: int) -> str:
+    """One epoch in a few words, for a bar that shows several runs."""
+    val = "" if metrics.val_top1_percent is None else f" val {metrics.val_top1_percent:.1f} %"
+    return f"epoch {metrics.epoch}/{epochs}{val}"
+
+
 class SweepScreen:
     """A sweep: one bar over all points with done, failed and time left; a line for each point that ends."""
 
-    def __init__(self, total: int, done: int, console: Console | None = None) -> None:
+    def __init__(self, total: int, done: int, workers: int = 1, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -56,7 +62,7 @@ class SweepScreen:
         )
         self._total, self._done, self._failed = total, done, 0
         self._task = self._progress.add_task("runs", total=total, completed=done, note="")
-        self._label = ""
+        self._workers = [WorkerScreen(self) for _ in range(workers)]
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -67,24 +73,44 @@ class SweepScreen:
     ) -> None:
         self._progress.stop()
 
-    def start(self, label: str) -> None:
-        """A point begins."""
-        self._label = label
-        self._note(label)
+    def of(self, number: int) -> "WorkerScreen":
+        """The part of the screen that one worker writes."""
+        return self._workers[number]
 
-    def epoch(self, metrics: EpochMetrics, epochs: int) -> None:
-        """The running point's epoch ends."""
-        val = "" if metrics.val_top1_percent is None else f" val {metrics.val_top1_percent:.1f} %"
-        self._note(f"{self._label} epoch {metrics.epoch}/{epochs}{val}")
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        self._console.print(line, soft_wrap=True, markup=False)
 
-    def end(self, outcome: str, *, failed: bool) -> None:
-        """A point ends, well or not."""
+    def ended(self, label: str, outcome: str, *, failed: bool) -> None:
         self._done += 1
         self._failed += failed
-        self._console.print(f"[{self._done}/{self._total}] {self._label}: {outcome}", soft_wrap=True, markup=False)
+        self.say(f"[{self._done}/{self._total}] {label}: {outcome}")
         self._progress.update(self._task, completed=self._done)
-        self._note("")
 
-    def _note(self, text: str) -> None:
+    def refresh(self) -> None:
         failed = f"{self._failed} failed  " if self._failed else ""
-        self._progress.update(self._task, note=f"{failed}{text}")
+        self._progress.update(self._task, note=failed + " | ".join(w.note for w in self._workers if w.note))
+
+
+class WorkerScreen:
+    """What one worker is at."""
+
+    def __init__(self, screen: SweepScreen) -> None:
+        self._screen = screen
+        self._label = self.note = ""
+
+    def start(self, label: str) -> None:
+        """A point begins."""
+        self._label = self.note = label
+        self._screen.refresh()
+
+    def epoch(self, text: str) -> None:
+        """The point's epoch ends."""
+        self.note = f"{self._label} {text}"
+        self._screen.refresh()
+
+    def end(self, outcome: str, *, failed: bool) -> None:
+        """The point ends, well or not."""
+        self.note = ""
+        self._screen.ended(self._label, outcome, failed=failed)
+        self._screen.refresh()

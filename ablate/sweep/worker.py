@@ -1,22 +1,21 @@
 """Who does the work: takes points from the queue, trains them, and writes their records."""
 
 import io
-import json
 import logging
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from omegaconf import OmegaConf
 
 from ablate.config import Config, RunSpec
 from ablate.profile import Profile
-from ablate.progress import RunScreen, SweepScreen
-from ablate.report import Format, report_study
+from ablate.progress import RunScreen, epoch_note
 from ablate.run import RunRecord, Workbench, run
+from ablate.sweep.crew import Screen, open_study
 from ablate.sweep.plan import Plan, PlannedPoint
-from ablate.sweep.study import Claim, Study
+from ablate.sweep.study import Claim
 from ablate.tracking import RunWriter, Store, provenance
 from ablate.training.history import EpochMetrics, History, Predictions
 
@@ -46,55 +45,45 @@ def outcome(history: History) -> str:
     return f"{val}test {history.test_top1_percent:.2f} % (epoch {history.selected_epoch}) in {history.seconds:.1f} s"
 
 
-def run_sweep(plan: Plan) -> int:
-    """Works on the sweep's queue until it is empty, then prints the table.
+def work(plan: Plan, parent: str, screen: Screen, *, threads: int | None) -> int:
+    """Takes points until the queue is empty.
+
+    Args:
+        plan: The sweep.
+        parent: Run id of its record.
+        screen: What is told meanwhile.
+        threads: Of this process, where the plan leaves them open.
 
     Returns:
-        Exit code: 1 where a point failed.
+        How many points failed.
     """
-    store = Store(plan.config.tracking)
-    study = Study(plan.config.study.storage, plan.study, [planned.point for planned in plan.points])
-    tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
-    parent = store.sweep_run(plan.study, tags)
-    for key in study.fill():
-        store.abandon(parent, key)
-    record = store.resume(parent)
-    try:
-        failed = _Worker(plan, store, study, parent).work()
-    except KeyboardInterrupt:
-        record.finish("killed", reason="interrupted")
-        print("interrupted: the same command goes on from here.")
-        raise
-    record.artifact("report.md", _table(plan, "md"))
-    record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
-    print(_table(plan, "text"))
-    return int(failed > 0)
+    return _Worker(plan, parent, screen, threads).work()
 
 
 class _Worker:
     """One process at work on a plan."""
 
-    def __init__(self, plan: Plan, store: Store, study: Study, parent: str) -> None:
-        self._plan, self._store, self._study, self._parent = plan, store, study, parent
+    def __init__(self, plan: Plan, parent: str, screen: Screen, threads: int | None) -> None:
+        self._plan, self._parent, self._screen, self._threads = plan, parent, screen, threads
+        self._store, self._study = Store(plan.config.tracking), open_study(plan)
         self._planned = {planned.point.key: planned for planned in plan.points}
         self._workbench = Workbench()
 
     def work(self) -> int:
-        """Returns how many points failed."""
-        before = self._study.progress()
         failed = 0
-        with SweepScreen(len(self._planned), before.done + before.diverged) as screen:
-            while claim := self._study.claim():
-                planned = self._planned[claim.key]
-                screen.start(planned.point.label)
-                text, ok = self._attempt(claim, planned, screen)
-                screen.end(text, failed=not ok)
-                failed += not ok
+        while claim := self._study.claim():
+            planned = self._planned[claim.key]
+            self._screen.start(planned.point.label)
+            text, ok = self._attempt(claim, planned)
+            self._screen.end(text, failed=not ok)
+            failed += not ok
         return failed
 
-    def _attempt(self, claim: Claim, planned: PlannedPoint, screen: SweepScreen) -> tuple[str, bool]:
+    def _attempt(self, claim: Claim, planned: PlannedPoint) -> tuple[str, bool]:
         """One point, whatever becomes of it: a line for the screen, and whether it did not fail."""
         spec = planned.spec
+        if spec.hardware.threads is None:
+            spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))
         tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key}
         writer = self._store.start_run(planned.point.label, spec.leaves(), tags, parent=self._parent)
         try:
@@ -103,7 +92,7 @@ class _Worker:
                 self._workbench,
                 writer,
                 self._plan.config.tracking.log_model,
-                lambda metrics: screen.epoch(metrics, spec.train.epochs),
+                lambda metrics: self._screen.epoch(epoch_note(metrics, spec.train.epochs)),
             )
         except KeyboardInterrupt:
             self._study.fail(claim, "interrupted")
@@ -207,7 +196,3 @@ def _archive(predictions: Predictions) -> bytes:
     content = io.BytesIO()
     np.savez_compressed(content, **asdict(predictions))
     return content.getvalue()
-
-
-def _table(plan: Plan, format: Format) -> str:
-    return report_study(plan.config.tracking, plan.sweep.name, format, study=plan.study)
