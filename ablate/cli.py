@@ -138,11 +138,22 @@ def _models(command: Command) -> int:
     return models(command.name or "*")
 
 
+def _verify(command: Command) -> int:
+    from ablate.verbs import verify
+
+    return verify(command.name)
+
+
 VERBS = {
     "train": Verb(_train, "train one model, or with +sweep=NAME a whole sweep (the default verb)"),
     "plan": Verb(_plan, "what +sweep=NAME would run, and what each model costs; trains nothing"),
     "report": Verb(_report, "the table of a sweep, from the tracking store alone", "the name of a sweep"),
     "models": Verb(_models, "the models that have a name, with parameters and MACs", "a pattern such as 'cct_*'"),
+    "verify": Verb(
+        _verify,
+        "do published figures and the official code's numbers come out here; exit code 1: not as recorded",
+        "published, variants or golden",
+    ),
 }
 
 

@@ -1,10 +1,7 @@
 """What each verb of the command line does; heavy libraries are imported where they are needed."""
 
-import importlib
 import logging
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from ablate.config import (
     to_config,
 )
 from ablate.data.spec import describe
+from ablate.hardware import import_keras
 from ablate.models import zoo
 from ablate.sweep.plan import Plan, cost, make_plan, summary
 
@@ -74,7 +72,7 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
 
 
 def _train_one(config: Config) -> int:
-    _import_keras()
+    import_keras()
     from ablate.sweep.worker import train_one
 
     return train_one(config)
@@ -83,29 +81,9 @@ def _train_one(config: Config) -> int:
 def _sweep(plan: Plan) -> int:
     for line in summary(plan):
         print(line)
-    _import_keras()
-    from ablate.sweep.worker import run_sweep
+    from ablate.sweep.crew import run_sweep
 
     return run_sweep(plan)
-
-
-def _import_keras() -> None:
-    """Imports Keras and its backend without TensorFlow's start-up notes, which no setting of its own hides altogether.
-
-    They are written below Python, so the file descriptor is what is turned away; an import that fails shows them.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as notes, open(os.dup(2), "wb") as screen:
-        os.dup2(notes.fileno(), 2)
-        try:
-            importlib.import_module("keras")
-        except BaseException:
-            notes.seek(0)
-            screen.write(notes.read())
-            raise
-        finally:
-            os.dup2(screen.fileno(), 2)
 
 
 def report(name: str, words: list[str]) -> int:
@@ -163,3 +141,28 @@ def models(pattern: str) -> int:
         counts += [named.spec.macs(shape, classes, convention=c) for c in ("macs", "macs_modules", "macs_fvcore")]
         print(f"{name:<28}{counts[0]:>8,}{counts[1]:>14,}" + "".join(f"{count:>18,}" for count in counts[2:]))
     return 0
+
+
+def verify(part: str | None) -> int:
+    """Prints what of the published figures and of the official code's numbers comes out on this machine.
+
+    Args:
+        part: ``published``, ``variants`` or ``golden``; None goes through all.
+
+    Returns:
+        Exit code: 0, or 1 where anything differs from what is recorded as expected.
+
+    Raises:
+        VerifyError: There is no such part.
+    """
+    from ablate import verify as proof
+
+    sections = []
+    for name in proof.choose(part):
+        if name == "golden":
+            import_keras()
+        section = proof.PARTS[name]()
+        print("\n".join([section.title, "", *section.lines, ""]), flush=True)
+        sections.append(section)
+    print("\n".join(proof.summary(sections)))
+    return int(any(section.differences for section in sections))

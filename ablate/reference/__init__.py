@@ -1,5 +1,6 @@
 """Where the reference data of the official code lies inside the package; README.md beside it says what it is."""
 
+import csv
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -10,6 +11,11 @@ MODELS = ("cct_2_3x2_32_learnable", "cvt_2_4_32_sine", "vit_lite_2_4_32_none")
 def variants() -> Traversable:
     """The CSV of 122 official models with their parameters and MACs."""
     return files(__name__) / "variants.csv"
+
+
+def variant_rows() -> list[dict[str, str]]:
+    """The rows of `variants`, by column."""
+    return list(csv.DictReader(variants().read_text("utf-8").splitlines()))
 
 
 def golden(name: str, suffix: str) -> Traversable:

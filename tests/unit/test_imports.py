@@ -18,6 +18,13 @@ FORBIDDEN = {
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
     "report": {"keras", "tensorflow", "mlflow", "optuna", "ablate.models", "ablate.training", "ablate.sweep"},
+    "reference": {"ablate.*"},
+    "paper": {"ablate.*"},
+    "verify": {
+        *("keras", "tensorflow", "jax"),
+        "ablate.* -ablate.paper -ablate.reference -ablate.models -ablate.registry -ablate.specs -ablate.parity",
+    },
+    "parity": {"ablate.* -ablate.models -ablate.reference"},
     "models": {"ablate.* -ablate.models -ablate.specs -ablate.registry -ablate.reference"},
 }
 ONLY = {"mlflow": {"tracking.py"}, "optuna": {"sweep/study.py"}}
@@ -70,7 +77,8 @@ def test_imports_of_a_tracker_or_sampler_stand_in_one_file(library):
 
 
 @pytest.mark.parametrize(
-    "module", ["ablate.cli", "ablate.config", "ablate.sweep.plan", "ablate.models.zoo", "ablate.report"]
+    "module",
+    ["ablate.cli", "ablate.config", "ablate.sweep.plan", "ablate.models.zoo", "ablate.report", "ablate.verify"],
 )
 def test_imports_of_light_rooms_leave_out_the_heavy_libraries(module):
     heavy = ("tensorflow", "keras", "mlflow", "pandas", "jax")
