@@ -22,7 +22,7 @@ class Profile:
     """The cost of a model.
 
     Attributes:
-        params: All parameters, a fixed positional embedding included.
+        params: All parameters, a fixed sine embedding included; a learnable one that is not trained is a constant.
         trainable_params: Those that training moves.
         tokens: Length of the sequence that the encoder sees.
         macs: Multiply-accumulates of one image: convolutions, dense layers, attention's two products, SeqPool.
@@ -54,7 +54,7 @@ def profile(model: keras.Model) -> Profile:
         )
     macs = measure(model)
     return Profile(
-        params=_size(model.weights),
+        params=_size(model.weights) - _constants(model),
         trainable_params=_size(model.trainable_weights),
         tokens=int(model.get_layer("encoder").input.shape[1]),
         macs=macs.under("macs"),
@@ -76,6 +76,12 @@ def measure(model: keras.Model) -> Macs:
     with _norm_elements() as elements:
         count = counters[backend](model)
     return Macs(linear=count.linear, products=count.products, norms=5 * sum(elements))
+
+
+def _constants(model: keras.Model) -> int:
+    """Elements of embeddings that are not trained, which the Keras ports keep as constants of their graphs."""
+    layers = [layer for layer in model.layers if getattr(layer, "trained", True) is False]
+    return sum(_size(layer.weights) for layer in layers)
 
 
 def _size(weights: Sequence[Any]) -> int:

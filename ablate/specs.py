@@ -5,7 +5,9 @@ held against the built model by tests. Source of the architecture: Hassani et al
 official code.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -20,6 +22,30 @@ MacsConvention = Literal["macs", "macs_modules", "macs_fvcore", "macs_ptflops06"
 
 class SpecError(ValueError):
     """A model that cannot be built; the message says what must hold, what came, and what to do."""
+
+
+class Residual(StrEnum):
+    """What a block's MLP is added to.
+
+    Attributes:
+        normalised: What comes out of the second LayerNorm, as in the official code.
+        plain: What goes into it: textbook pre-norm, as in the Keras ports.
+    """
+
+    normalised = "normalised"
+    plain = "plain"
+
+
+class DropPathSchedule(StrEnum):
+    """Drop-path rates over the blocks.
+
+    Attributes:
+        linear: From 0 at the first block to ``stochastic_depth`` at the last, as in the official code.
+        constant: ``stochastic_depth`` at every block, as in CCT-keras.
+    """
+
+    linear = "linear"
+    constant = "constant"
 
 
 class Macs(NamedTuple):
@@ -105,9 +131,25 @@ class Tokenizer:
 @register("tokenizer", "conv", layer="ablate.models.tokenizers:conv")
 @dataclass
 class ConvTokenizer(Tokenizer):
-    """CCT's: ``convs`` stages of convolution without bias, ReLU, and max-pool 3 with stride 2 and padding 1."""
+    """CCT's: ``convs`` stages of convolution without bias, ReLU, and max-pool 3 with stride 2.
+
+    Attributes:
+        conv_widths: Channels of the stages before the last: ``fixed``, 64 whatever the width of the model, or
+            ``doubling``, half of the next stage's (CCT-keras).
+        conv_padding: Zeros around what a convolution sees: ``symmetric``, kernel // 2 on every side; ``same``,
+            TensorFlow's, which pads the end more (CCT-keras); ``after``, none, but ReLU's output is padded instead
+            (the keras.io example).
+        pool_padding: ``symmetric``, one row of -inf on every side, or ``same``, TensorFlow's (both ports).
+    """
+
+    conv_widths: str = "fixed"
+    conv_padding: str = "symmetric"
+    pool_padding: str = "symmetric"
 
     def check(self, model: "ModelSpec") -> None:
+        _check_choice("model.options.tokenizer.conv_widths", self.conv_widths, ("fixed", "doubling"))
+        _check_choice("model.options.tokenizer.conv_padding", self.conv_padding, ("symmetric", "same", "after"))
+        _check_choice("model.options.tokenizer.pool_padding", self.pool_padding, ("symmetric", "same"))
         if model.convs < 1:
             raise SpecError(f"model.convs must be at least 1 with tokenizer=conv, got {model.convs}.")
 
@@ -118,20 +160,29 @@ class ConvTokenizer(Tokenizer):
         return max(1, model.kernel // 2)
 
     def widths(self, model: "ModelSpec") -> list[int]:
-        """Output channels of each stage: 64 whatever the width of the model, then its width."""
+        """Output channels of each stage; the last stage's is the width of the model."""
+        if self.conv_widths == "doubling":
+            return [max(1, model.width // 2**stage) for stage in reversed(range(model.convs))]
         return [64] * (model.convs - 1) + [model.width]
 
-    def sizes(self, model: "ModelSpec", length: int) -> list[tuple[int, int]]:
-        """Along one side, per stage: length after the convolution, length after the pool."""
+    def sizes(self, model: "ModelSpec", length: int) -> list[tuple[int, int, int]]:
+        """Along one side, per stage: length after the convolution, into the pool, after the pool."""
         out = []
         for _ in range(model.convs):
-            convolved = (length + 2 * self.padding(model) - model.kernel) // self.stride(model) + 1
-            length = (convolved - 1) // 2 + 1
-            out.append((convolved, length))
+            convolved = self._convolved(model, length)
+            entering = convolved + 2 * self.padding(model) if self.conv_padding == "after" and convolved else convolved
+            length = (entering + 1) // 2  # both ways to pad the pool give it
+            out.append((convolved, entering, length))
         return out
 
+    def _convolved(self, model: "ModelSpec", length: int) -> int:
+        if self.conv_padding == "same":
+            return -(-length // self.stride(model))
+        around = 2 * self.padding(model) if self.conv_padding == "symmetric" else 0
+        return max(0, (length + around - model.kernel) // self.stride(model) + 1)
+
     def grid(self, model: "ModelSpec", height: int, width: int) -> tuple[int, int]:
-        return self.sizes(model, height)[-1][1], self.sizes(model, width)[-1][1]
+        return self.sizes(model, height)[-1][-1], self.sizes(model, width)[-1][-1]
 
     def params(self, model: "ModelSpec", channels: int) -> Params:
         widths = [channels, *self.widths(model)]
@@ -141,10 +192,12 @@ class ConvTokenizer(Tokenizer):
         height, width, channels = input_shape
         rows, columns = self.sizes(model, height), self.sizes(model, width)
         areas = [row[0] * column[0] for row, column in zip(rows, columns, strict=True)]
+        entering = [row[1] * column[1] for row, column in zip(rows, columns, strict=True)]
         widths = [channels, *self.widths(model)]
         return Macs(
             linear=sum(area * model.kernel**2 * a * b for area, (a, b) in zip(areas, pairwise(widths), strict=True)),
-            elementwise=sum(2 * area * b for area, b in zip(areas, widths[1:], strict=True)),  # ReLU, then max-pool
+            # ReLU, then max-pool
+            elementwise=sum((a + b) * width for a, b, width in zip(areas, entering, widths[1:], strict=True)),
         )
 
 
@@ -182,6 +235,9 @@ class PatchTokenizer(Tokenizer):
 class Positional:
     """What tells tokens apart by their place; added after the class token, if there is one, has joined them."""
 
+    def check(self, model: "ModelSpec") -> None:
+        """Raises SpecError where an option makes no sense."""
+
     def params(self, model: "ModelSpec", tokens: int) -> Params:
         return Params()
 
@@ -189,10 +245,23 @@ class Positional:
 @register("positional", "learnable", layer="ablate.models.positional:learnable")
 @dataclass
 class LearnablePositional(Positional):
-    """One trained row a token, drawn from a normal of standard deviation 0.2."""
+    """One trained row a token.
+
+    Attributes:
+        trained: False keeps the rows as they were drawn. Both Keras ports do so, by accident: their embedding is a
+            constant of the graph, and no parameter. It is none here either, though it is kept with the weights.
+        draw: ``normal``, of standard deviation 0.2, or ``uniform``, within ±0.05 (the keras.io example).
+    """
+
+    trained: bool = True
+    draw: str = "normal"
+
+    def check(self, model: "ModelSpec") -> None:
+        _check_flag("model.options.positional.trained", self.trained)
+        _check_choice("model.options.positional.draw", self.draw, ("normal", "uniform"))
 
     def params(self, model: "ModelSpec", tokens: int) -> Params:
-        return Params(trainable=tokens * model.width)
+        return Params(trainable=tokens * model.width) if self.trained else Params()
 
 
 @register("positional", "sine", layer="ablate.models.positional:sine")
@@ -214,6 +283,9 @@ class NoPositional(Positional):
 class Pooling:
     """A sequence to one vector. It owns both ends: tokens added before the encoder, and what is read after it."""
 
+    def check(self, model: "ModelSpec") -> None:
+        """Raises SpecError where an option makes no sense."""
+
     def extra_tokens(self) -> int:
         return 0
 
@@ -227,7 +299,17 @@ class Pooling:
 @register("pooling", "seqpool", layer="ablate.models.pooling:seqpool")
 @dataclass
 class SeqPool(Pooling):
-    """A learned weighted mean: softmax over tokens of a dense layer with one output."""
+    """A learned weighted mean: softmax over tokens of a dense layer with one output.
+
+    Attributes:
+        sums: Softmax over the one output instead of over tokens: each token weighs 1, so that the tokens are summed
+            and the dense layer learns nothing (CCT-keras).
+    """
+
+    sums: bool = False
+
+    def check(self, model: "ModelSpec") -> None:
+        _check_flag("model.options.pooling.sums", self.sums)
 
     def params(self, model: "ModelSpec") -> Params:
         return Params(model.width + 1)
@@ -289,7 +371,16 @@ class ModelSpec:
         mlp_ratio: Hidden width of a block's MLP over ``dim``; None takes the paper's.
         dropout: Rate on tokens after the embedding, after attention's projection and after both MLP layers.
         attention_dropout: Rate on attention weights.
-        stochastic_depth: Drop-path rate of the last block; earlier ones grow linearly from 0.
+        stochastic_depth: Drop-path rate of the last block.
+        drop_path_schedule: That of the blocks before: ``linear`` from 0, or ``constant``.
+        token_dropout: Rate on tokens after the embedding alone; None takes ``dropout``.
+        projection_dropout: Rate after attention's projection alone; None takes ``dropout``.
+        head_dropout: Rate on what enters the head.
+        qkv_bias: Whether queries, keys and values have a bias.
+        key_dim: Width of a head's queries, keys and values; None takes ``dim / heads``.
+        residual: What a block's MLP is added to: ``normalised`` tokens, or ``plain`` pre-norm.
+        mlp_second_activation: Whether a GELU follows the MLP's second layer too.
+        norm_eps: Of every LayerNorm.
         options: A variant's own options by axis, e.g. ``{"positional": {"bands": 8}}``.
     """
 
@@ -305,6 +396,15 @@ class ModelSpec:
     dropout: float = 0.0
     attention_dropout: float = 0.1
     stochastic_depth: float = 0.1
+    drop_path_schedule: DropPathSchedule = DropPathSchedule.linear
+    token_dropout: float | None = None
+    projection_dropout: float | None = None
+    head_dropout: float = 0.0
+    qkv_bias: bool = False
+    key_dim: int | None = None
+    residual: Residual = Residual.normalised
+    mlp_second_activation: bool = False
+    norm_eps: float = 1e-5
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -315,6 +415,11 @@ class ModelSpec:
     @property
     def attention_heads(self) -> int:
         return default_size(self.layers).heads if self.heads is None else self.heads
+
+    @property
+    def key_width(self) -> int:
+        """``key_dim``, or what a head has of the width."""
+        return self.width // self.attention_heads if self.key_dim is None else self.key_dim
 
     @property
     def mlp_width(self) -> int:
@@ -333,6 +438,11 @@ class ModelSpec:
             "dim": self.width,
             "heads": self.attention_heads,
             "mlp_ratio": float(size.mlp_ratio if self.mlp_ratio is None else self.mlp_ratio),
+            "key_dim": self.key_width,
+            "token_dropout": self.dropout if self.token_dropout is None else self.token_dropout,
+            "projection_dropout": self.dropout if self.projection_dropout is None else self.projection_dropout,
+            "drop_path_schedule": DropPathSchedule(self.drop_path_schedule),
+            "residual": Residual(self.residual),
             "options": {axis: options for axis in registry.AXES if (options := asdict(self.variant(axis)))},
         }
         return ModelSpec(**values)
@@ -360,18 +470,24 @@ class ModelSpec:
         for name in ("layers", "kernel", "width", "attention_heads", "mlp_width"):
             if getattr(self, name) < 1:
                 raise SpecError(f"model.{_LEAF.get(name, name)} must be at least 1, got {getattr(self, name)}.")
-        if self.width % self.attention_heads:
+        if self.key_dim is None and self.width % self.attention_heads:
             works = ", ".join(str(n) for n in range(1, self.width + 1) if self.width % n == 0 and n <= 16)
             raise SpecError(
                 f"model.dim must be divisible by model.heads, got dim={self.width}, heads={self.attention_heads}; "
                 f"heads={works} work."
             )
-        for name in ("dropout", "attention_dropout", "stochastic_depth"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SpecError(f"model.{name} must be at least 0 and below 1, got {getattr(self, name)}.")
-        for axis in registry.AXES:
-            self.variant(axis)
-        self.variant("tokenizer").check(self)
+        if self.key_width < 1:
+            raise SpecError(f"model.key_dim must be at least 1, got {self.key_dim}.")
+        if not self.norm_eps > 0:
+            raise SpecError(f"model.norm_eps must be above 0, got {self.norm_eps}.")
+        for name in _RATES:
+            rate = getattr(self, name)
+            if rate is not None and not 0 <= rate < 1:
+                raise SpecError(f"model.{name} must be at least 0 and below 1, got {rate}.")
+        _check_choice("model.residual", self.residual, Residual)
+        _check_choice("model.drop_path_schedule", self.drop_path_schedule, DropPathSchedule)
+        for variant in [self.variant(axis) for axis in registry.AXES]:
+            variant.check(self)
 
     def grid(self, input_shape: InputShape) -> tuple[int, int]:
         """Rows and columns of image tokens.
@@ -410,8 +526,8 @@ class ModelSpec:
         return self._params(input_shape, num_classes).trainable
 
     def _params(self, input_shape: InputShape, num_classes: int) -> Params:
-        dim, hidden = self.width, self.mlp_width
-        attention = 3 * dim * dim + dim * dim + dim
+        dim, hidden, inner = self.width, self.mlp_width, self.attention_heads * self.key_width
+        attention = 3 * dim * inner + (3 * inner if self.qkv_bias else 0) + inner * dim + dim
         mlp = dim * hidden + hidden + hidden * dim + dim
         encoder = self.layers * (attention + mlp + 2 * 2 * dim) + 2 * dim
         parts = [
@@ -433,12 +549,12 @@ class ModelSpec:
                 ``macs`` (what the paper's Table 1 reports); ``macs_ptflops06`` adds to ``macs_modules`` what ptflops
                 0.6 counts beside weights (`Macs.elementwise`).
         """
-        dim, tokens = self.width, self.tokens(input_shape)
+        dim, tokens, inner = self.width, self.tokens(input_shape), self.attention_heads * self.key_width
         block = Macs(
-            linear=tokens * dim * (3 * dim + dim + 2 * self.mlp_width),
-            products=2 * tokens * tokens * dim,
+            linear=tokens * dim * (3 * inner + inner + 2 * self.mlp_width),
+            products=2 * tokens * tokens * inner,
             norms=2 * 5 * tokens * dim,
-            elementwise=dim + self.mlp_width + dim,
+            elementwise=dim + self.mlp_width + dim + (3 * inner if self.qkv_bias else 0),
         )
         total = Macs(linear=dim * num_classes, norms=5 * tokens * dim, elementwise=num_classes)
         total = total.plus(Macs(*(self.layers * n for n in block)))
@@ -448,6 +564,20 @@ class ModelSpec:
 
 
 _LEAF = {"width": "dim", "attention_heads": "heads", "mlp_width": "mlp_ratio x model.dim"}
+_RATES = (
+    *("dropout", "attention_dropout", "stochastic_depth"),
+    *("token_dropout", "projection_dropout", "head_dropout"),
+)
+
+
+def _check_choice(what: str, got: object, choices: Iterable[str]) -> None:
+    if got not in list(choices):
+        raise SpecError(registry.unknown(what, got, choices))
+
+
+def _check_flag(what: str, got: object) -> None:
+    if not isinstance(got, bool):
+        raise SpecError(f"{what} must be true or false, got {got!r}.")
 
 
 def _entry(axis: str, name: str) -> registry.Entry:

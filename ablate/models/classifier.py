@@ -46,6 +46,7 @@ def build(
     x = _checked(x, spec, geometry)
     x = encoder(spec)(x)
     x = after(x)
+    x = keras.layers.Dropout(spec.head_dropout, name="head_dropout")(x) if _drops(spec, num_classes) else x
     x = head(num_classes)(x) if num_classes is not None else x
     return keras.Model(images, x, name=name)
 
@@ -56,6 +57,10 @@ def head(num_classes: int) -> keras.layers.Layer:
     return keras.layers.Dense(
         num_classes, kernel_initializer=TruncatedNormal(), dtype="float64" if wide else "float32", name="head"
     )
+
+
+def _drops(spec: ModelSpec, num_classes: int | None) -> bool:
+    return num_classes is not None and spec.head_dropout > 0
 
 
 def _geometry(spec: ModelSpec, input_shape: InputShape, num_classes: int | None) -> Geometry:

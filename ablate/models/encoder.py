@@ -14,9 +14,9 @@ from keras import ops
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.intermediates import tap
 from ablate.models.numerics import gelu, softmax
-from ablate.specs import ModelSpec
+from ablate.specs import DropPathSchedule, ModelSpec, Residual
 
-LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, hence the official code's; Keras' is 1e-3
+NORM_EPS = 1e-5  # PyTorch's default, hence the official code's; Keras' is 1e-3
 
 
 def encoder(spec: ModelSpec) -> "Encoder":
@@ -28,6 +28,14 @@ def encoder(spec: ModelSpec) -> "Encoder":
         dropout=spec.dropout,
         attention_dropout=spec.attention_dropout,
         stochastic_depth=spec.stochastic_depth,
+        drop_path_schedule=str(spec.drop_path_schedule),
+        token_dropout=spec.token_dropout,
+        projection_dropout=spec.projection_dropout,
+        qkv_bias=spec.qkv_bias,
+        key_dim=spec.key_dim,
+        residual=str(spec.residual),
+        second_activation=spec.mlp_second_activation,
+        norm_eps=spec.norm_eps,
         name="encoder",
     )
 
@@ -41,19 +49,31 @@ class _Tokenwise(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="ablate")
 class Attention(_Tokenwise):
-    """Multi-head self-attention: one projection to queries, keys and values, without bias; one back, with bias.
+    """Multi-head self-attention: one projection to queries, keys and values; one back, with bias.
 
     The projection's outputs are laid out [q | k | v], each head by head, as in the official checkpoints.
 
     Args:
-        heads: Attention heads, which divide the width of a token.
+        heads: Attention heads, which divide the width of a token where there is no ``key_dim``.
         dropout: Rate on what the layer returns.
         attention_dropout: Rate on attention weights.
+        qkv_bias: Whether the projection to queries, keys and values has a bias, as in the Keras ports.
+        key_dim: Width of a head; None shares the width of a token among the heads.
     """
 
-    def __init__(self, heads: int, dropout: float = 0.0, attention_dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        heads: int,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        qkv_bias: bool = False,
+        key_dim: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.heads = heads
+        self.qkv_bias = qkv_bias
+        self.key_dim = key_dim
         self.rate = dropout
         self.attention_rate = attention_dropout
         self.weights_dropout = keras.layers.Dropout(attention_dropout, dtype=self.dtype_policy, name="weights_dropout")
@@ -61,11 +81,12 @@ class Attention(_Tokenwise):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         dim = int(input_shape[-1] or 0)
-        self.head_dim = dim // self.heads
-        self.qkv = _dense(self, 3 * dim, "qkv", use_bias=False)
+        self.head_dim = dim // self.heads if self.key_dim is None else self.key_dim
+        inner = self.heads * self.head_dim
+        self.qkv = _dense(self, 3 * inner, "qkv", use_bias=self.qkv_bias)
         self.projection = _dense(self, dim, "projection")
         self.qkv.build(input_shape)
-        self.projection.build(input_shape)
+        self.projection.build((*input_shape[:-1], inner))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         # Split before reshaping: the gradient of a slice of one (tokens, 3, heads, head_dim) tensor is four times
@@ -83,7 +104,7 @@ class Attention(_Tokenwise):
 
     def get_config(self) -> dict[str, Any]:
         own = {"heads": self.heads, "dropout": self.rate, "attention_dropout": self.attention_rate}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, "qkv_bias": self.qkv_bias, "key_dim": self.key_dim}
 
 
 @keras.saving.register_keras_serializable(package="ablate")
@@ -93,11 +114,13 @@ class Mlp(_Tokenwise):
     Args:
         width: Outputs of the first layer.
         dropout: Rate after GELU and after the second layer.
+        second_activation: Whether a GELU follows the second layer too, as in the Keras ports.
     """
 
-    def __init__(self, width: int, dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, width: int, dropout: float = 0.0, second_activation: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.width = width
+        self.second_activation = second_activation
         self.rate = dropout
         self.dropout_1 = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout_1")
         self.dropout_2 = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout_2")
@@ -110,10 +133,12 @@ class Mlp(_Tokenwise):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         x = self.dropout_1(gelu(self.dense_1(x)), training=training)
-        return self.dropout_2(self.dense_2(x), training=training)
+        x = self.dense_2(x)
+        return self.dropout_2(gelu(x) if self.second_activation else x, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "width": self.width, "dropout": self.rate}
+        own = {"width": self.width, "dropout": self.rate, "second_activation": self.second_activation}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="ablate")
@@ -149,15 +174,21 @@ class DropPath(_Tokenwise):
 class Block(_Tokenwise):
     """One encoder block, as the official code has it: the second residual starts from the *normalised* tensor.
 
-    Textbook pre-norm adds the MLP to what entered the second LayerNorm; that is another network (the reference's
-    logits move by at least 0.5).
+    Textbook pre-norm, ``residual="plain"``, adds the MLP to what entered the second LayerNorm; that is another
+    network (the reference's logits move by at least 0.5).
 
     Args:
         heads: Attention heads.
         mlp_width: Hidden width of the MLP.
-        dropout: Rate after attention's projection, after GELU and after the MLP.
+        dropout: Rate after GELU and after the MLP.
         attention_dropout: Rate on attention weights.
         drop_path: Probability that a sample skips attention, and, drawn anew, the MLP.
+        projection_dropout: Rate after attention's projection; None takes ``dropout``.
+        qkv_bias: Whether queries, keys and values have a bias.
+        key_dim: Width of a head; None shares the width of a token among the heads.
+        residual: ``normalised`` or ``plain``.
+        second_activation: Whether a GELU follows the MLP's second layer too.
+        norm_eps: Of both LayerNorms.
     """
 
     def __init__(
@@ -167,6 +198,12 @@ class Block(_Tokenwise):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         drop_path: float = 0.0,
+        projection_dropout: float | None = None,
+        qkv_bias: bool = False,
+        key_dim: int | None = None,
+        residual: str = "normalised",
+        second_activation: bool = False,
+        norm_eps: float = NORM_EPS,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -177,11 +214,19 @@ class Block(_Tokenwise):
             "dropout": dropout,
             "attention_dropout": attention_dropout,
             "drop_path": drop_path,
+            "projection_dropout": projection_dropout,
+            "qkv_bias": qkv_bias,
+            "key_dim": key_dim,
+            "residual": residual,
+            "second_activation": second_activation,
+            "norm_eps": norm_eps,
         }
-        self.norm_1 = _norm(self, "norm_1")
-        self.attention = Attention(heads, dropout, attention_dropout, dtype=policy, name="attention")
-        self.norm_2 = _norm(self, "norm_2")
-        self.mlp = Mlp(mlp_width, dropout, dtype=policy, name="mlp")
+        self.plain = Residual(residual) is Residual.plain
+        after = dropout if projection_dropout is None else projection_dropout
+        self.norm_1 = _norm(self, "norm_1", norm_eps)
+        self.attention = Attention(heads, after, attention_dropout, qkv_bias, key_dim, dtype=policy, name="attention")
+        self.norm_2 = _norm(self, "norm_2", norm_eps)
+        self.mlp = Mlp(mlp_width, dropout, second_activation, dtype=policy, name="mlp")
         self.drop_path = DropPath(drop_path, dtype=policy, name="drop_path")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -190,8 +235,10 @@ class Block(_Tokenwise):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         attended = self.attention(self.norm_1(x), training=training)
-        x = self.norm_2(x + self.drop_path(attended, training=training))
-        x = x + self.drop_path(self.mlp(x, training=training), training=training)
+        x = x + self.drop_path(attended, training=training)
+        normalised = self.norm_2(x)
+        mixed = self.drop_path(self.mlp(normalised, training=training), training=training)
+        x = (x if self.plain else normalised) + mixed
         tap(self, x)
         return x
 
@@ -209,7 +256,15 @@ class Encoder(_Tokenwise):
         mlp_width: Hidden width of each MLP.
         dropout: Rate on the tokens that enter, and in the blocks.
         attention_dropout: Rate on attention weights.
-        stochastic_depth: Drop-path rate of the last block; it grows linearly from 0 at the first.
+        stochastic_depth: Drop-path rate of the last block.
+        drop_path_schedule: ``linear``, from 0 at the first block, or ``constant``.
+        token_dropout: Rate on the tokens that enter; None takes ``dropout``.
+        projection_dropout: Rate after attention's projection; None takes ``dropout``.
+        qkv_bias: Whether queries, keys and values have a bias.
+        key_dim: Width of a head; None shares the width of a token among the heads.
+        residual: What the MLP is added to: ``normalised`` tokens, or ``plain`` pre-norm.
+        second_activation: Whether a GELU follows the MLP's second layer too.
+        norm_eps: Of every LayerNorm.
     """
 
     def __init__(
@@ -220,6 +275,14 @@ class Encoder(_Tokenwise):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         stochastic_depth: float = 0.0,
+        drop_path_schedule: str = "linear",
+        token_dropout: float | None = None,
+        projection_dropout: float | None = None,
+        qkv_bias: bool = False,
+        key_dim: int | None = None,
+        residual: str = "normalised",
+        second_activation: bool = False,
+        norm_eps: float = NORM_EPS,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -231,13 +294,36 @@ class Encoder(_Tokenwise):
             "dropout": dropout,
             "attention_dropout": attention_dropout,
             "stochastic_depth": stochastic_depth,
+            "drop_path_schedule": drop_path_schedule,
+            "token_dropout": token_dropout,
+            "projection_dropout": projection_dropout,
+            "qkv_bias": qkv_bias,
+            "key_dim": key_dim,
+            "residual": residual,
+            "second_activation": second_activation,
+            "norm_eps": norm_eps,
         }
-        self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout")
+        entering = dropout if token_dropout is None else token_dropout
+        self.dropout = keras.layers.Dropout(entering, dtype=policy, name="dropout")
         self.blocks = [
-            Block(heads, mlp_width, dropout, attention_dropout, float(rate), dtype=policy, name=f"block_{index}")
-            for index, rate in enumerate(np.linspace(0, stochastic_depth, layers))
+            Block(
+                heads,
+                mlp_width,
+                dropout,
+                attention_dropout,
+                rate,
+                projection_dropout,
+                qkv_bias,
+                key_dim,
+                residual,
+                second_activation,
+                norm_eps,
+                dtype=policy,
+                name=f"block_{index}",
+            )
+            for index, rate in enumerate(_drop_path_rates(drop_path_schedule, stochastic_depth, layers))
         ]
-        self.norm = _norm(self, "norm")
+        self.norm = _norm(self, "norm", norm_eps)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for layer in (*self.blocks, self.norm):
@@ -260,5 +346,11 @@ def _dense(parent: keras.layers.Layer, units: int, name: str, *, use_bias: bool 
     )
 
 
-def _norm(parent: keras.layers.Layer, name: str) -> keras.layers.LayerNormalization:
-    return keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, dtype=parent.dtype_policy, name=name)
+def _norm(parent: keras.layers.Layer, name: str, eps: float) -> keras.layers.LayerNormalization:
+    return keras.layers.LayerNormalization(epsilon=eps, dtype=parent.dtype_policy, name=name)
+
+
+def _drop_path_rates(schedule: str, last: float, layers: int) -> list[float]:
+    if DropPathSchedule(schedule) is DropPathSchedule.constant:
+        return [last] * layers
+    return [float(rate) for rate in np.linspace(0, last, layers)]

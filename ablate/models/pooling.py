@@ -20,7 +20,7 @@ from ablate.specs import Geometry, ModelSpec
 
 def seqpool(spec: ModelSpec, geometry: Geometry) -> "tuple[None, SeqPool]":
     """CVT's and CCT's sequence pooling."""
-    return None, SeqPool(name="pooling")
+    return None, SeqPool(sums=spec.variant("pooling").sums, name="pooling")
 
 
 def class_token(spec: ModelSpec, geometry: Geometry) -> "tuple[ClassToken, FirstToken]":
@@ -37,11 +37,16 @@ def mean(spec: ModelSpec, geometry: Geometry) -> tuple[None, Any]:
 class SeqPool(keras.layers.Layer):
     """A learned weighted mean of the tokens; the weights are the softmax over tokens of a dense layer with one output.
 
+    Args:
+        sums: Softmax over the dense layer's one output instead: every weight is 1, and the tokens are summed. That is
+            what CCT-keras computes.
+
     Source: Hassani et al. 2021, section 3.2.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, sums: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.sums = sums
         self.attention = keras.layers.Dense(
             1, kernel_initializer=TruncatedNormal(), dtype=self.dtype_policy, name="attention"
         )
@@ -50,12 +55,17 @@ class SeqPool(keras.layers.Layer):
         self.attention.build(input_shape)
 
     def call(self, x: Any) -> Any:
-        weights = softmax(ops.squeeze(self.attention(x), -1))
+        scores = ops.squeeze(self.attention(x), -1)
+        # A softmax over one value: 1 whatever the score, and a gradient of 0 to the dense layer.
+        weights = ops.exp(scores - scores) if self.sums else softmax(scores)
         tap(self, weights, "weights")
         return ops.squeeze(ops.matmul(ops.expand_dims(weights, 1), x), 1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape[0], input_shape[2]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sums": self.sums}
 
 
 @keras.saving.register_keras_serializable(package="ablate")

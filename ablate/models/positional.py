@@ -12,11 +12,13 @@ import numpy as np
 
 from ablate.models.initializers import TruncatedNormal
 from ablate.specs import Geometry, ModelSpec
+from ablate.specs import LearnablePositional as LearnableSpec
 
 
 def learnable(spec: ModelSpec, geometry: Geometry) -> "LearnablePositional":
-    """One trained row a token."""
-    return LearnablePositional(name="positional")
+    """One row a token, trained unless the variant says otherwise."""
+    variant: LearnableSpec = spec.variant("positional")
+    return LearnablePositional(trained=variant.trained, draw=variant.draw, name="positional")
 
 
 def sine(spec: ModelSpec, geometry: Geometry) -> "SinePositional":
@@ -31,15 +33,30 @@ def none(spec: ModelSpec, geometry: Geometry) -> None:
 
 @keras.saving.register_keras_serializable(package="ablate")
 class LearnablePositional(keras.layers.Layer):
-    """Adds one trained row to each token, a class token included; drawn from a normal of standard deviation 0.2."""
+    """Adds one row to each token, a class token included.
+
+    Args:
+        trained: False keeps the rows as drawn: a constant, kept with the weights, that `ablate.profile` does not
+            count, since the Keras ports, which have it, do not.
+        draw: ``normal``, of standard deviation 0.2, or ``uniform``, within ±0.05.
+    """
+
+    def __init__(self, trained: bool = True, draw: str = "normal", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.trained = trained
+        self.draw = draw
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        draws = {"normal": TruncatedNormal(stddev=0.2), "uniform": keras.initializers.RandomUniform(-0.05, 0.05)}
         self.embedding = self.add_weight(
-            shape=(1, *input_shape[1:]), initializer=TruncatedNormal(stddev=0.2), name="embedding"
+            shape=(1, *input_shape[1:]), initializer=draws[self.draw], trainable=self.trained, name="embedding"
         )
 
     def call(self, x: Any) -> Any:
         return x + self.embedding
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "trained": self.trained, "draw": self.draw}
 
 
 @keras.saving.register_keras_serializable(package="ablate")

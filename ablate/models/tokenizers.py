@@ -19,7 +19,13 @@ def conv(spec: ModelSpec, geometry: Geometry) -> "ConvTokenizer":
     """CCT's tokenizer for a spec."""
     variant: ConvSpec = spec.variant("tokenizer")
     return ConvTokenizer(
-        variant.widths(spec), spec.kernel, variant.stride(spec), variant.padding(spec), name="tokenizer"
+        variant.widths(spec),
+        spec.kernel,
+        variant.stride(spec),
+        variant.padding(spec),
+        variant.conv_padding,
+        variant.pool_padding,
+        name="tokenizer",
     )
 
 
@@ -30,25 +36,40 @@ def patch(spec: ModelSpec, geometry: Geometry) -> "PatchTokenizer":
 
 @keras.saving.register_keras_serializable(package="ablate")
 class ConvTokenizer(keras.layers.Layer):
-    """Stages of convolution without bias, ReLU, and max-pool 3 with stride 2 and padding 1.
+    """Stages of convolution without bias, ReLU, and max-pool 3 with stride 2.
 
     Args:
         widths: Output channels of each stage; the last is the width of a token.
         kernel: Side of the convolution kernels.
         stride: Stride of the convolutions.
-        padding: Zeros around what each convolution sees, on every side.
+        padding: Zeros on every side: of what each convolution sees, or of what it gives.
+        conv_padding: ``symmetric``, ``padding`` before each convolution; ``after``, ``padding`` behind each ReLU;
+            ``same``, TensorFlow's, whatever ``padding`` says.
+        pool_padding: ``symmetric``, one row of -inf on every side, or ``same``, TensorFlow's.
 
     Source: Hassani et al. 2021, section 3.3.
     """
 
-    def __init__(self, widths: list[int], kernel: int, stride: int = 1, padding: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        widths: list[int],
+        kernel: int,
+        stride: int = 1,
+        padding: int = 1,
+        conv_padding: str = "symmetric",
+        pool_padding: str = "symmetric",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.conv_padding = conv_padding
+        self.pool_padding = pool_padding
         self.widths = list(widths)
         self.kernel = kernel
         self.stride = stride
         self.padding = padding
         # With stride 1 and an odd kernel, "same" is this padding, and spares a copy of the images.
-        self.same = stride == 1 and kernel == 2 * padding + 1
+        symmetric = stride == 1 and kernel == 2 * padding + 1 and conv_padding == "symmetric"
+        self.same = symmetric or conv_padding == "same"
         self.stages = [
             keras.layers.Conv2D(
                 width,
@@ -72,13 +93,16 @@ class ConvTokenizer(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         around = [[0, 0], [self.padding, self.padding], [self.padding, self.padding], [0, 0]]
         for stage in self.stages:
-            x = stage(x if self.same else ops.pad(x, around))
-            x = ops.relu(max_pool(x))
+            x = stage(ops.pad(x, around) if self.conv_padding == "symmetric" and not self.same else x)
+            if self.conv_padding == "after":
+                x = ops.pad(ops.relu(x), around)
+            x = ops.relu(max_pool(x) if self.pool_padding == "symmetric" else max_pool_same(x))
         return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
 
     def get_config(self) -> dict[str, Any]:
         own = {"widths": self.widths, "kernel": self.kernel, "stride": self.stride, "padding": self.padding}
-        return {**super().get_config(), **own}
+        paddings = {"conv_padding": self.conv_padding, "pool_padding": self.pool_padding}
+        return {**super().get_config(), **own, **paddings}
 
 
 def max_pool(x: Any) -> Any:
@@ -91,6 +115,11 @@ def max_pool(x: Any) -> Any:
     after = [side % 2 for side in x.shape[1:3]]
     around = [[0, 0], [1, after[0]], [1, after[1]], [0, 0]]
     return ops.max_pool(ops.pad(x, around, constant_values=float("-inf")), 3, strides=2, padding="valid")
+
+
+def max_pool_same(x: Any) -> Any:
+    """Max-pool 3, stride 2, as TensorFlow pads it: an even side after its end only."""
+    return ops.max_pool(x, 3, strides=2, padding="same")
 
 
 @keras.saving.register_keras_serializable(package="ablate")

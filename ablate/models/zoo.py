@@ -4,21 +4,28 @@ Names: ``vit_L_P_SIZE`` and ``cvt_L_P_SIZE`` for patches of P pixels, ``cct_L_Px
 P, then ``_sine`` or ``_none``, then ``_c100`` or ``_fl`` (Flowers-102). Any L, P, C and size is a name, listed or
 not. A name means what it says: the official factories drop their ``positional_embedding``, so that their
 ``cct_…_sine`` learn it; ours do not.
+
+``cct_keras_L_PxC_SIZE`` is what CCT-keras (github.com/johnypark/CCT-keras) builds, ``keras_io_cct`` the example of
+keras.io "Compact Convolutional Transformers". Each is a set of options, which any run may change. Three things stand
+outside of the model here: logits instead of probabilities (CCT-keras ends in a softmax), pixels scaled by the data
+instead of inside of the model (keras.io divides by 255: data.mean=[0], data.std=[1]), and the initial draws of
+convolutions and dense layers, which are the official code's.
 """
 
 import re
+from copy import deepcopy
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.registry import unknown
-from ablate.specs import ModelSpec
+from ablate.specs import DropPathSchedule, ModelSpec, Residual
 
 if TYPE_CHECKING:
     import keras
 
 _NAME = re.compile(
-    r"(?P<family>vit_lite|vit|cvt|cct)_(?P<layers>\d+)_(?P<kernel>\d+)(?:x(?P<convs>\d+))?"
+    r"(?P<family>vit_lite|vit|cvt|cct_keras|cct)_(?P<layers>\d+)_(?P<kernel>\d+)(?:x(?P<convs>\d+))?"
     r"(?:_(?P<size>\d+))?(?:_(?P<positional>sine|none))?(?:_(?P<classes>c100|fl))?"
 )
 _GRAMMAR = "vit_L_P_SIZE, cvt_L_P_SIZE or cct_L_PxC_SIZE, then _sine or _none, then _c100 or _fl"
@@ -27,7 +34,40 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "vit": {"tokenizer": "patch", "pooling": "class_token"},
     "cvt": {"tokenizer": "patch", "pooling": "seqpool"},
     "cct": {"tokenizer": "conv", "pooling": "seqpool"},
+    "cct_keras": {
+        "tokenizer": "conv",
+        "pooling": "seqpool",
+        "dropout": 0.1,
+        "drop_path_schedule": DropPathSchedule.constant,
+        "head_dropout": 0.3,
+        "qkv_bias": True,
+        "residual": Residual.plain,
+        "mlp_second_activation": True,
+        "norm_eps": 1e-6,
+        "options": {
+            "tokenizer": {"conv_widths": "doubling", "conv_padding": "same", "pool_padding": "same"},
+            "pooling": {"sums": True},
+        },
+    },
 }
+_KERAS_IO = "keras_io_cct"
+
+
+def _keras_io() -> ModelSpec:
+    return ModelSpec(
+        dropout=0.1,
+        token_dropout=0.0,
+        projection_dropout=0.0,
+        qkv_bias=True,
+        key_dim=128,
+        residual=Residual.plain,
+        mlp_second_activation=True,
+        options={
+            "tokenizer": {"conv_padding": "after", "pool_padding": "same"},
+            "positional": {"trained": False, "draw": "uniform"},
+        },
+    )
+
 
 # The official factories (SHI-Labs/Compact-Transformers), without their _sine forms.
 _OFFICIAL = (
@@ -39,6 +79,7 @@ _OFFICIAL = (
 )
 # Further models of the paper's Table 1, which have no factory.
 _PAPER = ("vit_7_8_32", "vit_7_16_32", "vit_12_16_32", "cvt_7_8_32")
+_PORTS = ("cct_keras_14_7x2_224", _KERAS_IO)
 
 _OURS = {
     "img_size": "image_size",
@@ -89,14 +130,19 @@ def parse(name: str) -> Named:
     Raises:
         ValueError: The name is not of the grammar; the message lists near ones.
     """
+    if name == _KERAS_IO:
+        return Named(_keras_io(), (32, 32), 10)
     match = _NAME.fullmatch(name)
     if match is None:
         raise _unknown_name(name)
     family, kernel, convs, size = match["family"].removesuffix("_lite"), match["kernel"], match["convs"], match["size"]
-    if (convs is not None) != (family == "cct"):
+    if (convs is not None) != family.startswith("cct"):
         raise _unknown_name(name)
+    leaves = deepcopy(_FAMILIES[family])
+    if family == "cct_keras" and match["positional"] is None:
+        leaves["options"]["positional"] = {"trained": False}
     spec = ModelSpec(
-        **_FAMILIES[family],
+        **leaves,
         kernel=int(kernel),
         convs=int(convs or 1),
         positional=match["positional"] or "learnable",
@@ -124,13 +170,14 @@ def _unknown_name(name: str) -> ValueError:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the official models and the paper's others, each with learnable, sine and no positional embedding.
+    """Names of the official models and the paper's others, each with learnable, sine and no positional embedding, and
+    of the two Keras ports.
 
     Args:
         pattern: Shell pattern, e.g. ``"cct_*_32*"``.
     """
     names = [_with_positional(name, suffix) for name in (*_OFFICIAL, *_PAPER) for suffix in ("", "_sine", "_none")]
-    return [name for name in names if fnmatchcase(name, pattern)]
+    return [name for name in (*names, *_PORTS) if fnmatchcase(name, pattern)]
 
 
 def _with_positional(name: str, suffix: str) -> str:
@@ -139,8 +186,8 @@ def _with_positional(name: str, suffix: str) -> str:
 
 
 def presets() -> list[str]:
-    """The paper's architectures without a size, e.g. ``cct_7_3x1``: what ``model=`` offers."""
-    bases = (re.sub(r"_\d+(_c100|_fl)?$", "", name) for name in (*_OFFICIAL, *_PAPER))
+    """The paper's architectures and the Keras ports without a size, e.g. ``cct_7_3x1``: what ``model=`` offers."""
+    bases = (re.sub(r"_\d+(_c100|_fl)?$", "", name) for name in (*_OFFICIAL, *_PAPER, *_PORTS))
     return list(dict.fromkeys(bases))
 
 
@@ -162,6 +209,15 @@ def create_model(
     dropout: float | None = None,
     attention_dropout: float | None = None,
     stochastic_depth: float | None = None,
+    drop_path_schedule: str | None = None,
+    token_dropout: float | None = None,
+    projection_dropout: float | None = None,
+    head_dropout: float | None = None,
+    qkv_bias: bool | None = None,
+    key_dim: int | None = None,
+    residual: str | None = None,
+    mlp_second_activation: bool | None = None,
+    norm_eps: float | None = None,
     options: dict[str, Any] | None = None,
     head: bool = True,
     **unknown_keywords: object,
@@ -185,6 +241,15 @@ def create_model(
         dropout: Rate on tokens and in the blocks.
         attention_dropout: Rate on attention weights.
         stochastic_depth: Drop-path rate of the last block.
+        drop_path_schedule: ``"linear"`` from 0 at the first block, or ``"constant"``.
+        token_dropout: Rate on tokens after the embedding alone.
+        projection_dropout: Rate after attention's projection alone.
+        head_dropout: Rate on what enters the head.
+        qkv_bias: Whether queries, keys and values have a bias.
+        key_dim: Width of a head's queries, keys and values.
+        residual: What a block's MLP is added to, ``"normalised"`` tokens or ``"plain"`` pre-norm.
+        mlp_second_activation: Whether a GELU follows the MLP's second layer too.
+        norm_eps: Of every LayerNorm.
         options: A variant's own options by axis.
         head: False ends the model in its features, ``(batch, dim)``.
         **unknown_keywords: Always an error, which names the keyword to use.
@@ -208,6 +273,15 @@ def create_model(
         "dropout": dropout,
         "attention_dropout": attention_dropout,
         "stochastic_depth": stochastic_depth,
+        "drop_path_schedule": drop_path_schedule,
+        "token_dropout": token_dropout,
+        "projection_dropout": projection_dropout,
+        "head_dropout": head_dropout,
+        "qkv_bias": qkv_bias,
+        "key_dim": key_dim,
+        "residual": residual,
+        "mlp_second_activation": mlp_second_activation,
+        "norm_eps": norm_eps,
         "options": options,
     }
     for keyword in unknown_keywords:

@@ -33,7 +33,19 @@ def models(draw, **fixed):
         "dim": heads * draw(st.integers(1, 5)),
         "heads": heads,
         "mlp_ratio": draw(st.sampled_from([1.0, 1.5, 2.0])),
+        "qkv_bias": draw(st.booleans()),
+        "key_dim": draw(st.sampled_from([None, 1, 3])),
+        "residual": draw(st.sampled_from(["normalised", "plain"])),
+        "mlp_second_activation": draw(st.booleans()),
     }
+    if tokenizer == "conv":
+        leaves["options"] = {
+            "tokenizer": {
+                "conv_widths": draw(st.sampled_from(["fixed", "doubling"])),
+                "conv_padding": draw(st.sampled_from(["symmetric", "same", "after"])),
+                "pool_padding": draw(st.sampled_from(["symmetric", "same"])),
+            }
+        }
     spec = ModelSpec(**(leaves | fixed))
     step = spec.kernel if tokenizer == "patch" else 1
     height, width = (step * draw(st.integers(1, 12 // step + 1)) for _ in range(2))

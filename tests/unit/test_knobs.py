@@ -21,6 +21,21 @@ CHANGES = {
     "model.mlp_ratio": 2,
     "model.dropout": 0.2,
     "model.attention_dropout": 0.3,
+    "model.drop_path_schedule": "constant",
+    "model.token_dropout": 0.3,
+    "model.projection_dropout": 0.3,
+    "model.head_dropout": 0.3,
+    "model.qkv_bias": "true",
+    "model.key_dim": 4,
+    "model.residual": "plain",
+    "model.mlp_second_activation": "true",
+    "model.norm_eps": 1e-2,
+    "model.options.tokenizer.conv_widths": "doubling",
+    "model.options.tokenizer.conv_padding": "after",
+    "model.options.tokenizer.pool_padding": "same",
+    "model.options.positional.trained": "false",
+    "model.options.positional.draw": "uniform",
+    "model.options.pooling.sums": "true",
     "data.source": "mnist5k",
     "data.image_size": "[16,16]",
     "data.val_fraction": 0.2,
@@ -46,6 +61,7 @@ CHANGES = {
 WORKBENCH = Workbench()  # shared, so that a leaf that enters a compiled graph unseen would be found as well
 NEEDS = {
     "model.tokenizer": ["model.kernel=4"],  # 8x8 pixels are not cut evenly by 3
+    "model.options.tokenizer.conv_widths": ["model.convs=2"],  # it is about the stages before the last
     "data.source": ["train.epochs=1"],  # 3,600 images: one epoch is enough to differ
     "train.select": ["train.lr=0.3", "train.warmup_epochs=0", "train.epochs=6"],  # the best is not the last
     "train.decay_1d": ["train.weight_decay=10"],

@@ -253,5 +253,7 @@ def test_plugin_that_contradicts_its_spec_is_refused(plugins, monkeypatch):
     monkeypatch.setattr(Lie, "widths", lambda self, model: [model.width], raising=False)
     monkeypatch.setattr(Lie, "stride", lambda self, model: 1, raising=False)
     monkeypatch.setattr(Lie, "padding", lambda self, model: 1, raising=False)
+    monkeypatch.setattr(Lie, "conv_padding", "symmetric", raising=False)
+    monkeypatch.setattr(Lie, "pool_padding", "symmetric", raising=False)
     with pytest.raises(SpecError, match=r"must give the encoder 1 tokens of width 8.*\(24, 8\)"):
         build(_spec(tokenizer="lie"), SHAPE, 5)

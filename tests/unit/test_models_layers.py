@@ -14,14 +14,20 @@ SEQUENCE = (5, 8)
 LAYERS = [
     (lambda: tokenizers.ConvTokenizer([4, 8], kernel=3, stride=1, padding=2), IMAGE, (12, 8), 2),
     (lambda: tokenizers.ConvTokenizer([8], kernel=3), IMAGE, (15, 8), 1),
+    (lambda: tokenizers.ConvTokenizer([8], 3, conv_padding="after", pool_padding="same"), IMAGE, (15, 8), 1),
+    (lambda: tokenizers.ConvTokenizer([4, 8], 4, 2, 2, conv_padding="same"), IMAGE, (1, 8), 2),
     (lambda: tokenizers.PatchTokenizer(8, kernel=3), IMAGE, (6, 8), 2),
     (lambda: positional.LearnablePositional(), SEQUENCE, SEQUENCE, 1),
+    (lambda: positional.LearnablePositional(trained=False, draw="uniform"), SEQUENCE, SEQUENCE, 1),
     (lambda: positional.SinePositional(), SEQUENCE, SEQUENCE, 1),
     (lambda: pooling.SeqPool(), SEQUENCE, (8,), 2),
+    (lambda: pooling.SeqPool(sums=True), SEQUENCE, (8,), 2),
     (lambda: pooling.ClassToken(), SEQUENCE, (6, 8), 1),
     (lambda: pooling.FirstToken(), SEQUENCE, (8,), 0),
     (lambda: encoder.Attention(4, dropout=0.2, attention_dropout=0.3), SEQUENCE, SEQUENCE, 3),
+    (lambda: encoder.Attention(3, qkv_bias=True, key_dim=5), SEQUENCE, SEQUENCE, 4),
     (lambda: encoder.Mlp(12, dropout=0.2), SEQUENCE, SEQUENCE, 4),
+    (lambda: encoder.Mlp(12, second_activation=True), SEQUENCE, SEQUENCE, 4),
     (lambda: encoder.DropPath(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
     (lambda: encoder.Block(2, 12, dropout=0.1, attention_dropout=0.2, drop_path=0.3), SEQUENCE, SEQUENCE, 11),
     (
@@ -29,6 +35,23 @@ LAYERS = [
         SEQUENCE,
         SEQUENCE,
         24,
+    ),
+    (
+        lambda: encoder.Encoder(
+            *(2, 2, 12),
+            stochastic_depth=0.3,
+            drop_path_schedule="constant",
+            token_dropout=0.1,
+            projection_dropout=0.2,
+            qkv_bias=True,
+            key_dim=3,
+            residual="plain",
+            second_activation=True,
+            norm_eps=1e-3,
+        ),
+        SEQUENCE,
+        SEQUENCE,
+        26,
     ),
 ]
 each_layer = pytest.mark.parametrize(
@@ -133,7 +156,27 @@ def test_encoder_drop_path_grows_linearly():
     np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15, 0.2])
 
 
-@pytest.mark.parametrize("rates", [{"dropout": 0.5}, {"attention_dropout": 0.5}, {"stochastic_depth": 0.5}])
+def test_encoder_drop_path_can_be_constant():
+    blocks = encoder.Encoder(3, 2, 8, stochastic_depth=0.2, drop_path_schedule="constant").blocks
+    assert [block.drop_path.rate for block in blocks] == [0.2] * 3
+
+
+def test_encoder_one_rate_stands_for_all_dropouts_unless_each_has_its_own():
+    def rates(**leaves):
+        layer = encoder.Encoder(1, 2, 12, dropout=0.1, **leaves)
+        return layer.dropout.rate, layer.blocks[0].attention.rate, layer.blocks[0].mlp.rate
+
+    assert rates() == (0.1, 0.1, 0.1)
+    assert rates(token_dropout=0.0, projection_dropout=0.2) == (0.0, 0.2, 0.1)
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        *({"dropout": 0.5}, {"attention_dropout": 0.5}, {"stochastic_depth": 0.5}),
+        *({"token_dropout": 0.5}, {"projection_dropout": 0.5}),
+    ],
+)
 def test_encoder_each_rate_acts_while_training_only(rates):
     layer = encoder.Encoder(2, 2, 12, **rates)
     x = _draw(4, *SEQUENCE)
@@ -161,6 +204,19 @@ def test_seqpool_is_a_weighted_mean():
     layer.set_weights([_draw(8, 1), _draw(1)])
     scores = np.exp(x @ _array(layer.weights[0]) + _array(layer.weights[1]))
     np.testing.assert_allclose(_array(layer(x)), (scores / scores.sum(1, keepdims=True) * x).sum(1), atol=1e-5)
+
+
+def test_seqpool_that_sums_weighs_each_token_with_one():
+    layer = pooling.SeqPool(sums=True)
+    x = _draw(3, *SEQUENCE)
+    np.testing.assert_allclose(_array(layer(x)), x.sum(1), atol=1e-5)
+
+
+def test_learnable_embedding_that_is_not_trained_is_kept_with_the_weights():
+    layer = positional.LearnablePositional(trained=False, draw="uniform")
+    layer.build((None, 40, 8))
+    assert layer.trainable_weights == [] and len(layer.weights) == 1
+    assert 0.045 < np.abs(_array(layer.embedding)).max() <= 0.05
 
 
 def test_class_token_comes_first_and_is_read_back():
