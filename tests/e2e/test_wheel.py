@@ -86,6 +86,7 @@ def test_wheel_runs_from_an_empty_folder(python: Path, tmp_path: Path) -> None:
     for word in ("pe_type", "mnist5k", "report"):
         assert word in shown
     assert _do(python.with_name("ablate"), "--help", cwd=tmp_path) == shown
+    assert "all as recorded" in _do(python, "-m", "ablate", "verify", cwd=tmp_path).splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 
