@@ -3,12 +3,14 @@
 import io
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
+import keras
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
@@ -108,7 +110,8 @@ def read_keras(path: Path) -> dict[str, list[np.ndarray]]:
     """Reads the variables in a ``.weights.h5`` or ``.keras`` file, of which the model itself is not built.
 
     Returns:
-        By the path of a layer, such as ``encoder/block_0/mlp/dense_1``, its variables in Keras' order.
+        By the group of a layer, such as ``layers/encoder/blocks/block/mlp/dense_1``, its variables in Keras' order;
+        `keras_groups` knows whose they are.
 
     Raises:
         WeightsError: The file is truncated, or is something else.
@@ -130,25 +133,46 @@ def read_keras(path: Path) -> dict[str, list[np.ndarray]]:
 
 
 def _layers(file: h5py.File) -> dict[str, list[np.ndarray]]:
-    """Variables by layer. Each layer's group has a group ``vars``, which says the layer's name and holds them by
-    number; groups in between that are lists of layers have none."""
-    names: dict[str, str] = {}
+    """Variables by group. They stand by number in a group ``vars`` in their layer's group.
+
+    The attribute that names a layer is not read: in a broken file, HDF5 crashes or hangs over a text of any length
+    (with random bytes in the file, within seconds; never in 2,000 such files without it).
+    """
     found: dict[str, dict[int, np.ndarray]] = {}
 
     def visit(place: str, item: Any) -> None:  # meets no link that leads out of the file
-        owner, _, last = place.rpartition("/")
-        if last == "vars" and "name" in item.attrs:
-            names[owner] = str(item.attrs["name"])
-        elif isinstance(item, h5py.Dataset) and place.startswith("layers/") and owner.endswith("/vars"):
-            found.setdefault(owner.removesuffix("/vars"), {})[int(last)] = _dataset(item)
+        owner, _, number = place.rpartition("/")
+        if isinstance(item, h5py.Dataset) and place.startswith("layers/") and owner.endswith("/vars"):
+            found.setdefault(owner.removesuffix("/vars"), {})[int(number)] = _dataset(item)
 
     file.visititems(visit)
     if not found:
         raise ValueError("it holds no variables of layers")
-    return {_path(group, names): [arrays[number] for number in sorted(arrays)] for group, arrays in found.items()}
+    return {group: [arrays[number] for number in sorted(arrays)] for group, arrays in found.items()}
+
+
+def keras_groups(model: keras.Model) -> dict[str, str]:
+    """Where Keras puts each layer of a model: the layer's path by its group in the file, as in `read_keras`.
+
+    Keras numbers layers of one class, by a rule of its own, and its files name them only in a way that is not safe to
+    read; so this writes the model's own file and looks.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "own.weights.h5"
+        model.save_weights(path)
+        with h5py.File(path, "r") as file:
+            names: dict[str, str] = {}
+            file.visit(lambda place: _note_name(file, place, names))
+    return {group: _path(group, names) for group in names}
+
+
+def _note_name(file: h5py.File, place: str, names: dict[str, str]) -> None:
+    if place.startswith("layers/") and place.endswith("/vars"):
+        names[place.removesuffix("/vars")] = str(file[place].attrs["name"])
 
 
 def _path(group: str, names: Mapping[str, str]) -> str:
+    """Names along the way; a group in between that is a list of layers has none."""
     parts = group.split("/")
     groups = ("/".join(parts[:end]) for end in range(2, len(parts) + 1))
     return "/".join(names[group] for group in groups if group in names)
@@ -159,4 +183,5 @@ def _dataset(item: h5py.Dataset) -> np.ndarray:
     if item.external or item.is_virtual or item.id.get_storage_size() != item.size * item.dtype.itemsize:
         raise ValueError(f"{item.name} does not lie in it as Keras stores an array")
     array = np.asarray(item[()])
-    return widened(array.tobytes()).reshape(array.shape) if item.attrs.get("dtype") == "bfloat16" else array
+    # Two bytes that HDF5 has no number type for: how Keras stores bfloat16.
+    return widened(array.tobytes()).reshape(array.shape) if array.dtype == np.dtype("V2") else array

@@ -33,6 +33,7 @@ from keras import ops
 from ablate.models.checkpoints import (
     Checkpoint,
     WeightsError,
+    keras_groups,
     open_safetensors,
     read_keras,
     read_safetensors,
@@ -65,6 +66,12 @@ _POSITIONAL = "classifier.positional_emb"
 _HEAD = ("classifier.fc.weight", "classifier.fc.bias")
 _PTH = (".pth", ".pt", ".pth.tar")  # the last is what timm's training script writes
 _KERAS = (".weights.h5", ".keras")
+_KERAS_GROUPS = {
+    "layers/dense": "head",
+    "layers/learnable_positional": "positional",
+    "layers/sine_positional": "positional",
+}
+"""What a file may hold of a model whose layer is of another class, or is not there: said by its right name."""
 
 Grid = tuple[int, int]
 """Rows and columns of tokens."""
@@ -154,7 +161,7 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
     """
     path = Path(path)
     if path.name.endswith(".safetensors"):
-        official = {_name(weight): to_official(_wide(weight), weight) for weight in model.weights}
+        official = {_name(weight): to_official(_wide(weight), weight.path) for weight in model.weights}
         write_safetensors(path, official, grid=_token_grid(model))
     elif path.name.endswith(_KERAS):
         replace_whole(path, model.save if path.suffix == ".keras" else model.save_weights)
@@ -177,7 +184,7 @@ def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, source: str
     targets = {_name(weight): weight for weight in model.weights}
     kept = _HEAD if _other_classes(tensors, targets) else ()
     unused = () if any(name in targets for name in _HEAD) else tuple(name for name in _HEAD if name in tensors)
-    turned = {n: from_official(t, targets[n]) for n, t in tensors.items() if n in targets and n not in kept}
+    turned = {n: from_official(t, targets[n].path) for n, t in tensors.items() if n in targets and n not in kept}
     if not turned:
         raise WeightsError(_unrelated(source, tensors, model, targets))
 
@@ -210,17 +217,16 @@ def _place(
     return []
 
 
-def from_official(tensor: np.ndarray, weight: Any) -> np.ndarray:
-    """Turns a tensor from PyTorch's layout, outputs first, into the one of our variable; shapes are not checked
-    here."""
-    if not weight.path.endswith("/kernel"):
+def from_official(tensor: np.ndarray, path: str) -> np.ndarray:
+    """Turns a tensor from PyTorch's layout, outputs first, into that of our variable at a path; checks no shapes."""
+    if not path.endswith("/kernel"):
         return tensor
     return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
 
 
-def to_official(array: np.ndarray, weight: Any) -> np.ndarray:
+def to_official(array: np.ndarray, path: str) -> np.ndarray:
     """The inverse of `from_official`."""
-    if not weight.path.endswith("/kernel"):
+    if not path.endswith("/kernel"):
         return array
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
 
@@ -245,19 +251,21 @@ def _read(model: keras.Model, path: Path) -> Checkpoint:
     raise WeightsError(f"weights must be a .safetensors, .pth, .weights.h5 or .keras file, got {path.name!r}.")
 
 
-def _from_keras(model: keras.Model, layers: Mapping[str, list[np.ndarray]]) -> Checkpoint:
+def _from_keras(model: keras.Model, groups: Mapping[str, list[np.ndarray]]) -> Checkpoint:
     """What Keras saved, which it numbers within a layer, under the official names."""
-    ours: dict[str, list[Any]] = {}
+    layers = {**_KERAS_GROUPS, **keras_groups(model)}
+    ours: dict[str, list[str]] = {}
     for weight in model.weights:
-        ours.setdefault(weight.path.rpartition("/")[0], []).append(weight)
+        ours.setdefault(weight.path.rpartition("/")[0], []).append(weight.path)
+    ours.setdefault("head", ["head/kernel", "head/bias"])
     tensors: dict[str, np.ndarray] = {}
-    for layer, arrays in layers.items():
-        weights = ours.get(layer, [])
+    for group, arrays in groups.items():
+        paths = ours.get(layers.get(group, ""), [])
         for number, array in enumerate(arrays):
-            if number < len(weights):
-                tensors[_name(weights[number])] = to_official(array, weights[number])
-            elif not layer.rpartition("/")[2].startswith("seed_generator"):  # the state of dropout's draws
-                tensors[f"{layer}/{number}"] = array
+            if number < len(paths):
+                tensors[official_name(paths[number]) or paths[number]] = to_official(array, paths[number])
+            elif not group.rpartition("/")[2].startswith("seed_generator"):  # the state of dropout's draws
+                tensors[f"{group.removeprefix('layers/')}/{number}"] = array
     # As many tokens as in the model are taken for the same grid: the file is from this code, square or not.
     positional = next((w for w in model.weights if w.path == "positional/embedding"), None)
     same = positional is not None and _POSITIONAL in tensors and tensors[_POSITIONAL].shape == tuple(positional.shape)
