@@ -1,7 +1,7 @@
 """A sweep from its first point to its table: one process at work, or several that share the machine.
 
-Workers share nothing but the queue and the tracking store; each takes the next point as soon as it is free. The leader
-creates both, shows what happens, and prints the table. A worker whose leader dies ends at once, as if it were killed too.
+Workers share nothing but the queue and the tracking store; each takes the next point as soon as it is free. The
+leader creates both, shows what happens, and prints the table. A worker whose leader dies ends at once, as if killed.
 """
 
 import json

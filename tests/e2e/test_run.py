@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from ablate.tracking import TrackingSpec, read_runs
 
+from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.test_cli import ablate
 
 TINY = ["model=tiny", "data=digits", "train.epochs=2", "tracking.log_model=false"]

@@ -91,10 +91,18 @@ def _wait_for_points(process, count):
     raise AssertionError("the sweep ended before it was interrupted")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how):
+@pytest.mark.parametrize(
+    ("how", "workers"),
+    [
+        (signal.SIGINT, 1),
+        (signal.SIGKILL, 2),
+        pytest.param(signal.SIGINT, 2, marks=pytest.mark.full),
+        pytest.param(signal.SIGKILL, 1, marks=pytest.mark.full),
+    ],
+)
+def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how, workers):
     folder = _folder(tmp_path)
-    process = _start(folder)
+    process = _start(folder, f"workers={workers}")
     _wait_for_points(process, 3)
     time.sleep(0.3)  # into the next point
     process.send_signal(how)
@@ -104,7 +112,7 @@ def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how):
     kept = set(before[before["status"] == "FINISHED"]["run_id"])
     assert 3 <= len(kept) < 8
 
-    result = ablate("+sweep=mine", cwd=folder)
+    result = ablate("+sweep=mine", f"workers={workers}", cwd=folder)
     assert result.returncode == 0, result.stderr
     after = _points(folder)
     done = after[after["status"] == "FINISHED"]
