@@ -259,6 +259,18 @@ class Store:
             if run.data.tags.get("ablate.point") == point:
                 self.resume(run.info.run_id).finish("killed", reason="its worker died")
 
+    def finished(self, parent: str, point: str) -> "Finished | None":
+        """The finished run of a point, if there is one: a worker may die between record and queue."""
+        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`ablate.status` = 'finished'"
+        with _guard(self._uri):
+            runs = self._client.search_runs([self.experiment_id], wanted, max_results=50_000)
+        for run in runs:
+            if run.data.tags.get("ablate.point") == point and run.info.status == "FINISHED":
+                metrics = run.data.metrics
+                value = metrics.get("final.val_top1_percent", metrics.get("final.test_top1_percent", 0.0))
+                return Finished(run.info.run_id, float(value))
+        return None
+
     def _create(self, name: str, tags: Mapping[str, str]) -> str:
         ours = {"ablate.status": "running", "mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
         run = self._client.create_run(self.experiment_id, tags=_tags({**tags, **ours}), run_name=name[:250])
@@ -270,6 +282,14 @@ class Store:
         entries = [Param(key, _fitted(param_text(value), _PARAM_LIMIT)) for key, value in params.items()]
         for start in range(0, len(entries), _PER_BATCH):
             self._client.log_batch(run_id, params=entries[start : start + _PER_BATCH])
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that was recorded whole, and the metric that a queue keeps of it."""
+
+    run_id: str
+    value: float
 
 
 class RunWriter:

@@ -35,6 +35,11 @@ class Claim:
     key: str
     trial: Trial
 
+    @property
+    def retry(self) -> bool:
+        """Whether an earlier attempt was made, which may have been cut off after its record was complete."""
+        return bool(self.trial.user_attrs.get("retry"))
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -77,8 +82,9 @@ class Study:
             Keys of the points that a dead worker had left, now queued again.
         """
         with self._lock:
-            taken, orphans = set(), []
+            taken, orphans, tried = set(), [], set()
             for trial in self._trials():
+                tried.add(trial.user_attrs["point"])
                 if trial.state == TrialState.RUNNING and not _alive(trial.user_attrs.get("worker")):
                     self._study.tell(trial.number, state=TrialState.FAIL)
                     orphans.append(trial.user_attrs["point"])
@@ -86,7 +92,7 @@ class Study:
                     taken.add(trial.user_attrs["point"])
             for key, point in self._points.items():
                 if key not in taken:
-                    self._study.enqueue_trial(_params(point), user_attrs={"point": key})
+                    self._study.enqueue_trial(_params(point), user_attrs={"point": key, "retry": key in tried})
         return orphans
 
     def claim(self) -> Claim | None:

@@ -81,6 +81,9 @@ class _Worker:
 
     def _attempt(self, claim: Claim, planned: PlannedPoint) -> tuple[str, bool]:
         """One point, whatever becomes of it: a line for the screen, and whether it did not fail."""
+        if claim.retry and (found := self._store.finished(self._parent, claim.key)):
+            self._study.complete(claim, found.value, found.run_id)
+            return "finished already: an interrupt came between its record and its mark in the queue", True
         spec = planned.spec
         if spec.hardware.threads is None:
             spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))

@@ -111,3 +111,14 @@ def test_study_names_a_storage_it_cannot_open_without_its_password(tmp_path):
     with pytest.raises(SweepError, match="must be a database that Optuna can open") as caught:
         Study("postgresql://me:secret@127.0.0.1:1/none", "s", POINTS)
     assert "secret" not in str(caught.value)
+
+
+def test_study_tells_a_retry_from_a_first_attempt(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS)
+    study.fill()
+    first = study.claim()
+    assert not first.retry
+    study.fail(first, "interrupted")
+    study.fill()
+    claims = [study.claim() for _ in POINTS]
+    assert [claim.key for claim in claims if claim.retry] == [first.key]
