@@ -13,7 +13,7 @@ from keras import ops
 
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.intermediates import tap
-from ablate.models.numerics import gelu, layer_norm, softmax
+from ablate.models.numerics import gelu, softmax
 from ablate.specs import DropPathSchedule, ModelSpec, Residual
 
 NORM_EPS = 1e-5  # PyTorch's default, hence the official code's; Keras' is 1e-3
@@ -347,18 +347,7 @@ def _dense(parent: keras.layers.Layer, units: int, name: str, *, use_bias: bool 
 
 
 def _norm(parent: keras.layers.Layer, name: str, eps: float) -> keras.layers.LayerNormalization:
-    return LayerNorm(epsilon=eps, dtype=parent.dtype_policy, name=name)
-
-
-@keras.saving.register_keras_serializable(package="ablate")
-class LayerNorm(keras.layers.LayerNormalization):
-    """Keras' LayerNormalization over the last axis, trained faster on a CPU; statistics in float32 or wider."""
-
-    def call(self, x: Any) -> Any:
-        wide = "float64" if self.compute_dtype == "float64" else "float32"
-        epsilon = ops.convert_to_tensor(self.epsilon, dtype=wide)
-        arguments = (ops.cast(value, wide) for value in (x, self.gamma, self.beta))
-        return ops.cast(layer_norm(*arguments, epsilon), self.compute_dtype)
+    return keras.layers.LayerNormalization(epsilon=eps, dtype=parent.dtype_policy, name=name)
 
 
 def _drop_path_rates(schedule: str, last: float, layers: int) -> list[float]:
