@@ -40,12 +40,23 @@ def import_keras() -> None:
         os.dup2(notes.fileno(), 2)
         try:
             importlib.import_module("keras")
+            _find_devices()
         except BaseException:
             notes.seek(0)
             screen.write(notes.read())
             raise
         finally:
             os.dup2(screen.fileno(), 2)
+
+
+def _find_devices() -> None:
+    """TensorFlow looks for a GPU at the first question, and tells of a driver without a device then."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
 
 
 def prepare(spec: HardwareSpec) -> None:

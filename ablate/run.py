@@ -73,6 +73,11 @@ class Workbench:
         return self._benches[key]
 
 
+def graph_key(spec: RunSpec) -> str:
+    """The same for runs that share a graph, as far as can be told before the data is read."""
+    return _key(spec.model) + _key(spec.hardware) + _key(spec.data)
+
+
 def _key(spec: Any) -> str:
     return json.dumps(asdict(spec), sort_keys=True, default=str)
 

@@ -1,7 +1,8 @@
 """The queue of a sweep, kept by Optuna: the only importer of optuna.
 
-Points are enqueued once, in order, and popped under a lock (on SQLite Optuna's own pop races). Nothing is popped from
-an empty queue, where Optuna would invent a trial. A trial whose worker died is failed, and its point queued again.
+Points are enqueued once, in order. A worker chooses among those that wait, under a lock (on SQLite two may pop the same
+trial), and never asks an empty queue, where Optuna would invent a trial. A trial whose worker died is failed, and its
+point queued again.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import os
 import socket
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import filelock
 import optuna
 import psutil
 import sqlalchemy
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.sweep.space import Point, SweepError
@@ -39,6 +40,9 @@ class Claim:
     def retry(self) -> bool:
         """Whether an earlier attempt was made, which may have been cut off after its record was complete."""
         return bool(self.trial.user_attrs.get("retry"))
+
+
+Order = Callable[[list[str], Collection[str]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,15 @@ class Study:
         self._lock = filelock.FileLock(_lock_path(storage))
         try:
             with self._lock:
+                self._storage = optuna.storages.RDBStorage(storage)
                 self._study = optuna.create_study(
-                    storage=storage, study_name=name, direction="maximize", load_if_exists=True
+                    storage=self._storage,
+                    sampler=optuna.samplers.RandomSampler(),  # all is enqueued: nothing is sampled
+                    study_name=name,
+                    direction="maximize",
+                    load_if_exists=True,
                 )
+                self._study_id = self._storage.get_study_id_from_name(name)
         except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError, ImportError) as error:
             reason = redact(str(error).splitlines()[0])
             raise SweepError(
@@ -95,14 +105,34 @@ class Study:
                     self._study.enqueue_trial(_params(point), user_attrs={"point": key, "retry": key in tried})
         return orphans
 
-    def claim(self) -> Claim | None:
-        """Takes the next point, or returns None when the queue is empty."""
+    def claim(self, order: Order = lambda waiting, taken: waiting) -> Claim | None:
+        """Takes a waiting point; None when the queue is empty.
+
+        Args:
+            order: In which to try the keys of waiting points, given also those that are in hands or done.
+        """
         with self._lock:
-            if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            trials = self._trials()
+            taken = {trial.user_attrs["point"] for trial in trials if trial.state != TrialState.WAITING}
+            waiting = {t.user_attrs["point"]: t.number for t in trials if t.state == TrialState.WAITING}
+            for key in order(list(waiting), taken):
+                if trial := self._start(waiting[key]):
+                    return Claim(key, trial)
+        return None
+
+    def _start(self, number: int) -> Trial | None:
+        """Moves a trial from waiting to running, unless another worker just did: the storage lets only one."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        try:
+            if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 return None
-            trial = self._study.ask(self._distributions)
-            trial.set_user_attr("worker", _worker())
-            return Claim(trial.user_attrs["point"], trial)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return None
+        trial = Trial(self._study, trial_id)
+        trial.set_user_attr("worker", _worker())
+        for axis, distribution in self._distributions.items():
+            trial.suggest_categorical(axis, distribution.choices)
+        return trial
 
     def complete(self, claim: Claim, value: float, run_id: str) -> None:
         """Marks the point finished, with the metric that selects and the run that holds its record."""
@@ -145,7 +175,7 @@ def _note(claim: Claim, **notes: str) -> None:
         claim.trial.set_user_attr(name, text[:2000])
 
 
-def _distributions(points: Iterable[Point]) -> dict[str, BaseDistribution]:
+def _distributions(points: Iterable[Point]) -> dict[str, CategoricalDistribution]:
     values: dict[str, list[Any]] = {}
     for point in points:
         for axis, level in _params(point).items():

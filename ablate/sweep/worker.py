@@ -3,7 +3,7 @@
 import io
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from ablate.config import Config, RunSpec
 from ablate.profile import Profile
 from ablate.progress import RunScreen, epoch_note
-from ablate.run import RunRecord, Workbench, run
+from ablate.run import RunRecord, Workbench, graph_key, run
 from ablate.sweep.crew import Screen, open_study
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.study import Claim
@@ -67,17 +67,25 @@ class _Worker:
         self._plan, self._parent, self._screen, self._threads = plan, parent, screen, threads
         self._store, self._study = Store(plan.config.tracking), open_study(plan)
         self._planned = {planned.point.key: planned for planned in plan.points}
+        self._graphs = {key: graph_key(planned.spec) for key, planned in self._planned.items()}
+        self._traced: set[str] = set()
         self._workbench = Workbench()
 
     def work(self) -> int:
         failed = 0
-        while claim := self._study.claim():
+        while claim := self._study.claim(self._order):
             planned = self._planned[claim.key]
+            self._traced.add(self._graphs[claim.key])
             self._screen.start(planned.point.label)
             text, ok = self._attempt(claim, planned)
             self._screen.end(text, failed=not ok)
             failed += not ok
         return failed
+
+    def _order(self, waiting: list[str], taken: Collection[str]) -> list[str]:
+        """First the points whose graph this process has traced, then those whose graph no worker has yet."""
+        begun = {self._graphs[key] for key in taken}
+        return sorted(waiting, key=lambda key: (self._graphs[key] not in self._traced, self._graphs[key] in begun))
 
     def _attempt(self, claim: Claim, planned: PlannedPoint) -> tuple[str, bool]:
         """One point, whatever becomes of it: a line for the screen, and whether it did not fail."""

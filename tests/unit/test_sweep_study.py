@@ -30,6 +30,23 @@ def test_study_hands_out_every_point_once_in_order_and_then_none(tmp_path):
     assert len(optuna.load_study(study_name="s", storage=_storage(tmp_path)).trials) == len(POINTS)
 
 
+def test_a_worker_chooses_among_waiting_points_and_hears_which_are_taken(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS)
+    study.fill()
+    heard = []
+
+    def last(waiting, taken):
+        heard.append((len(waiting), set(taken)))
+        return waiting[::-1]
+
+    first, second = study.claim(last), study.claim(last)
+    assert [first.key, second.key] == [POINTS[-1].key, POINTS[-2].key]
+    assert heard == [(12, set()), (11, {first.key})]
+    assert study.claim(lambda waiting, taken: []) is None
+    trial = optuna.load_study(study_name="s", storage=_storage(tmp_path)).trials[-1]
+    assert trial.params == {"model": "b", "data.image_size": "[16, 16]", "seed": 2}
+
+
 def test_study_repeats_failed_points_and_neither_finished_nor_diverged_ones(tmp_path):
     study = Study(_storage(tmp_path), "s", POINTS)
     study.fill()
