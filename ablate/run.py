@@ -63,9 +63,12 @@ class Workbench:
 
     def bench(self, spec: RunSpec, splits: Splits) -> _Bench:
         """The compiled model for this architecture and data shape: all else enters its graph as a value."""
-        key = _key(spec.model) + _key(spec.hardware) + json.dumps([splits.input_shape, splits.num_classes])
+        shapes = [splits.input_shape, splits.num_classes, spec.train.freeze]
+        key = _key(spec.model) + _key(spec.hardware) + json.dumps(shapes)
         if key not in self._benches:
-            trainer = Trainer(lambda: build(spec.model, splits.input_shape, splits.num_classes))
+            trainer = Trainer(
+                lambda: build(spec.model, splits.input_shape, splits.num_classes), freeze=spec.train.freeze
+            )
             self._benches[key] = _Bench(trainer, profile(trainer.model))
         self._benches[key] = self._benches.pop(key)  # the newest stands last
         while len(self._benches) > 1 and sum(b.cost.params for b in self._benches.values()) > KEPT_PARAMS:
@@ -75,7 +78,7 @@ class Workbench:
 
 def graph_key(spec: RunSpec) -> str:
     """The same for runs that share a graph, as far as can be told before the data is read."""
-    return _key(spec.model) + _key(spec.hardware) + _key(spec.data)
+    return _key(spec.model) + _key(spec.hardware) + _key(spec.data) + spec.train.freeze
 
 
 def _key(spec: Any) -> str:

@@ -2,14 +2,24 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.training.spec import SeedSpec, TrainError, TrainSpec
+from ablate.training.spec import Freeze, SeedSpec, TrainError, TrainSpec
 
 if TYPE_CHECKING:
     from ablate.training.history import EpochMetrics, History, Predictions
     from ablate.training.optimizer import AdamW
     from ablate.training.trainer import Trainer
 
-__all__ = ["AdamW", "EpochMetrics", "History", "Predictions", "SeedSpec", "TrainError", "TrainSpec", "Trainer"]
+__all__ = [
+    "AdamW",
+    "EpochMetrics",
+    "Freeze",
+    "History",
+    "Predictions",
+    "SeedSpec",
+    "TrainError",
+    "TrainSpec",
+    "Trainer",
+]
 
 _HOMES = {
     "AdamW": "ablate.training.optimizer",

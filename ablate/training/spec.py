@@ -17,6 +17,13 @@ class Select(StrEnum):
     last = "last"
 
 
+class Freeze(StrEnum):
+    """Which weights a training leaves as they are."""
+
+    none = "none"
+    encoder = "encoder"
+
+
 @dataclass
 class SeedSpec:
     """Where chance enters a run; each is recorded, and all follow ``seed`` unless set.
@@ -53,6 +60,7 @@ class TrainSpec:
         decay_1d: Whether biases and norms (1-D tensors) are decayed as well.
         label_smoothing: Mass moved from the true class to all classes alike.
         select: ``best`` keeps the epoch with the best validation accuracy (earliest of equals), ``last`` the last one.
+        freeze: ``encoder`` trains only what comes after the encoder: the pooling's own weights and the head.
     """
 
     epochs: int = 10
@@ -65,6 +73,7 @@ class TrainSpec:
     decay_1d: bool = False
     label_smoothing: float = 0.1
     select: Select = Select.best
+    freeze: Freeze = Freeze.none
 
     def check(self) -> None:
         """Raises TrainError for a rule that no data makes possible."""
@@ -90,3 +99,5 @@ class TrainSpec:
             raise TrainError(f"train.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
         if self.select not in list(Select):
             raise TrainError(registry.unknown("train.select", self.select, Select))
+        if self.freeze not in list(Freeze):
+            raise TrainError(registry.unknown("train.freeze", self.freeze, Freeze))

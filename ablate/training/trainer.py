@@ -17,7 +17,7 @@ from ablate.data.batches import Batches
 from ablate.training.history import EpochMetrics, History, Predictions
 from ablate.training.optimizer import AdamW
 from ablate.training.schedule import Schedule
-from ablate.training.spec import SeedSpec, TrainError, TrainSpec
+from ablate.training.spec import Freeze, SeedSpec, TrainError, TrainSpec
 from ablate.training.step import Step, compile_step, pad
 
 _VALUES_PREDICTED = 2**20
@@ -37,14 +37,17 @@ class Trainer:
     Args:
         build: Makes the model, ``(batch, height, width, channels)`` floats to ``(batch, classes)`` logits. It is called
             anew for each training, under that training's ``seeds.init``, and must make the same graph each time.
+        freeze: What of it stays as it was built. It is part of the graph, which holds gradients and optimizer state of
+            the other weights only; a frozen layer's dropout goes on dropping, as in PyTorch.
 
     Example:
         >>> trainer = Trainer(lambda: build(spec.model, splits.input_shape, splits.num_classes))
         >>> histories = [trainer.fit(splits, spec.train, SeedSpec(init=seed)) for seed in range(3)]
     """
 
-    def __init__(self, build: Callable[[], keras.Model]) -> None:
-        self._build = build
+    def __init__(self, build: Callable[[], keras.Model], *, freeze: Freeze = Freeze.none) -> None:
+        self._build = build if freeze == Freeze.none else lambda: _frozen(build())
+        self._freeze = freeze
         self._model: keras.Model | None = None
         self._optimizer: AdamW
         self._step: Step
@@ -99,6 +102,11 @@ class Trainer:
         started = time.perf_counter()
         spec.check()
         seeds.check()
+        if spec.freeze != self._freeze:
+            raise TrainError(
+                f"train.freeze must be what the Trainer was made with, {self._freeze}, got {spec.freeze}; make another "
+                "Trainer for it."
+            )
         if spec.select == "best" and not len(splits.val):
             raise TrainError(
                 "train.select=best needs validation images, got data.val_fraction=0; "
@@ -109,6 +117,18 @@ class Trainer:
         self._optimizer.set_decay(spec.weight_decay, decay_1d=spec.decay_1d)
         run = _Run(self.model, self._optimizer, self._step, splits, spec, batches)
         return run.history(started, on_epoch or (lambda metrics: None), on_batch or (lambda step, steps: None))
+
+
+def _frozen(model: keras.Model) -> keras.Model:
+    """Takes what makes tokens, tells their places and encodes them out of the trained weights."""
+    names = [layer.name for layer in model.layers]
+    if "encoder" not in names:
+        raise TrainError(f"train.freeze=encoder needs a model with a layer named encoder, got {', '.join(names)}.")
+    for layer in model.layers[: names.index("encoder") + 1]:
+        layer.trainable = False
+    if not model.trainable_variables:
+        raise TrainError("train.freeze=encoder must leave weights to train, but none come after the encoder.")
+    return model
 
 
 def _built(build: Callable[[], keras.Model], seed: int) -> keras.Model:

@@ -52,6 +52,7 @@ CHANGES = {
     "train.decay_1d": "true",
     "train.label_smoothing": 0.3,
     "train.select": "last",
+    "train.freeze": "encoder",
     "hardware.precision": "mixed_bfloat16",
     "seeds.init": 1,
     "seeds.order": 1,

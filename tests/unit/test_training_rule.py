@@ -114,6 +114,7 @@ def test_cross_entropy_stays_finite_where_a_probability_underflows():
         ({"weight_decay": -0.1}, "train.weight_decay must be at least 0"),
         ({"label_smoothing": 1.0}, "train.label_smoothing must be at least 0 and below 1"),
         ({"select": "first"}, "train.select must be one of best, last; got 'first'"),
+        ({"freeze": "head"}, "train.freeze must be one of none, encoder; got 'head'"),
     ],
 )
 def test_rule_that_makes_no_sense_is_refused(leaves, message):

@@ -10,7 +10,7 @@ import pytest
 from ablate.data import DataError, DataSpec, load
 from ablate.models.classifier import build
 from ablate.specs import ModelSpec
-from ablate.training import SeedSpec, Trainer, TrainError, TrainSpec
+from ablate.training import Freeze, SeedSpec, Trainer, TrainError, TrainSpec
 
 SPEC = TrainSpec(epochs=2, batch_size=96, lr=3e-3)
 SEEDS = SeedSpec(init=1, order=2, dropout=3)
@@ -265,3 +265,37 @@ def test_what_a_callback_raises_passes_through_and_the_next_run_is_whole(splits,
         with pytest.raises(error, match="enough"):
             trainer.fit(splits, SPEC, SEEDS, **{where: stop})
     assert _told(trainer.fit(splits, SPEC, SEEDS)) == told
+
+
+FROZEN = ("tokenizer", "positional", "encoder")
+
+
+def test_frozen_encoder_stays_as_it_was_built_and_what_follows_trains(splits):
+    frozen = Trainer(lambda: build(MODEL, splits.input_shape, splits.num_classes), freeze=Freeze.encoder)
+    frozen.reset(SEEDS)
+    before = {weight.path: np.asarray(weight).copy() for weight in frozen.model.weights}
+    frozen.fit(splits, replace(SPEC, freeze="encoder", weight_decay=10.0, decay_1d=True, epochs=1), SEEDS)
+    still = {weight.path: np.array_equal(before[weight.path], np.asarray(weight)) for weight in frozen.model.weights}
+    assert {path for path, same in still.items() if same} == {path for path in still if path.split("/")[0] in FROZEN}
+    assert {path.split("/")[0] for path in still} == {*FROZEN, "pooling", "head"}
+    states = [v.path for v in frozen._optimizer.variables if "mean" in v.path]
+    assert len(states) == len(frozen.model.trainable_variables) == 4, "no optimizer state for what does not train"
+
+
+def test_frozen_class_token_does_not_train(splits):
+    spec = replace(MODEL, pooling="class_token")
+    trainer = Trainer(lambda: build(spec, splits.input_shape, splits.num_classes), freeze=Freeze.encoder)
+    assert {v.path.split("/")[0] for v in trainer.model.trainable_variables} == {"head"}
+
+
+def test_freeze_other_than_the_trainers_is_refused(splits, trainer):
+    with pytest.raises(TrainError, match=r"train.freeze must be what the Trainer was made with, none, got encoder"):
+        trainer.fit(splits, replace(SPEC, freeze="encoder"), SEEDS)
+
+
+def test_freeze_needs_a_model_with_an_encoder_and_something_behind_it():
+    def without():
+        return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+    with pytest.raises(TrainError, match=r"train.freeze=encoder needs a model with a layer named encoder, got flatten"):
+        _ = Trainer(without, freeze=Freeze.encoder).model
