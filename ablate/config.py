@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from enum import StrEnum
@@ -160,8 +160,12 @@ def _register() -> None:
 
 def _register_model(name: str) -> None:
     """Makes ``model=NAME`` an option for any L/PxC, unless a file of that name stands in a conf folder."""
-    if not any((folder / "model" / f"{name}.yaml").is_file() for folder in _search("conf")) and _is_model(name):
+    if _is_preset(name):
         ConfigStore.instance().store(group="model", name=name, node=zoo.parse(name).spec)
+
+
+def _is_preset(name: str) -> bool:
+    return _is_model(name) and not any((folder / "model" / f"{name}.yaml").is_file() for folder in _search("conf"))
 
 
 def _is_model(name: str) -> bool:
@@ -361,13 +365,33 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
 _SCHEMAS: dict[str, type] = {"config": Config, "report": ReportConfig}
 
 
-def opened(overrides: Iterable[Override]) -> list[str]:
-    """Overrides as words; those that add to a mapping of free keys (``model.options``, a sweep's axes) may do so."""
+def opened(overrides: Sequence[Override]) -> list[str]:
+    """Overrides as words that Hydra takes: those that add to a mapping of free keys (``model.options``, a sweep's axes)
+    may do so, and a preset's options leave with the variant that they belong to."""
     words = []
     for override in overrides:
         plain = not override.input_line.startswith(("+", "~"))
         words.append(f"++{override.input_line}" if plain and _free(override) else override.input_line)
-    return words
+    return words + _left_behind(overrides)
+
+
+def _left_behind(overrides: Sequence[Override]) -> list[str]:
+    """Takes a preset's options away where an override replaces the variant that they belong to.
+
+    Only what the preset itself brought: an option that was said is never taken away.
+    """
+    said = {override.key_or_group: override.value() for override in overrides if not override.is_sweep_override()}
+    name = said.get("model")
+    if not isinstance(name, str) or not _is_preset(name):
+        return []
+    preset = zoo.parse(name).spec
+    replaced = [axis for axis in preset.options if said.get(f"model.{axis}", own := getattr(preset, axis)) != own]
+    return [
+        f"~model.options.{axis}.{option}"
+        for axis in replaced
+        for option in preset.options[axis]
+        if not {"model.options", f"model.options.{axis}", f"model.options.{axis}.{option}"} & said.keys()
+    ]
 
 
 def _free(override: Override) -> bool:

@@ -250,7 +250,7 @@ def create_model(
         residual: What a block's MLP is added to, ``"normalised"`` tokens or ``"plain"`` pre-norm.
         mlp_second_activation: Whether a GELU follows the MLP's second layer too.
         norm_eps: Of every LayerNorm.
-        options: A variant's own options by axis.
+        options: A variant's own options by axis; None keeps the name's own on each axis whose variant stays.
         head: False ends the model in its features, ``(batch, dim)``.
         **unknown_keywords: Always an error, which names the keyword to use.
 
@@ -291,8 +291,14 @@ def create_model(
     classes = _given("num_classes", name, num_classes, named.num_classes) if head else None
     from ablate.models.classifier import build
 
-    spec = replace(named.spec, **{leaf: value for leaf, value in leaves.items() if value is not None})
-    return build(spec, input_shape, classes, name=name)
+    given = {leaf: value for leaf, value in leaves.items() if value is not None}
+    return build(_changed(named.spec, given), input_shape, classes, name=name)
+
+
+def _changed(spec: ModelSpec, leaves: dict[str, Any]) -> ModelSpec:
+    """A spec with other leaves; the preset's options on an axis leave with the variant that they belong to."""
+    kept = {axis: own for axis, own in spec.options.items() if leaves.get(axis) in (None, getattr(spec, axis))}
+    return replace(spec, **{"options": kept, **leaves})
 
 
 def _sides(name: str, given: object, named: tuple[int, int] | None) -> tuple[int, int]:

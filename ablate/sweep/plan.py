@@ -6,11 +6,14 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ablate import identity
+from ablate import identity, registry
 from ablate.config import GROUPS, Composer, Config, RunSpec, composer, expand, parse_overrides, to_config, with_leaves
 from ablate.data.spec import describe
 from ablate.specs import InputShape
 from ablate.sweep.space import LeftOut, Point, SweepError, SweepSpec, baseline_of, pin, span
+
+_COMPOSED = (*GROUPS, *(f"model.{axis}" for axis in registry.AXES))
+"""Axes whose level decides what else is in the configuration: a variant has options of its own."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,9 @@ def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:
 
 
 def _planned(compose: Composer, words: list[str], points: list[Point]) -> list[PlannedPoint]:
-    """Hydra composes once per combination of groups; leaves are merged into a copy of that."""
+    """Hydra composes once per combination of groups and variants; other leaves are merged into a copy of that."""
     axes = set(points[0].levels)
-    groups = [axis for axis in points[0].levels if axis in GROUPS]
+    groups = [axis for axis in points[0].levels if axis in _COMPOSED]
     kept = [word for word in words if parse_overrides([word])[0].key_or_group not in axes]
     composed: dict[tuple[Any, ...], DictConfig] = {}
     planned, problems = [], []
@@ -129,7 +132,7 @@ def _planned(compose: Composer, words: list[str], points: list[Point]) -> list[P
 
 
 def _point(cfg: DictConfig, point: Point) -> PlannedPoint:
-    leaves = {axis: level for axis, level in point.levels.items() if axis not in GROUPS}
+    leaves = {axis: level for axis, level in point.levels.items() if axis not in _COMPOSED}
     spec = to_config(with_leaves(cfg, {**leaves, "seed": point.seed})).point()
     known = describe(spec.data)
     return PlannedPoint(point, spec, cost(spec, *known) if known else None)
