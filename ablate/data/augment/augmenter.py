@@ -1,0 +1,91 @@
+"""From a gathered batch to the one that is trained on; chance is a pure function of seed, epoch and image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.data.augment.images import augmented
+from ablate.data.augment.mixing import draw_mix, erase, mixed, soft_labels
+from ablate.data.augment.operations import Colour
+from ablate.data.augment.spec import AugmentSpec
+from ablate.data.spec import DataError
+
+_IMAGE, _MIX, _ERASE = range(3)  # what a stream of random numbers is for
+
+
+class Augmenter:
+    """Augments batches.
+
+    Every image has a generator of its own, counted (Philox) from seed, epoch and its index in the training set: what is
+    done to it depends neither on the order of the images, nor on who makes the batch, nor on what came before.
+
+    Args:
+        spec: What is done.
+        seed: Of it.
+        num_classes: Length of a mixed label.
+        mean: Per channel, of pixels in 0..1: what RandAugment fills with, and where erasing's noise is centred.
+        std: Likewise, its width.
+
+    Raises:
+        DataError: The spec makes no sense, or not for these channels.
+    """
+
+    def __init__(
+        self, spec: AugmentSpec, seed: int, num_classes: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        spec.check()
+        if not 0 <= seed < 2**32:
+            raise DataError(f"seeds.augment must be between 0 and 2**32 - 1, got {seed}.")
+        if spec.per_image and len(mean) not in (1, 3):
+            raise DataError(f"augmentation of single images needs grey or colour images, got {len(mean)} channels.")
+        self.spec = spec
+        self._seed, self._num_classes = seed, num_classes
+        self._mean, self._std = np.array(mean, np.float32), np.array(std, np.float32)
+        fill = tuple(min(255, round(255 * value)) for value in mean)
+        self._fill: Colour = fill[0] if len(fill) == 1 else fill
+
+    def __call__(
+        self, x: NDArray[np.uint8], y: NDArray[np.int64], indices: NDArray[np.int64], epoch: int, batch: int
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """One batch.
+
+        Args:
+            x: ``(batch, height, width, channels)``.
+            y: ``(batch,)``.
+            indices: Of the images in the training set.
+            epoch: From 0.
+            batch: Number of the batch in its epoch.
+
+        Returns:
+            Images in pixels, uint8, or float32 where boxes are erased; labels ``(batch,)``, or ``(batch, classes)``
+            probabilities where the spec mixes (in every epoch, so that one graph serves all).
+        """
+        if self.spec.per_image:
+            x = self.images(x, indices, epoch)
+        labels: NDArray[Any] = y
+        if self.spec.mixes:
+            mix = None
+            if not self.spec.mix_off_epoch or epoch < self.spec.mix_off_epoch:
+                mix = draw_mix(self.spec, x.shape[1], x.shape[2], self._generator(_MIX, epoch, batch))
+            x, labels = x if mix is None else mixed(x, mix), soft_labels(y, self._num_classes, mix)
+        return (self._erased(x, indices, epoch) if self.spec.erasing_probability else x), labels
+
+    def images(self, x: NDArray[np.uint8], indices: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
+        """What is done to single images, without mixing and erasing."""
+        result = np.empty_like(x)
+        for i, index in enumerate(indices.tolist()):
+            result[i] = augmented(x[i], self.spec, self._fill, self._generator(_IMAGE, epoch, index))
+        return result
+
+    def _erased(self, x: NDArray[np.uint8], indices: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
+        result = x.astype(np.float32)
+        for image, index in zip(result, indices.tolist(), strict=True):
+            generator = self._generator(_ERASE, epoch, index)
+            if generator.random() < self.spec.erasing_probability:
+                erase(image, self._mean, self._std, generator)
+        return result
+
+    def _generator(self, purpose: int, epoch: int, number: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=[self._seed, epoch], counter=[0, 0, purpose, number]))

@@ -1,0 +1,90 @@
+"""One image at a time: crops, flip, policies, colour; Pillow computes, one generator decides."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ablate.data.augment import operations
+from ablate.data.augment.operations import Colour, Paint
+from ablate.data.augment.policies import MIDDLE_GREY, auto_augment, rand_augment
+from ablate.data.augment.spec import AugmentSpec, Interpolation, Policy, ResizedCropSpec
+
+_RESAMPLE = {
+    Interpolation.bilinear: (Image.Resampling.BILINEAR,),
+    Interpolation.bicubic: (Image.Resampling.BICUBIC,),
+    Interpolation.random: (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC),
+}
+_JITTER = (operations.brightness, operations.contrast, operations.colour)
+_ATTEMPTS = 10  # timm's and torchvision's: then the largest central part of an allowed shape
+
+
+def augmented(
+    pixels: NDArray[np.uint8], spec: AugmentSpec, fill: Colour, generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    """One image, changed as the spec says.
+
+    Args:
+        pixels: ``(height, width, channels)``, one channel or three.
+        spec: What is done.
+        fill: What RandAugment shows where the image ends: the data's mean.
+        generator: Of this image in this epoch.
+    """
+    grey = pixels.shape[-1] == 1
+    image = Image.fromarray(pixels[..., 0] if grey else pixels)
+    image = _cropped(image, spec, generator)
+    if spec.flip and generator.random() < spec.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if spec.auto_augment != Policy.none:
+        image = auto_augment(
+            image, spec.auto_augment, _paints(spec, MIDDLE_GREY if grey else (MIDDLE_GREY,) * 3), generator
+        )
+    if spec.rand_augment.ops:
+        image = rand_augment(image, spec.rand_augment, _paints(spec, fill), generator)
+    if spec.colour_jitter:
+        image = _jittered(image, spec.colour_jitter, generator)
+    return np.asarray(image, np.uint8).reshape(pixels.shape)
+
+
+def _paints(spec: AugmentSpec, fill: Colour) -> list[Paint]:
+    return [Paint(resample, fill) for resample in _RESAMPLE[spec.interpolation]]
+
+
+def _cropped(image: Image.Image, spec: AugmentSpec, generator: np.random.Generator) -> Image.Image:
+    width, height = image.size
+    if spec.random_resized_crop.scale is not None:
+        box = resized_crop_box(spec.random_resized_crop, height, width, generator)
+        choices = _RESAMPLE[spec.interpolation]
+        # Cropped first: resizing with a box would look at pixels beyond the part.
+        image = image.crop(box).resize((width, height), choices[int(generator.random() * len(choices))])
+    if spec.crop_padding:
+        left, top = generator.integers(-spec.crop_padding, spec.crop_padding + 1, 2).tolist()
+        image = image.crop((left, top, left + width, top + height))  # beyond the image, Pillow gives zeros
+    return image
+
+
+def resized_crop_box(
+    spec: ResizedCropSpec, height: int, width: int, generator: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a part whose share of the area and whose shape are drawn at random."""
+    least, most = spec.scale or (1.0, 1.0)
+    low, high = (math.log(value) for value in spec.ratio)
+    for _ in range(_ATTEMPTS):
+        area, ratio = generator.uniform(least, most) * height * width, math.exp(generator.uniform(low, high))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 1 <= w <= width and 1 <= h <= height:
+            left, top = int(generator.integers(width - w + 1)), int(generator.integers(height - h + 1))
+            return left, top, left + w, top + h
+    ratio = min(max(width / height, spec.ratio[0]), spec.ratio[1])
+    w, h = min(width, max(1, round(height * ratio))), min(height, max(1, round(width / ratio)))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def _jittered(image: Image.Image, jitter: float, generator: np.random.Generator) -> Image.Image:
+    """The three in random order, as torchvision applies them."""
+    factors = generator.uniform(1 - jitter, 1 + jitter, 3)
+    for which in generator.permutation(3):
+        image = _JITTER[which](image, float(factors[which]), Paint(Image.Resampling.BILINEAR, 0))
+    return image
