@@ -7,6 +7,18 @@ import keras
 from keras import ops
 
 
+def clipped(gradients: list[Any], limit: Any) -> list[Any]:
+    """Scales all gradients down together where their global norm is above the limit; None leaves them alone.
+
+    As torch.nn.utils.clip_grad_norm_ and hence timm do: by ``limit / (norm + 1e-6)``, where that is below 1.
+    """
+    if limit is None:
+        return gradients
+    squares = [ops.sum(ops.square(gradient)) for gradient in gradients]
+    factor = ops.minimum(limit / (ops.sqrt(sum(squares)) + 1e-6), 1.0)
+    return [gradient * ops.cast(factor, gradient.dtype) for gradient in gradients]
+
+
 @keras.saving.register_keras_serializable(package="ablate")
 class AdamW(keras.optimizers.Optimizer):
     """``p *= 1 - lr * decay``, then ``p -= lr * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)``.

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from ablate.training import AdamW, TrainError, TrainSpec
-from ablate.training.loss import correct, cross_entropy
+from ablate.training.loss import correct, cross_entropy, targets
 from ablate.training.schedule import Schedule
 
 
@@ -90,15 +90,32 @@ def test_adamw_is_saved_with_its_values():
 def test_cross_entropy_smooths_towards_all_classes():
     logits, labels = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], "float32")), np.array([0, 1])
     target = 0.9 * np.eye(3)[labels] + 0.1 / 3
-    smoothed = ops.convert_to_numpy(cross_entropy(ops.convert_to_tensor(logits), labels, 0.1))
+    rows = targets(labels, 3)
+    smoothed = ops.convert_to_numpy(cross_entropy(ops.convert_to_tensor(logits), rows, 0.1))
     np.testing.assert_allclose(smoothed, -(target * logits).sum(axis=1), rtol=1e-5)
-    plain = ops.convert_to_numpy(cross_entropy(ops.convert_to_tensor(logits), labels, 0.0))
+    plain = ops.convert_to_numpy(cross_entropy(ops.convert_to_tensor(logits), rows, 0.0))
     np.testing.assert_allclose(plain, -np.log([0.7, 0.1]), rtol=1e-5)
-    assert ops.convert_to_numpy(correct(logits, labels)).tolist() == [1, 0]
+    assert ops.convert_to_numpy(correct(logits, rows)).tolist() == [1, 0]
+
+
+def test_cross_entropy_takes_probabilities_and_smooths_them_as_timm_smooths_each_label():
+    logits = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    one, other, share, smoothing = np.eye(4)[[1, 2]], np.eye(4)[[3, 2]], 0.3, 0.1
+    smooth = [(1 - smoothing) * label + smoothing / 4 for label in (one, other)]
+    target = share * smooth[0] + (1 - share) * smooth[1]
+    expected = -(target * (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))).sum(axis=1)
+    mixed = targets(share * one + (1 - share) * other, 4)
+    got = ops.convert_to_numpy(cross_entropy(ops.convert_to_tensor(logits), mixed, smoothing))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_correct_asks_for_the_larger_part_of_a_mixed_image():
+    mixed = np.array([[0.3, 0.7, 0.0], [0.6, 0.0, 0.4]], "float32")
+    assert ops.convert_to_numpy(correct(np.eye(3, dtype="float32")[[1, 2]], mixed)).tolist() == [1, 0]
 
 
 def test_cross_entropy_stays_finite_where_a_probability_underflows():
-    assert float(cross_entropy(ops.convert_to_tensor([[0.0, 1000.0]]), np.array([0]), 0.0)[0]) == 1000.0
+    assert float(cross_entropy(ops.convert_to_tensor([[0.0, 1000.0]]), np.eye(2)[[0]], 0.0)[0]) == 1000.0
 
 
 @pytest.mark.parametrize(
