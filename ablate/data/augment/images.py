@@ -8,7 +8,7 @@ from PIL import Image
 
 from ablate.data.augment import operations
 from ablate.data.augment.operations import Colour, Paint
-from ablate.data.augment.policies import MIDDLE_GREY, auto_augment, rand_augment
+from ablate.data.augment.policies import MIDDLE_GREY, apply, draw_auto, draw_rand
 from ablate.data.augment.spec import AugmentSpec, Interpolation, Policy, ResizedCropSpec
 
 _RESAMPLE = {
@@ -37,11 +37,10 @@ def augmented(
     if spec.flip and generator.random() < spec.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if spec.auto_augment != Policy.none:
-        image = auto_augment(
-            image, spec.auto_augment, _paints(spec, MIDDLE_GREY if grey else (MIDDLE_GREY,) * 3), generator
-        )
+        middle = _paints(spec, MIDDLE_GREY if grey else (MIDDLE_GREY,) * 3)
+        image = apply(image, draw_auto(spec.auto_augment, generator), middle)
     if spec.rand_augment.ops:
-        image = rand_augment(image, spec.rand_augment, _paints(spec, fill), generator)
+        image = apply(image, draw_rand(spec.rand_augment, generator), _paints(spec, fill))
     if spec.colour_jitter:
         image = _jittered(image, spec.colour_jitter, generator)
     return np.asarray(image, np.uint8).reshape(pixels.shape)

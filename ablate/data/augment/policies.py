@@ -1,6 +1,7 @@
 """From magnitudes to operations: RandAugment and AutoAugment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -56,20 +57,26 @@ def rand_argument(name: str, magnitude: float, *, increasing: bool, negative: bo
     return argument
 
 
-def rand_augment(
-    image: Image.Image, spec: RandAugmentSpec, paints: Sequence[Paint], generator: np.random.Generator
-) -> Image.Image:
-    """Applies ``spec.ops`` operations, drawn with replacement, each with ``spec.probability`` and a paint."""
+@dataclass(frozen=True)
+class Drawn:
+    """An operation that was drawn and is applied: its name in ``OPERATIONS``, argument, and which paint, 0 to 1."""
+
+    name: str
+    argument: float
+    paint: float
+
+
+def draw_rand(spec: RandAugmentSpec, generator: np.random.Generator) -> list[Drawn]:
+    """``spec.ops`` operations, drawn with replacement, less those that ``spec.probability`` leaves out."""
+    drawn = []
     for _ in range(spec.ops):
-        drawn, applied, side, painted = generator.random(4)
-        noise = generator.normal() * spec.std
-        if applied >= spec.probability:
-            continue
-        name = _NAMES[int(drawn * len(_NAMES))]
-        magnitude = min(10.0, max(0.0, spec.magnitude + noise))
-        argument = rand_argument(name, magnitude, increasing=spec.increasing, negative=side < 0.5)
-        image = OPERATIONS[name](image, argument, paints[int(painted * len(paints))])
-    return image
+        which, applied, side, paint = generator.random(4)
+        magnitude = min(10.0, max(0.0, spec.magnitude + spec.std * generator.normal()))
+        name = _NAMES[int(which * len(_NAMES))]
+        if applied < spec.probability:
+            argument = rand_argument(name, magnitude, increasing=spec.increasing, negative=side < 0.5)
+            drawn.append(Drawn(name, argument, paint))
+    return drawn
 
 
 Step = tuple[str, float, int]
@@ -136,14 +143,19 @@ def auto_argument(name: str, magnitude: int, *, negative: bool) -> float:
     return argument
 
 
-def auto_augment(
-    image: Image.Image, policy: Policy, paints: Sequence[Paint], generator: np.random.Generator
-) -> Image.Image:
-    """Applies one of the policy's pairs, each operation with its own probability one of the paints."""
+def draw_auto(policy: Policy, generator: np.random.Generator) -> list[Drawn]:
+    """One of the policy's pairs, less those operations that their own probability leaves out."""
     pairs = POLICIES[policy]
+    drawn = []
     for name, probability, magnitude in pairs[int(generator.random() * len(pairs))]:
-        applied, side, painted = generator.random(3)
+        applied, side, paint = generator.random(3)
         if applied < probability:
-            argument = auto_argument(name, magnitude, negative=side < 0.5)
-            image = OPERATIONS[name](image, argument, paints[int(painted * len(paints))])
+            drawn.append(Drawn(name, auto_argument(name, magnitude, negative=side < 0.5), paint))
+    return drawn
+
+
+def apply(image: Image.Image, drawn: Iterable[Drawn], paints: Sequence[Paint]) -> Image.Image:
+    """The image after one operation after another."""
+    for each in drawn:
+        image = OPERATIONS[each.name](image, each.argument, paints[int(each.paint * len(paints))])
     return image
