@@ -14,11 +14,18 @@ from ablate.models.zoo import create_model, list_models
 if TYPE_CHECKING:
     from ablate.models.classifier import build
     from ablate.models.intermediates import trace
+    from ablate.models.resolution import at_resolution
     from ablate.models.weights import load_weights, save_weights
 
-__all__ = ["build", "create_model", "list_models", "load_weights", "save_weights", "trace"]
+__all__ = ["at_resolution", "build", "create_model", "list_models", "load_weights", "save_weights", "trace"]
 
-_LAZY = {"build": "classifier", "load_weights": "weights", "save_weights": "weights", "trace": "intermediates"}
+_LAZY = {
+    "at_resolution": "resolution",
+    "build": "classifier",
+    "load_weights": "weights",
+    "save_weights": "weights",
+    "trace": "intermediates",
+}
 
 
 def __getattr__(name: str) -> Any:

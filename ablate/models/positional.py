@@ -1,4 +1,4 @@
-"""What tells tokens apart by their place: learnable, sine, or nothing.
+"""What tells tokens apart by their place: learnable, sine, or nothing; and a learned one on another grid.
 
 Layers from ``(batch, tokens, dim)`` to the same; a factory may return None for the identity.
 """
@@ -83,3 +83,30 @@ def sine_table(tokens: int, dim: int) -> np.ndarray:
     channel = np.arange(dim)
     angle = np.arange(tokens)[:, None] / 10000.0 ** (2 * (channel // 2) / dim)
     return np.where(channel % 2 == 0, np.sin(angle), np.cos(angle))
+
+
+def resize(embedding: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """A learned embedding on another grid: bilinear between the centres of tokens, as PyTorch's ``interpolate`` has it.
+
+    Args:
+        embedding: ``(1, extra + rows * columns, dim)``; the extra rows in front, a class token's, are kept.
+        old: Rows and columns that it has.
+        new: Rows and columns that it shall have.
+
+    Returns:
+        ``(1, extra + rows * columns, dim)`` in float64. A smaller grid is sampled, not averaged (no antialias).
+    """
+    extra = embedding.shape[1] - old[0] * old[1]
+    places = embedding[0, extra:].reshape(*old, -1).astype("float64")
+    places = np.einsum("ai,bj,ijd->abd", *(_bilinear(*sides) for sides in zip(old, new, strict=True)), places)
+    return np.concatenate([embedding[:, :extra], places.reshape(1, new[0] * new[1], -1)], axis=1)
+
+
+def _bilinear(old: int, new: int) -> np.ndarray:
+    """Weights ``(new, old)`` of the two nearest centres; beyond the outermost centres, theirs alone."""
+    centre = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    before = np.floor(centre).astype(int)
+    weights = np.zeros((new, old))
+    weights[np.arange(new), before] = 1 - (centre - before)
+    weights[np.arange(new), np.minimum(before + 1, old - 1)] += centre - before
+    return weights

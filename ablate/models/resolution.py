@@ -1,30 +1,43 @@
-"""A learned positional embedding at another resolution than it was learned at."""
+"""A model at another resolution than it was built for."""
 
-import numpy as np
+import keras
+
+from ablate.models.tokenizers import PatchTokenizer
+from ablate.models.weights import assign, state_dict, token_grid
+from ablate.specs import SpecError
 
 
-def resize(embedding: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
-    """Another grid's embedding: bilinear between the centres of tokens, as PyTorch's ``interpolate`` has it.
+def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> keras.Model:
+    """The same model for images of another size, e.g. ``at_resolution(model, 48)(images)``.
+
+    All weights are the model's; a learned positional embedding is interpolated onto the new grid of tokens (bilinear,
+    the class token's row kept), and a sine table is that of the new grid.
 
     Args:
-        embedding: ``(1, extra + rows * columns, dim)``; the extra rows in front, a class token's, are kept.
-        old: Rows and columns that it has.
-        new: Rows and columns that it shall have.
+        model: One that `ablate.models` built or loaded; it is not changed.
+        image_size: Side of the images in pixels, or ``(height, width)``.
 
     Returns:
-        ``(1, extra + rows * columns, dim)`` in float64. A smaller grid is sampled, not averaged (no antialias).
+        A model of its own, from ``(batch, height, width, channels)`` to what ``model`` gives.
+
+    Raises:
+        SpecError: Such images cannot be cut into the model's tokens.
+        WeightsError: A plugin's positional embedding does not fit the new grid.
     """
-    extra = embedding.shape[1] - old[0] * old[1]
-    places = embedding[0, extra:].reshape(*old, -1).astype("float64")
-    places = np.einsum("ai,bj,ijd->abd", *(_bilinear(*sides) for sides in zip(old, new, strict=True)), places)
-    return np.concatenate([embedding[:, :extra], places.reshape(1, new[0] * new[1], -1)], axis=1)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    _check(model, height, width)
+    images = keras.Input((height, width, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="images")
+    other = keras.models.clone_model(model, input_tensors=images)
+    assign(other, state_dict(model), source=f"model {model.name!r}", grid=token_grid(model))
+    return other
 
 
-def _bilinear(old: int, new: int) -> np.ndarray:
-    """Weights ``(new, old)`` of the two nearest centres; beyond the outermost centres, theirs alone."""
-    centre = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-    before = np.floor(centre).astype(int)
-    weights = np.zeros((new, old))
-    weights[np.arange(new), before] = 1 - (centre - before)
-    weights[np.arange(new), np.minimum(before + 1, old - 1)] += centre - before
-    return weights
+def _check(model: keras.Model, height: int, width: int) -> None:
+    if min(height, width) < 1:
+        raise SpecError(f"image_size must be at least 1 pixel on either side, got {height}x{width}.")
+    tokenizer = model.get_layer("tokenizer")
+    if isinstance(tokenizer, PatchTokenizer) and (height % tokenizer.kernel or width % tokenizer.kernel):
+        raise SpecError(
+            f"image_size must be a multiple of the patch on either side, got {height}x{width} with patches of "
+            f"{tokenizer.kernel}, which cuts off the rest; change image_size."
+        )

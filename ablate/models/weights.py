@@ -40,11 +40,20 @@ from ablate.models.checkpoints import (
     replace_whole,
     write_safetensors,
 )
-from ablate.models.positional import SinePositional, sine_table
+from ablate.models.positional import SinePositional, resize, sine_table
 from ablate.models.pth import read_pth
-from ablate.models.resolution import resize
 
-__all__ = ["Loaded", "WeightsError", "assign", "load_weights", "official_name", "read_safetensors", "save_weights"]
+__all__ = [
+    "Loaded",
+    "WeightsError",
+    "assign",
+    "load_weights",
+    "official_name",
+    "read_safetensors",
+    "save_weights",
+    "state_dict",
+    "token_grid",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +107,13 @@ class Loaded:
     def __str__(self) -> str:
         """One line, which names whatever was not simply loaded."""
         told = [f"{what} {', '.join(names)}" for what, names in self.exceptions() if names]
-        return "; ".join([f"{self.source}: loaded {len(self.loaded)} weights", *told])
+        head = ", the head's among them" if self.head == "loaded" else ""
+        return "; ".join([f"{self.source}: loaded {len(self.loaded)} weights{head}", *told])
+
+    @property
+    def head(self) -> str:
+        """What became of the head: ``loaded``, ``drawn`` anew for other classes, or ``none`` in model or file."""
+        return "loaded" if _HEAD[0] in self.loaded else "drawn" if _HEAD[0] in self.kept else "none"
 
     def exceptions(self) -> list[tuple[str, tuple[str, ...]]]:
         """What was done otherwise, and to which weights."""
@@ -117,11 +132,11 @@ def official_name(path: str) -> str | None:
     return None
 
 
-def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = None) -> Loaded:
+def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = None, warn: bool = True) -> Loaded:
     """Sets a model's weights from a file; all that it holds, or none and a WeightsError.
 
     Two things may differ between file and model. Another number of classes keeps the model's own head. Another
-    resolution interpolates a learned positional embedding (`ablate.models.resolution.resize`), and keeps the model's
+    resolution interpolates a learned positional embedding (`ablate.models.positional.resize`), and keeps the model's
     sine table. Both are in what is returned, and are logged as a warning.
 
     Args:
@@ -130,6 +145,7 @@ def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = No
             ``.weights.h5`` or ``.keras`` file of such a model. No code in it is run.
         grid: Rows and columns of tokens in the file, where its images were not square and it does not say so itself
             (`save_weights` does, in ``.safetensors``).
+        warn: Whether to log what was not simply loaded; False leaves that to whoever reads what is returned.
 
     Returns:
         What was loaded, interpolated, kept and left unused.
@@ -139,10 +155,10 @@ def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = No
             positional embedding that is not the sine formula where the model's is fixed to it. All are listed.
         FileNotFoundError: There is no such file.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     stored = _read(model, path)
     loaded = assign(model, stored.tensors, source=path.name, grid=grid or stored.grid)
-    if any(names for _, names in loaded.exceptions()):
+    if warn and any(names for _, names in loaded.exceptions()):
         logger.warning("%s", loaded)
     return loaded
 
@@ -161,12 +177,16 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
     """
     path = Path(path)
     if path.name.endswith(".safetensors"):
-        official = {_name(weight): to_official(_wide(weight), weight.path) for weight in model.weights}
-        write_safetensors(path, official, grid=_token_grid(model))
+        write_safetensors(path, state_dict(model), grid=token_grid(model))
     elif path.name.endswith(_KERAS):
         replace_whole(path, model.save if path.suffix == ".keras" else model.save_weights)
     else:
         raise WeightsError(f"weights are written to a .safetensors, .weights.h5 or .keras file, got {path.name!r}.")
+
+
+def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
+    """A model's weights under the official names, in PyTorch's layouts; `assign` is the way back."""
+    return {_name(weight): to_official(_wide(weight), weight.path) for weight in model.weights}
 
 
 def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, source: str, grid: Grid | None = None) -> Loaded:
@@ -269,7 +289,7 @@ def _from_keras(model: keras.Model, groups: Mapping[str, list[np.ndarray]]) -> C
     # As many tokens as in the model are taken for the same grid: the file is from this code, square or not.
     positional = next((w for w in model.weights if w.path == "positional/embedding"), None)
     same = positional is not None and _POSITIONAL in tensors and tensors[_POSITIONAL].shape == tuple(positional.shape)
-    return Checkpoint(tensors, _token_grid(model) if same else None)
+    return Checkpoint(tensors, token_grid(model) if same else None)
 
 
 def _other_classes(tensors: Mapping[str, np.ndarray], targets: Mapping[str, Any]) -> bool:
@@ -309,7 +329,7 @@ def _embedding(model: keras.Model, stored: np.ndarray, weight: Any, grid: Grid |
     if _is_sine(model):
         _check_sine(stored)
         return stored if stored.shape == tuple(weight.shape) else sine_table(*weight.shape[1:])[None]
-    new = _token_grid(model)
+    new = token_grid(model)
     if new is None:
         return stored
     extra = weight.shape[1] - new[0] * new[1]
@@ -339,7 +359,7 @@ def _stored_grid(tokens: int, new: Grid, grid: Grid | None) -> Grid:
     raise WeightsError(f"has {tokens} image tokens, which are no square: say grid=(rows, columns) of the file's images")
 
 
-def _token_grid(model: keras.Model) -> Grid | None:
+def token_grid(model: keras.Model) -> Grid | None:
     """Rows and columns of a model's tokens, found by showing its tokenizer square images of either side; None for a
     plugin's that treats rows and columns differently."""
     height, width, channels = model.input_shape[1:]

@@ -21,11 +21,11 @@ from keras import ops
 from safetensors.numpy import load_file, save_file
 
 from ablate import reference
-from ablate.models import create_model, load_weights, save_weights
-from ablate.models.positional import sine_table
+from ablate.models import at_resolution, create_model, load_weights, save_weights, trace
+from ablate.models.positional import resize, sine_table
 from ablate.models.pth import read_pth
-from ablate.models.resolution import resize
 from ablate.models.weights import WeightsError, official_name, read_safetensors, to_official
+from ablate.specs import SpecError
 
 NAME = "cct_2_3x2_32_learnable"
 TINY = {"dim": 8, "heads": 2, "layers": 1}
@@ -203,7 +203,74 @@ def test_load_weights_asks_for_a_grid_that_it_cannot_know(tmp_path, caplog):
     assert load_weights(other, path, grid=(2, 6)).interpolated == ("classifier.positional_emb",)
 
 
+@pytest.mark.parametrize("size", [(24, 32), (16, 8)])
+@pytest.mark.parametrize("name", ["cct_2_3x2", "cct_2_3x2_sine", "cct_2_3x2_none", "vit_2_4", "cct_keras_2_3x2"])
+def test_at_resolution_is_the_same_model_on_its_own_grid_of_tokens(name, size):
+    model = _tiny(name)
+    other = at_resolution(model, size)
+    assert other(_images(*size, 3)).shape == (2, 3)
+    for one, two in zip(model.weights, other.weights, strict=True):
+        assert one.path == two.path and one.trainable == two.trainable
+        if one.path != "positional/embedding":
+            np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(two))
+    grid = (size[0] // 4, size[1] // 4)
+    if name.endswith("_sine"):
+        np.testing.assert_allclose(
+            _weight(other, "positional/embedding")[0], sine_table(grid[0] * grid[1], 8), atol=1e-6
+        )
+    elif not name.endswith("_none"):
+        stored, extra = _weight(model, "positional/embedding"), int(name.startswith("vit"))
+        places = ops.image.resize(
+            stored[:, extra:].reshape(1, 4, 4, 8), grid, interpolation="bilinear", antialias=False
+        )
+        ours = _weight(other, "positional/embedding")
+        np.testing.assert_array_equal(ours[:, :extra], stored[:, :extra])
+        np.testing.assert_allclose(ours[:, extra:], ops.reshape(places, (1, -1, 8)), atol=1e-5)
+
+
+def test_at_resolution_of_its_own_and_back_changes_no_logit():
+    wide = _tiny(image_size=(8, 24))
+    x = _images(8, 24, 3)
+    for other in (at_resolution(wide, (8, 24)), at_resolution(at_resolution(wide, (16, 48)), (8, 24))):
+        assert other.input_shape == wide.input_shape and other is not wide
+    np.testing.assert_array_equal(at_resolution(wide, (8, 24))(x), wide(x))
+    assert at_resolution(_fresh(head=False), 24).output_shape == (None, 8)
+    frozen = _fresh()
+    frozen.get_layer("encoder").trainable = False
+    assert not at_resolution(frozen, 24).get_layer("encoder").trainable
+
+
+@pytest.mark.parametrize(("size", "message"), [(18, "multiple of the patch on either side, got 18x18"), (0, "1 pixel")])
+def test_at_resolution_images_that_cannot_be_cut_are_refused(size, message):
+    with pytest.raises(SpecError, match=message):
+        at_resolution(_fresh("vit_2_4"), size)
+
+
 # Heads
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras"])
+@pytest.mark.parametrize("name", ["vit_2_4", "cvt_2_4_sine", "cct_2_3x2_none", "cct_keras_2_3x2", "keras_io_cct"])
+def test_model_without_head_gives_the_features_of_the_one_with_it(tmp_path, caplog, name, suffix):
+    whole, features = _tiny(name, key_dim=4), _fresh(name, key_dim=4, head=False)
+    save_weights(whole, tmp_path / f"whole{suffix}")
+    loaded = load_weights(features, tmp_path / f"whole{suffix}")
+    assert loaded.unused == ("classifier.fc.weight", "classifier.fc.bias") and loaded.head == "none"
+    x = _images(16, 16, 3)
+    np.testing.assert_allclose(features(x), trace(whole, x)["features"], atol=1e-6)
+    save_weights(features, tmp_path / f"features{suffix}")
+    again = _fresh(name, key_dim=4, head=False)
+    load_weights(again, tmp_path / f"features{suffix}")
+    np.testing.assert_array_equal(again(x), features(x))
+
+
+def test_loaded_says_what_became_of_the_head(tmp_path, caplog):
+    save_weights(_tiny(), tmp_path / "x.safetensors")
+    same = load_weights(_fresh(), tmp_path / "x.safetensors")
+    other = load_weights(_fresh(num_classes=4), tmp_path / "x.safetensors", warn=False)
+    assert (same.head, other.head) == ("loaded", "drawn")
+    assert "the head's among them" in str(same) and "the head's" not in str(other)
+    assert caplog.text == ""
 
 
 def test_load_weights_other_number_of_classes_keeps_the_head_and_says_so(model, golden, caplog):
