@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-LEFT_OUT = frozenset({"data.root", "data.cache", "hardware.threads"})
+LEFT_OUT = frozenset({"data.root", "data.cache", "data.memory_limit", "hardware.threads"})
 """Leaves that say where or with how many hands, not what: the data's content enters through its own digest."""
 
 RESULT_BEARING = ("specs.py", "models", "data", "training")

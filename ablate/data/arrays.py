@@ -1,14 +1,21 @@
 """The arrays that every source ends in, and the digest that names what was really read."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.spec import DataError, InputShape
+from ablate.data.stored import Stored
+
+Images = NDArray[np.uint8] | Stored
+"""In memory, or rows of a file that are read as they are asked for; both index alike."""
+
+_CHUNK = 2**24
+"""Pixels widened at once where sums are taken: 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,7 @@ class Arrays:
         y: ``(images,)`` int64, an index into the classes.
     """
 
-    x: NDArray[np.uint8]
+    x: Images
     y: NDArray[np.int64]
 
     def __post_init__(self) -> None:
@@ -34,7 +41,9 @@ class Arrays:
         return len(self.y)
 
     def take(self, indices: NDArray[np.int64]) -> "Arrays":
-        return Arrays(self.x[indices], self.y[indices])
+        """Some of the images; those of a file stay there."""
+        x = self.x.take(indices) if isinstance(self.x, Stored) else self.x[indices]
+        return Arrays(x, self.y[indices])
 
 
 @dataclass(frozen=True)
@@ -79,22 +88,46 @@ class Splits:
 
 
 def digest(classes: Sequence[str], parts: dict[str, Arrays]) -> str:
-    """SHA-256 over the name, type, shape and bytes of every array, and over the class names in their order."""
+    """SHA-256 over shape, labels and every image's own SHA-256 in each part, and over the class names in their order.
+
+    The images' own sums are kept beside images in a file, which is so named like the same images in memory, unread.
+    """
     sha = hashlib.sha256("\0".join(classes).encode())
     for name, part in parts.items():
-        arrays: tuple[NDArray[Any], ...] = (part.x, part.y)
-        for array in arrays:
-            sha.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-            sha.update(np.ascontiguousarray(array).data)
+        sha.update(f"\n{name} {part.x.shape}\n".encode())
+        sha.update(np.ascontiguousarray(part.y.astype("<i8")).data)
+        sha.update(np.ascontiguousarray(image_sums(part.x)).data)
     return sha.hexdigest()
 
 
-def moments(x: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of pixels in 0..1, exact: from the counts of the 256 values."""
-    values = np.arange(256) / 255
-    mean, std = [], []
-    for channel in range(x.shape[-1]):
-        share = np.bincount(x[..., channel].ravel(), minlength=256) / x[..., channel].size
-        mean.append(float(share @ values))
-        std.append(float(np.sqrt(share @ (values - mean[-1]) ** 2)))
-    return tuple(mean), tuple(std)
+def image_sums(x: Images) -> NDArray[np.uint8]:
+    """Each image's SHA-256, ``(images, 32)``."""
+    if isinstance(x, Stored):
+        return x.facts.sha256
+    sums = np.empty((len(x), 32), np.uint8)
+    for i, image in enumerate(x):
+        sums[i] = np.frombuffer(hashlib.sha256(np.ascontiguousarray(image).data).digest(), np.uint8)
+    return sums
+
+
+def pixel_sums(x: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each image's sum of pixels and of their squares, both ``(images, channels)``."""
+    flat = x.reshape(len(x), math.prod(x.shape[1:3]), x.shape[3])
+    sums = np.empty((2, len(x), x.shape[3]), np.int64)
+    step = max(1, _CHUNK // max(1, math.prod(x.shape[1:])))
+    for start in range(0, len(x), step):
+        wide = flat[start : start + step].astype(np.uint32)
+        sums[0, start : start + step] = wide.sum(axis=1, dtype=np.int64)
+        sums[1, start : start + step] = (wide * wide).sum(axis=1, dtype=np.int64)
+    return sums[0], sums[1]
+
+
+def moments(x: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of pixels in 0..1, exact: from sums of integers."""
+    sums, squares = (x.facts.sums, x.facts.squares) if isinstance(x, Stored) else pixel_sums(x)
+    # Python's integers: no sum is too large for them, and the difference of the two products loses no digit.
+    totals, squared = sums.sum(axis=0).tolist(), squares.sum(axis=0).tolist()
+    n = math.prod(x.shape[:3])
+    mean = tuple(total / (n * 255) for total in totals)
+    std = tuple(math.sqrt((n * s - t * t) / (n * 255) ** 2) for t, s in zip(totals, squared, strict=True))
+    return mean, std

@@ -1,21 +1,60 @@
 """Decoded images on disk: written once, whole or not at all, whoever else is writing."""
 
 import hashlib
+import math
 import os
 import sys
 import tempfile
 import warnings
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import PIL
+import psutil
 from numpy.typing import NDArray
 
+from ablate.data.arrays import Arrays, image_sums, pixel_sums
 from ablate.data.spec import DataError, DataSpec
+from ablate.data.stored import Facts, Stored
 
-_FORMAT = "1"
+_FORMAT = "2"
+_MEMORY_PART = 8
+
+Example = tuple[NDArray[np.uint8], int]
+"""One image ``(height, width, 1 or 3)``, and its label."""
+
+
+def memory_bytes(spec: DataSpec) -> int:
+    """Images larger than this, all together, stay on disk: ``data.memory_limit``, or an eighth of the memory here."""
+    if spec.memory_limit is None:
+        return int(psutil.virtual_memory().total // _MEMORY_PART)
+    return spec.memory_limit * 2**20
+
+
+def decoded(spec: DataSpec, listing: Iterable[str], count: int, decode: Callable[[], Iterator[Example]]) -> Arrays:
+    """Images that were decoded before, or are now: in memory, or in their file where they are too large.
+
+    Grey images stay grey where all of them are, otherwise all become RGB.
+
+    Args:
+        spec: How they are cut and scaled, where they are kept, and how many may be in memory.
+        listing: A line a file, which changes when the file does.
+        count: How many images there are.
+        decode: Yields them, all of one height and width; called again where a grey start proves wrong.
+
+    Raises:
+        DataError: An image cannot be decoded, or the cache cannot be written.
+    """
+    path = path_for(spec, listing)
+    if (found := read(path, memory_bytes(spec))) is None:
+        write(path, count, decode)
+        found = read(path, memory_bytes(spec))
+    if found is None or len(found) != count:
+        raise DataError(f"{path} must keep the images that were just written to it; set data.cache to another folder.")
+    return found
 
 
 def path_for(spec: DataSpec, listing: Iterable[str]) -> Path:
@@ -25,7 +64,8 @@ def path_for(spec: DataSpec, listing: Iterable[str]) -> Path:
         DataError: It cannot.
     """
     # Another version of Pillow may decode or resize to other pixels.
-    sha = hashlib.sha256(f"{_FORMAT} {PIL.__version__} {spec.size}".encode())
+    fitting = (spec.size, spec.channels, spec.crop_pct, str(spec.interpolation))
+    sha = hashlib.sha256(f"{_FORMAT} {PIL.__version__} {fitting}".encode())
     for line in listing:
         sha.update(f"\n{line}".encode(errors="surrogateescape"))
     folder = _user_folder() if spec.cache is None else Path(spec.cache).expanduser()
@@ -37,7 +77,7 @@ def path_for(spec: DataSpec, listing: Iterable[str]) -> Path:
         raise DataError(
             f"{folder} must be a folder to keep decoded images in ({error}); set data.cache=PATH."
         ) from error
-    return folder / f"images-{sha.hexdigest()[:32]}.npz"
+    return folder / f"images-{sha.hexdigest()[:32]}.npy"
 
 
 def _user_folder() -> Path:
@@ -50,19 +90,42 @@ def _user_folder() -> Path:
     return start / "ablate"
 
 
-def read(path: Path) -> dict[str, NDArray[np.uint8]] | None:
-    """The arrays, or None where they must be decoded (again, and with a warning, where the file is damaged)."""
+# A file is five arrays, one after the other, as numpy.save writes them: images, labels, and the facts of each image.
+
+
+def read(path: Path, limit: int) -> Arrays | None:
+    """The images, or None where they must be decoded (again, and with a warning, where the file is damaged).
+
+    Args:
+        path: The file.
+        limit: Bytes of images that may be in memory; more of them are left in the file.
+    """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        with path.open("rb") as file:
+            return _arrays(path, file, limit)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError) as error:
         warnings.warn(f"{path} is damaged ({error}); decoding the images again.", stacklevel=2)
         return None
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[np.uint8]]) -> None:
+def _arrays(path: Path, file: IO[bytes], limit: int) -> Arrays:
+    np.lib.format.read_magic(file)
+    images, _, _ = np.lib.format.read_array_header_1_0(file)
+    offset, size = file.tell(), math.prod(images)
+    file.seek(offset + size)
+    y, *facts = (np.load(file, allow_pickle=False) for _ in range(4))
+    if size > limit:
+        return Arrays(Stored(path, offset, images, np.arange(len(y)), Facts(*facts)), y)
+    file.seek(offset)
+    x = np.fromfile(file, np.uint8, size).reshape(images)
+    if not np.array_equal(image_sums(x), facts[0]):
+        raise ValueError("its images have other sums than when they were written")
+    return Arrays(x, y)
+
+
+def write(path: Path, count: int, decode: Callable[[], Iterator[Example]]) -> None:
     """Writes beside the target and renames, so that a reader sees all or nothing, and of two writers the last wins.
 
     Raises:
@@ -73,9 +136,48 @@ def write(path: Path, arrays: Mapping[str, NDArray[np.uint8]]) -> None:
         part = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                try:
+                    _write(file, count, decode(), channels=None)
+                except _Coloured:
+                    file.seek(0)
+                    file.truncate()
+                    _write(file, count, decode(), channels=3)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{path} could not be written ({error}); free some space, or set data.cache=PATH.") from error
+
+
+class _Coloured(Exception):
+    """A colour image came after grey ones: all must be written as RGB, from the first on."""
+
+
+@dataclass
+class _Noted:
+    y: list[int]
+    sha256: list[NDArray[np.uint8]]
+    sums: list[NDArray[np.int64]]
+    squares: list[NDArray[np.int64]]
+
+
+def _write(file: IO[bytes], count: int, examples: Iterator[Example], channels: int | None) -> None:
+    noted = _Noted([], [], [], [])
+    for image, label in examples:
+        if channels is None:
+            channels = image.shape[2]
+        if image.shape[2] > channels:
+            raise _Coloured
+        if not noted.y:
+            shape = (count, *image.shape[:2], channels)
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+        whole = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], channels)))
+        file.write(whole.data)
+        sums, squares = pixel_sums(whole[np.newaxis])
+        noted.y.append(label)
+        noted.sha256.append(image_sums(whole[np.newaxis])[0])
+        noted.sums.append(sums[0])
+        noted.squares.append(squares[0])
+    for array in (np.array(noted.y, np.int64), np.stack(noted.sha256), np.stack(noted.sums), np.stack(noted.squares)):
+        np.save(file, array, allow_pickle=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 from ablate.data.spec import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-PARTS = ("train", "test")
 
 
 class LayoutError(DataError):
@@ -100,60 +99,99 @@ def open_root(path: str) -> Root:
     return Zip(root)
 
 
-def image_files(root: Root) -> list[File]:
+def image_files(root: Root, *, level: int = 1, test: tuple[str, ...] = ("test",)) -> list[File]:
     """All images, sorted by part, class and path. Hidden files, and files of other suffixes, are no images.
+
+    Args:
+        root: Where they are.
+        level: So many folders below the part name a class; deeper ones belong to it.
+        test: What the folder of test images may be called; the first that is there.
 
     Raises:
         LayoutError: There is no train/ or no test/, or they hold no class folders.
-        DataError: A class is empty, or the classes of test/ are not those of train/.
+        DataError: A class is empty, an image lies above the classes, or those of test/ are not those of train/.
     """
     stamps = {path: stamp for path, stamp in root.stamps().items() if not _hidden(path)}
-    base = _base(root, stamps)
-    files, folders = [], {part: _class_folders(root, base, part, stamps) for part in PARTS}
-    for path, stamp in stamps.items():
-        inside = path.removeprefix(base).split("/") if path.startswith(base) else []
-        if len(inside) >= 3 and inside[0] in PARTS and path.lower().endswith(SUFFIXES):
-            files.append(File(inside[0], inside[1], path, stamp))
-    _check_classes(root, files, folders)
+    tree = {path.rpartition("/")[0] for path in stamps} | {path for path in root.folders() if not _hidden(path)}
+    base = _base(stamps, {"train", *test})
+    names = {"train": "train", "test": next((n for n in test if _below(tree, f"{base}{n}/")), test[0])}
+    files, folders = [], {}
+    for part, name in names.items():
+        start = f"{base}{name}/"
+        folders[name] = _class_folders(root, name, _below(tree, start), level)
+        for path, stamp in stamps.items():
+            if not path.startswith(start) or not path.lower().endswith(SUFFIXES):
+                continue
+            if (label := _label(root, path, start, level)) is not None:
+                files.append(File(part, label, path, stamp))
+    _check_classes(root, {(names[file.part], file.label) for file in files}, folders)
     return sorted(files)
+
+
+def _below(tree: set[str], start: str) -> set[str]:
+    return {path.removeprefix(start) for path in tree if path.startswith(start)}
+
+
+def _label(root: Root, path: str, start: str, level: int) -> str | None:
+    """Name of an image's class; None for one that lies beside the class folders, which says nothing of a class."""
+    *above, _ = path.removeprefix(start).split("/")
+    if above and len(above) < level:
+        raise DataError(
+            f"{Path(root.path, path)} must lie {level} folders deep below {start} with data.class_level={level}; "
+            "move it, or lower data.class_level."
+        )
+    return "/".join(above[:level]) or None
 
 
 def _hidden(path: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
 
 
-def _base(root: Root, paths: dict[str, str]) -> str:
+def _base(paths: dict[str, str], parts: set[str]) -> str:
     """Where train/ and test/ are: at the top, or in the one folder that an archive wraps them in."""
     tops = {path.split("/", 1)[0] for path in paths if "/" in path}
-    if tops.intersection(PARTS) or len(tops) != 1:
+    if tops.intersection(parts) or len(tops) != 1:
         return ""
     return f"{tops.pop()}/"
 
 
-def _class_folders(root: Root, base: str, part: str, paths: dict[str, str]) -> set[str]:
+def _class_folders(root: Root, part: str, below: set[str], level: int) -> set[str]:
     """Names of the class folders of a part, the empty ones included."""
-    start = f"{base}{part}/"
-    above = {path.rpartition("/")[0] for path in paths} | {path for path in root.folders() if not _hidden(path)}
-    found = {path.removeprefix(start).split("/")[0] for path in above if path.startswith(start)}
+    split = [path.split("/") for path in below]
+    found = {"/".join(folders[:level]) for folders in split if len(folders) >= level}
+    arranged = "/".join([part, *("CLASS" if i == level else "GROUP" for i in range(1, level + 1)), "IMAGE.png"])
     if not found:
         raise LayoutError(
             f"{root.path} must hold class folders of images under train/ and test/, got none under {part}/; "
-            f"arrange it as {part}/CLASS/IMAGE.png."
+            f"arrange it as {arranged}."
         )
+    filled = {tuple(name.split("/")[:depth]) for name in found for depth in range(1, level)}
+    for folders in sorted(split):
+        if len(folders) < level and tuple(folders) not in filled:
+            raise DataError(
+                f"{root.path}: {part}/{'/'.join(folders)} must hold class folders with data.class_level={level}, got "
+                f"none; arrange it as {arranged}, or lower data.class_level."
+            )
     return found
 
 
-def _check_classes(root: Root, files: list[File], folders: dict[str, set[str]]) -> None:
-    train, test = (folders[part] for part in PARTS)
-    if train != test:
-        only = {"train": sorted(train - test), "test": sorted(test - train)}
+def _check_classes(root: Root, filled: set[tuple[str, str]], folders: dict[str, set[str]]) -> None:
+    """Checks that the parts have the same classes, and that none is empty.
+
+    Args:
+        root: For messages.
+        filled: Part and class of every image.
+        folders: Part -> its classes.
+    """
+    (train, one), (test, other) = folders.items()
+    if one != other:
+        only = {train: sorted(one - other), test: sorted(other - one)}
         where = "; ".join(f"only under {part}/: {', '.join(names[:5])}" for part, names in only.items() if names)
         raise DataError(
-            f"{root.path} must have the same classes under train/ and test/, got {where}; add or remove them."
+            f"{root.path} must have the same classes under {train}/ and {test}/, got {where}; add or remove them."
         )
-    filled = {(file.part, file.label) for file in files}
-    for part in PARTS:
-        for label in sorted(folders[part]):
+    for part, labels in folders.items():
+        for label in sorted(labels):
             if (part, label) not in filled:
                 raise DataError(
                     f"{root.path}: class folder {part}/{label} must hold images ({' '.join(SUFFIXES)}), got none; "

@@ -1,12 +1,20 @@
-"""A spec to arrays: read, resize, split, measure, name."""
+"""A spec to arrays: read, split, fit, measure, name."""
+
+import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data.arrays import Arrays, Raw, Splits, digest, moments
-from ablate.data.resize import resize
+from ablate.data import cache
+from ablate.data.arrays import Arrays, Images, Raw, Splits, digest, image_sums, moments
+from ablate.data.resize import fit_all
 from ablate.data.spec import DataError, DataSpec, module_of
-from ablate.data.split import stratified
+from ablate.data.split import fewer, stratified
+from ablate.data.stored import Stored
+
+_TOGETHER = 256
+"""Images that are fitted at once on their way into a file."""
 
 
 def load(spec: DataSpec) -> Splits:
@@ -19,35 +27,80 @@ def load(spec: DataSpec) -> Splits:
     source = module_of(spec.source)
     raw: Raw = source.read(spec)
     train, val = _split(raw, spec)
-    parts = {
-        name: Arrays(resize(part.x, spec.size), part.y)
-        for name, part in {"train": train, "val": val, "test": raw.test}.items()
-    }
+    parts = _fitted(raw, train, val, spec)
     mean, std = _normalisation(spec, source.MEAN, source.STD, parts["train"].x)
     return Splits(**parts, classes=raw.classes, mean=mean, std=std, digest=digest(raw.classes, parts))
 
 
-def _split(raw: Raw, spec: DataSpec) -> tuple[Arrays, Arrays]:
+def _split(raw: Raw, spec: DataSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     kept, held = stratified(raw.train.y, spec.val_fraction, spec.split_seed)
     if spec.val_fraction and not len(held):
         raise DataError(
             f"data.val_fraction must hold out at least one image, got {spec.val_fraction} of {len(raw.train)} images; "
             "raise it, or set data.val_fraction=0 with train.select=last."
         )
-    return raw.train.take(kept), raw.train.take(held)
+    # Validation first, so that runs on more and on fewer images are selected by the same ones.
+    part = fewer(raw.train.y[kept], fraction=spec.fraction, per_class=spec.per_class, seed=spec.split_seed)
+    return kept[part], held
+
+
+def _fitted(raw: Raw, train: NDArray[np.int64], val: NDArray[np.int64], spec: DataSpec) -> dict[str, Arrays]:
+    """The parts at their size and channels; in memory, or in a file where they would be too large for it."""
+    parts = {"train": raw.train.take(train), "val": raw.train.take(val), "test": raw.test}
+    if isinstance(raw.train.x, Stored):
+        return parts
+    _, height, width, channels = raw.train.x.shape
+    shape = (*(spec.size or (height, width)), spec.channels or channels)
+    if sum(map(len, parts.values())) * math.prod(shape) > cache.memory_bytes(spec):
+        whole = _all_in_a_file(raw, spec)
+        rows = {"train": train, "val": val, "test": len(raw.train) + np.arange(len(raw.test))}
+        return {name: whole.take(chosen) for name, chosen in rows.items()}
+    return {name: Arrays(fit_all(_in_memory(part.x), spec), part.y) for name, part in parts.items()}
+
+
+def _all_in_a_file(raw: Raw, spec: DataSpec) -> Arrays:
+    """Training and test images, fitted a few at a time and written, or found written; whatever part of them is used."""
+
+    def examples() -> Iterator[cache.Example]:
+        for part in (raw.train, raw.test):
+            for start in range(0, len(part), _TOGETHER):
+                chosen = slice(start, start + _TOGETHER)
+                yield from zip(fit_all(_in_memory(part.x[chosen]), spec), part.y[chosen].tolist(), strict=True)
+
+    names = [image_sums(part.x).tobytes().hex() for part in (raw.train, raw.test)]
+    return cache.decoded(spec, names, len(raw.train) + len(raw.test), examples)
+
+
+def _in_memory(x: Images) -> NDArray[np.uint8]:
+    if isinstance(x, Stored):
+        raise TypeError("images of a file are fitted as they are written")
+    return x
 
 
 def _normalisation(
-    spec: DataSpec, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, x: NDArray[np.uint8]
+    spec: DataSpec, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, x: Images
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """What the spec says, else what is published, else what the training images have."""
+    channels = x.shape[-1]
+    mean, std = _told(spec.mean, mean, channels), _told(spec.std, std, channels)
     if mean is None or std is None:
-        mean, std = moments(x)
-    mean = mean if spec.mean is None else tuple(float(value) for value in spec.mean)
-    std = std if spec.std is None else tuple(float(value) for value in spec.std)
+        measured = moments(x)
+        mean, std = mean or measured[0], std or measured[1]
     for name, values in (("mean", mean), ("std", std)):
-        if len(values) != x.shape[-1]:
-            raise DataError(f"data.{name} must have {x.shape[-1]} values, one a channel, got {len(values)}.")
+        if len(values) != channels:
+            raise DataError(f"data.{name} must have {channels} values, one a channel, got {len(values)}.")
     if min(std) <= 0:
         raise DataError(f"every channel must vary over the training images, got std {list(std)}; set data.std.")
     return mean, std
+
+
+def _told(own: list[float] | None, published: tuple[float, ...] | None, channels: int) -> tuple[float, ...] | None:
+    """The spec's values, or the published ones if they hold for so many channels.
+
+    A grey image's value holds for each channel of its RGB; what is published of colours says nothing of their grey.
+    """
+    if own is not None:
+        return tuple(float(value) for value in own)
+    if published is not None and len(published) == 1:
+        return published * channels
+    return published if published is not None and len(published) == channels else None

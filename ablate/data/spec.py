@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from enum import StrEnum
 from types import ModuleType
 
 from ablate import registry
@@ -17,6 +18,8 @@ SOURCES = {
     "cifar100": "ablate.data.cifar100",
     "mnist": "ablate.data.mnist",
     "fashion_mnist": "ablate.data.fashion_mnist",
+    "flowers102": "ablate.data.flowers102",
+    "imagenet": "ablate.data.imagenet",
 }
 """Where each source lives: a module with ``describe(spec)``, ``read(spec)``, ``MEAN`` and ``STD`` (None: measured)."""
 
@@ -25,29 +28,57 @@ class DataError(ValueError):
     """Data that cannot be used; the message names the file or the leaf, and says what to do."""
 
 
+class Interpolation(StrEnum):
+    """How pixels between pixels are found; all but ``nearest`` average where an image shrinks."""
+
+    nearest = "nearest"
+    bilinear = "bilinear"
+    bicubic = "bicubic"
+    lanczos = "lanczos"
+
+
 @dataclass
 class DataSpec:
     """One data set as a run sees it.
 
     Attributes:
-        source: ``mnist5k``, ``digits``, ``folder``, ``cifar10``, ``cifar100``, ``mnist`` or ``fashion_mnist``.
+        source: ``mnist5k``, ``digits``, ``folder``, ``cifar10``, ``cifar100``, ``mnist``, ``fashion_mnist``,
+            ``flowers102`` or ``imagenet``.
         root: Folder or zip that holds the files; None lets the source find or download its own.
+        class_level: Which folders below ``train/`` and ``test/`` name a class: 1 takes the first, so that nested ones
+            are one class together; 2 takes ``first/second``, each pair a class of its own.
+        fraction: Part of the training images that is trained on, after validation was held out; each class gives its
+            share, at least one image, and what a smaller fraction takes is among what a larger one takes.
+        per_class: So many training images of each class instead; None takes ``fraction``.
         image_size: ``[height, width]`` to resize to; None keeps the source's own size.
+        crop_pct: None scales height and width each to ``image_size``; a part, above 0 and at most 1, keeps proportions:
+            scaled to cover ``image_size / crop_pct``, and cut from the middle.
+        interpolation: Of resizing.
+        channels: 1 (grey) or 3 (RGB) to convert to; None keeps the source's own.
         val_fraction: Part of the training images held out for validation, stratified by class; 0 holds out none.
         split_seed: Seed of that split; the same for every seed of a sweep, so that runs differ in training alone.
         mean: Per channel, of pixels in 0..1; None takes the source's published or measured value.
         std: Likewise.
         cache: Folder for decoded images; None is ``ablate`` under the user's cache folder.
+        memory_limit: MiB of images that may be in memory; more of them are read from the cache batch by batch. None is
+            an eighth of this machine's memory.
     """
 
     source: str = "mnist5k"
     root: str | None = None
+    class_level: int = 1
+    fraction: float = 1.0
+    per_class: int | None = None
     image_size: list[int] | None = None
+    crop_pct: float | None = None
+    interpolation: Interpolation = Interpolation.bilinear
+    channels: int | None = None
     val_fraction: float = 0.1
     split_seed: int = 0
     mean: list[float] | None = None
     std: list[float] | None = None
     cache: str | None = None
+    memory_limit: int | None = None
 
     def check(self) -> None:
         """Raises DataError for a spec that no data set can satisfy."""
@@ -61,14 +92,41 @@ class DataSpec:
             raise DataError(
                 "data.root must name a folder or a zip with data.source=folder, got null; set data.root=PATH."
             )
-        if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
-            raise DataError(f"data.image_size must be [height, width], both at least 1, got {list(self.image_size)}.")
+        self._check_parts()
+        self._check_shape()
+        if self.memory_limit is not None and self.memory_limit < 0:
+            raise DataError(f"data.memory_limit must be at least 0 (MiB), got {self.memory_limit}.")
+        if self.std is not None and min(self.std, default=0.0) <= 0:
+            raise DataError(f"data.std must be above 0 in every channel, got {list(self.std)}.")
+
+    def _check_parts(self) -> None:
         if not 0 <= self.val_fraction < 1:
             raise DataError(f"data.val_fraction must be at least 0 and below 1, got {self.val_fraction}.")
         if self.split_seed < 0:
             raise DataError(f"data.split_seed must be at least 0, got {self.split_seed}.")
-        if self.std is not None and min(self.std, default=0.0) <= 0:
-            raise DataError(f"data.std must be above 0 in every channel, got {list(self.std)}.")
+        if self.class_level < 1:
+            raise DataError(f"data.class_level must be at least 1, got {self.class_level}.")
+        if not 0 < self.fraction <= 1:
+            raise DataError(f"data.fraction must be above 0 and at most 1, got {self.fraction}.")
+        if self.per_class is not None and self.per_class < 1:
+            raise DataError(f"data.per_class must be at least 1, got {self.per_class}.")
+        if self.per_class is not None and self.fraction != 1:
+            raise DataError(
+                f"data.per_class and data.fraction must not both be set, got {self.per_class} and {self.fraction}; "
+                "leave one out."
+            )
+
+    def _check_shape(self) -> None:
+        if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
+            raise DataError(f"data.image_size must be [height, width], both at least 1, got {list(self.image_size)}.")
+        if self.channels not in (None, 1, 3):
+            raise DataError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {self.channels}.")
+        if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
+            raise DataError(f"data.crop_pct must be above 0 and at most 1, or null, got {self.crop_pct}.")
+        if self.crop_pct is not None and self.image_size is None:
+            raise DataError(
+                "data.crop_pct must come with data.image_size, got null; set data.image_size=[HEIGHT,WIDTH]."
+            )
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -101,4 +159,4 @@ def describe(spec: DataSpec) -> tuple[InputShape, int]:
     spec.check()
     shape, num_classes = module_of(spec.source).describe(spec)
     height, width = spec.size or shape[:2]
-    return (height, width, shape[2]), num_classes
+    return (height, width, spec.channels or shape[2]), num_classes

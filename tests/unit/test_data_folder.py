@@ -81,7 +81,7 @@ def test_images_of_different_sizes_need_image_size(images, tmp_path):
 
 def test_folder_is_decoded_once(images, tmp_path, monkeypatch, capfd):
     first = load(_spec(images, tmp_path))
-    monkeypatch.setattr("ablate.data.folder._decode_all", lambda *args: pytest.fail("decoded again"))
+    monkeypatch.setattr("ablate.data.folder.decode_all", lambda *args: pytest.fail("decoded again"))
     assert load(_spec(images, tmp_path)).digest == first.digest
     assert capfd.readouterr().out == ""
 
@@ -119,25 +119,25 @@ def test_cache_defaults_to_the_users_cache_folder(images, tmp_path, monkeypatch)
 
 def _write_often(path, value, times):
     for _ in range(times):
-        cache_module.write(path, {"train": np.full((200, 8, 8, 3), value, np.uint8)})
+        cache_module.write(path, 200, lambda: iter([(np.full((8, 8, 3), value, np.uint8), value)] * 200))
 
 
 @pytest.mark.filterwarnings("error:.*is damaged")
 def test_cache_is_whole_whatever_two_writers_do(tmp_path):
-    path = tmp_path / "images-x.npz"
+    path = tmp_path / "images-x.npy"
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write_often, args=(path, value, 60)) for value in (1, 2)]
     for writer in writers:
         writer.start()
     seen = set()
     while any(writer.is_alive() for writer in writers):
-        stored = cache_module.read(path)  # a torn file would warn, which is an error here
+        stored = cache_module.read(path, 2**20)  # a torn file would warn, which is an error here
         if stored is not None:
-            values = np.unique(stored["train"])
+            values = np.unique(stored.x)
             assert len(values) == 1
             seen.add(int(values[0]))
     assert seen <= {1, 2} and all(writer.exitcode == 0 for writer in writers)
-    assert [file.name for file in tmp_path.iterdir()] == ["images-x.npz"]
+    assert [file.name for file in tmp_path.iterdir()] == ["images-x.npy"]
 
 
 def test_corrupt_image_is_named(images, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from ablate.data import Arrays, Batches, DataError, DataSpec, describe, load
 from ablate.data.arrays import digest, moments
-from ablate.data.resize import resize
+from ablate.data.resize import fit_all
 from ablate.data.split import stratified
 
 
@@ -80,7 +80,7 @@ def test_image_size_resizes_every_part_and_is_described():
 
 def test_resize_averages_where_it_shrinks():
     board = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.uint8)[None, :, :, None]
-    assert np.abs(resize(board, (2, 2)).astype(int) - 127).max() <= 2
+    assert np.abs(fit_all(board, DataSpec(image_size=[2, 2])).astype(int) - 127).max() <= 2
 
 
 def test_own_moments_of_the_spec_win():

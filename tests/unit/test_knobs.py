@@ -38,6 +38,11 @@ CHANGES = {
     "model.options.pooling.sums": "true",
     "data.source": "mnist5k",
     "data.image_size": "[16,16]",
+    "data.fraction": 0.5,
+    "data.per_class": 100,
+    "data.crop_pct": 0.5,
+    "data.interpolation": "nearest",
+    "data.channels": 3,
     "data.val_fraction": 0.2,
     "data.split_seed": 1,
     "data.mean": "[0.4]",
@@ -63,6 +68,8 @@ WORKBENCH = Workbench()  # shared, so that a leaf that enters a compiled graph u
 NEEDS = {
     "model.tokenizer": ["model.kernel=4"],  # 8x8 pixels are not cut evenly by 3
     "model.options.tokenizer.conv_widths": ["model.convs=2"],  # it is about the stages before the last
+    "data.crop_pct": ["data.image_size=[8,8]"],
+    "data.interpolation": ["data.image_size=[16,16]"],
     "data.source": ["train.epochs=1"],  # 3,600 images: one epoch is enough to differ
     "train.select": ["train.lr=0.3", "train.warmup_epochs=0", "train.epochs=6"],  # the best is not the last
     "train.decay_1d": ["train.weight_decay=10"],
@@ -70,6 +77,8 @@ NEEDS = {
 EXEMPT = {
     "model.stochastic_depth": "the first of one layer has rate 0; the two-layer case stands below",
     "data.root": "where files lie, not what they hold: tests/unit/test_data_*.py",
+    "data.class_level": "which folders are classes: tests/unit/test_data_folder.py",
+    "data.memory_limit": "where images wait, not what they are: tests/unit/test_data_stored.py",
     "data.cache": "where decoded images are kept: tests/unit/test_data_folder.py",
     "hardware.threads": "how many hands, not what they do: tests/unit/test_hardware.py",
     "hardware.deterministic": "asks for what the CPU gives already: tests/unit/test_hardware.py",
