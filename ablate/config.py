@@ -6,7 +6,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import UnionType
@@ -40,7 +40,12 @@ class ConfigError(ValueError):
 
 @dataclass
 class RunSpec:
-    """One point: all that can change its result."""
+    """One point: all that can change its result.
+
+    Attributes:
+        seed: Fills in the seeds that are not set themselves.
+        repeat: Keeps repeated runs of one seed apart, which show what the machine itself adds to the noise.
+    """
 
     model: ModelSpec = field(default_factory=ModelSpec)
     data: DataSpec = field(default_factory=DataSpec)
@@ -48,10 +53,21 @@ class RunSpec:
     hardware: HardwareSpec = field(default_factory=HardwareSpec)
     seed: int = 0
     seeds: SeedSpec = field(default_factory=SeedSpec)
+    repeat: int = 0
 
     def leaves(self) -> dict[str, Any]:
         """Every leaf under its config name, e.g. ``{"model.positional": "none", …}``."""
-        return dict(_leaves(OmegaConf.to_container(OmegaConf.structured(self))))
+        return dict(_leaves({f.name: asdict(v) if is_dataclass(v := getattr(self, f.name)) else v for f in _POINT}))
+
+    def modules(self) -> list[str]:
+        """Modules outside the package that define the model's variants: a plugin's spec, and its layer."""
+        entries = [registry.get(axis, getattr(self.model, axis)) for axis in registry.AXES]
+        named = [e.layer.partition(":")[0] if isinstance(e.layer, str) else e.layer.__module__ for e in entries]
+        every = sorted({*named, *(entry.spec.__module__ for entry in entries)})
+        return [name for name in every if name.partition(".")[0] != "ablate"]
+
+
+_POINT = fields(RunSpec)
 
 
 @dataclass
@@ -67,21 +83,35 @@ class StudySpec:
 
 @dataclass
 class Config(RunSpec):
-    """All that the command line can say: a point, what is swept over it, and where things are kept."""
+    """All that the command line can say: a point, what is swept over it, and where things are kept.
+
+    Attributes:
+        plugins: The user's modules that register variants.
+        workers: Processes of a sweep.
+        fresh: Train a sweep's points anew, even where finished runs of the same identity are in the store.
+        allow_inert: Train a sweep although levels of a factor are the same run under different names.
+        calibrate: ``plan`` runs a few training steps of each distinct graph, to tell time and memory.
+    """
 
     plugins: list[str] = field(default_factory=list)
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     study: StudySpec = field(default_factory=StudySpec)
     workers: int = 1
+    fresh: bool = False
+    allow_inert: bool = False
+    calibrate: bool = False
     sweep: SweepSpec | None = None
 
     def point(self) -> RunSpec:
         """The run alone, with the model's defaults filled in.
 
         Raises:
+            ConfigError: ``repeat`` is negative.
             SpecError: The model cannot be built on any input.
         """
-        return RunSpec(self.model.resolved(), self.data, self.train, self.hardware, self.seed, self.seeds)
+        if self.repeat < 0:
+            raise ConfigError(f"repeat must be at least 0, got {self.repeat}.")
+        return RunSpec(self.model.resolved(), self.data, self.train, self.hardware, self.seed, self.seeds, self.repeat)
 
 
 class Format(StrEnum):

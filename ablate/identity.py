@@ -1,23 +1,47 @@
 """When two runs are the same run: a digest over all that can change the result, and nothing else."""
 
 import hashlib
+import importlib.util
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-LEFT_OUT = frozenset({"data.root", "data.cache", "data.memory_limit", "hardware.threads"})
-"""Leaves that say where or with how many hands, not what: the data's content enters through its own digest."""
+LEFT_OUT = frozenset({"data.root", "data.cache", "data.memory_limit", "hardware.threads", "augment.workers", "seed"})
+"""Leaves that say where or with how many hands, not what: the data's content enters through its own digest. ``seed``
+only fills in the seeds below it, which are what counts."""
+
+FILES = frozenset({"model.weights"})
+"""Leaves that name a file: its content is what counts, wherever it lies."""
 
 RESULT_BEARING = ("specs.py", "models", "data", "training")
 """Sources whose change may change a result; a change in docs or in reporting retrains nothing."""
 
 
 def definition(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """The leaves that can change a result."""
-    return {key: value for key, value in leaves.items() if key not in LEFT_OUT}
+    """The leaves that can change a result; a file stands as the digest of its content."""
+    kept = {key: value for key, value in leaves.items() if key not in LEFT_OUT}
+    return kept | {key: content(kept[key]) for key in FILES if kept.get(key) is not None}
+
+
+def content(path: str) -> str:
+    """sha256 of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    file = Path(path).expanduser()
+    stat = file.stat()
+    return _content(file, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _content(file: Path, changed: int, size: int) -> str:  # read once, until it changes
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def digest(content: object) -> str:
@@ -51,13 +75,48 @@ def _version(package: str) -> str:
         return "absent"
 
 
-def identity(leaves: Mapping[str, Any], data_digest: str, *, backend: str) -> str:
-    """The run's identity.
+def backend() -> str:
+    """The backend that Keras will choose, without importing it: as it does, by environment, then by its own file."""
+    if named := os.environ.get("KERAS_BACKEND"):
+        return named
+    file = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
+    try:
+        return str(json.loads(file.read_text("utf-8")).get("backend", "tensorflow"))
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow"
+
+
+def modules_digest(names: Iterable[str]) -> str:
+    """Digest of modules outside the package that a run's variants are defined in; not of what those import."""
+    files = {name: found.origin for name in names if (found := importlib.util.find_spec(name)) is not None}
+    texts = {name: Path(origin).read_text("utf-8") for name, origin in files.items() if origin and Path(origin).is_file()}
+    return digest(texts) if texts else ""
+
+
+def settings(leaves: Mapping[str, Any], *, backend: str, modules: Iterable[str] = ()) -> str:
+    """All of a run's identity that can be told before its data is read.
 
     Args:
         leaves: Every leaf of the RunSpec under its config name.
-        data_digest: Digest of the images, labels and split that were really read.
         backend: Keras' backend, ``tensorflow`` or ``jax``.
+        modules: Those outside the package that define the model's variants.
     """
-    parts = {"spec": definition(leaves), "data": data_digest, "sources": sources(), "versions": versions(backend)}
-    return digest(parts)
+    parts = {"spec": definition(leaves), "sources": sources(), "versions": versions(backend)}
+    foreign = modules_digest(modules)
+    return digest(parts | ({"modules": foreign} if foreign else {}))
+
+
+def identity(settings: str, data_digest: str) -> str:
+    """The run's identity.
+
+    Args:
+        settings: What ``settings`` gives.
+        data_digest: Digest of the images, labels and split that were really read.
+    """
+    return digest({"settings": settings, "data": data_digest})
+
+
+def cell(leaves: Mapping[str, Any]) -> str:
+    """The same for runs that differ by chance alone: seeds and repeats of one setting."""
+    kept = {key: value for key, value in definition(leaves).items() if not key.startswith("seeds.") and key != "repeat"}
+    return digest(kept)

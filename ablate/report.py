@@ -144,7 +144,7 @@ def report_table(frame: "pd.DataFrame", definition: Mapping[str, Any], *, metric
     for run in runs:
         levels = dict(json.loads(run.point))
         by_levels.setdefault(_key([levels.get(axis) for axis in definition["axes"]]), []).append(run)
-    planned = len(definition["seeds"])
+    planned = definition.get("runs_per_row", len(definition["seeds"]))
     rows = [_row(levels, by_levels.get(_key(levels), []), planned) for levels in _combinations(definition, by_levels)]
     return Table(_title(definition, runs, metric), _short(definition["axes"]), metric, rows, _outcome_notes(rows, runs))
 
@@ -201,11 +201,32 @@ def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int) -> Row:
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
     return Row(
         levels=tuple(map(tracking.param_text, levels)),
-        estimate=mean_interval(run.value for run in finished if run.value is not None) if finished else None,
+        estimate=mean_interval(_by_seed(finished).values()) if finished else None,
         cost={name: sorted({run.cost[name] for run in runs if name in run.cost}) for name in _COSTS},
         outcomes={**outcomes, "not run": max(0, planned - len(runs))},
         run_ids=tuple(run.run_id for run in finished),
     )
+
+
+def _by_seed(runs: Iterable[Run]) -> dict[int, float]:
+    """Seed -> the mean of its repeats: a repeat is no further draw of what the interval is over."""
+    values: dict[int, list[float]] = {}
+    for run in runs:
+        if run.value is not None:
+            values.setdefault(dict(json.loads(run.point)).get("seed", 0), []).append(run.value)
+    return {seed: sum(several) / len(several) for seed, several in values.items()}
+
+
+def _repeat_notes(runs: Sequence[Run]) -> list[str]:
+    """What repeats of one seed differ by: the part of the noise that is the machine's."""
+    cells: dict[str, list[float]] = {}
+    for run in runs:
+        if run.outcome == "finished" and run.value is not None:
+            rest = [pair for pair in json.loads(run.point) if pair[0] != "repeat"]
+            cells.setdefault(_name(json.dumps(rest)), []).append(run.value)
+    stds = [(name, len(several), mean_interval(several).std) for name, several in cells.items() if len(several) > 1]
+    return [f"{n} repeats of {name}: standard deviation {std:.3f}; a seed's repeats enter the mean as one" for name, n, std
+            in stds]  # fmt: skip
 
 
 def _key(levels: Iterable[Any]) -> str:
@@ -286,6 +307,7 @@ def _outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
         notes.append(f"and {len(bad) - _REASONS_SHOWN} more, with their reasons in the tag ablate.reason")
     if any(row.estimate is not None and row.estimate.n == 1 for row in rows):
         notes.append("a cell of one run has no interval: run more seeds before you compare")
+    notes += _repeat_notes(runs)
     if any(row.outcomes.get("diverged") for row in rows):
         notes.append("means are over finished runs: a row with diverged ones looks better than it is")
     return notes

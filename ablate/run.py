@@ -11,7 +11,7 @@ from ablate.config import RunSpec
 from ablate.data import DataSpec, Splits
 from ablate.data import load as load_data
 from ablate.hardware import prepare
-from ablate.identity import identity
+from ablate.identity import identity, settings
 from ablate.models.classifier import build
 from ablate.profile import Profile, profile
 from ablate.training import EpochMetrics, History, Trainer
@@ -76,6 +76,12 @@ class Workbench:
         return self._benches[key]
 
 
+def identify(spec: RunSpec, splits: Splits) -> str:
+    """The run's identity, now that its data is read."""
+    told = settings(spec.leaves(), backend=keras.backend.backend(), modules=spec.modules())
+    return identity(told, splits.digest)
+
+
 def graph_key(spec: RunSpec) -> str:
     """The same for runs that share a graph, as far as can be told before the data is read."""
     return _key(spec.model) + _key(spec.hardware) + _key(spec.data) + spec.train.freeze
@@ -110,7 +116,7 @@ def run(
     prepare(spec.hardware)
     splits = workbench.splits(spec.data)
     bench = workbench.bench(spec, splits)
-    name = identity(spec.leaves(), splits.digest, backend=keras.backend.backend())
+    name = identify(spec, splits)
     on_start(name, splits.digest, bench.cost)
     history = bench.trainer.fit(splits, spec.train, spec.seeds, on_epoch=on_epoch, on_batch=on_batch)
     return RunRecord(name, splits.digest, bench.cost, history, bench.trainer.model, splits)

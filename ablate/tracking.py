@@ -11,6 +11,10 @@ tag                   meaning
 ``ablate.role``       ``sweep`` for a study's parent run, ``run`` for what trains a model
 ``ablate.study``      the study that the run belongs to
 ``ablate.point``      the point within it, the same for every attempt at that point
+``ablate.serves.…``   on a finished run: the point that it serves in another study, which the key ends in
+``ablate.identity``   digest of all that can change the result
+``ablate.settings``   the same without the data's content: what ``plan`` can tell before reading it
+``ablate.cell``       digest of the settings without seeds and repeat: runs that differ by chance alone
 ``ablate.sweep``      on the parent: the sweep's definition as JSON
 ``ablate.status``     ``running``, ``finished``, ``diverged``, ``failed`` or ``killed``
 ``ablate.reason``     why it diverged, failed or was killed
@@ -29,6 +33,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -266,9 +271,29 @@ class Store:
             runs = self._client.search_runs([self.experiment_id], wanted, max_results=50_000)
         for run in runs:
             if run.data.tags.get("ablate.point") == point and run.info.status == "FINISHED":
-                metrics = run.data.metrics
-                value = metrics.get("final.val_top1_percent", metrics.get("final.test_top1_percent", 0.0))
-                return Finished(run.info.run_id, float(value))
+                return Finished(run.info.run_id, run.data.metrics)
+        return None
+
+    def serve(self, identity: str, study: str, point: str) -> "Finished | None":
+        """A finished run of this identity, linked to a point of the study, so that none need be trained again.
+
+        The run stays one, where it was made; the link is a tag of its. It serves one point of a study at most, and
+        none of the study that trained it.
+
+        Args:
+            identity: What ``ablate.identity`` says of runs with the same result.
+            study: The study that wants it.
+            point: Its point.
+        """
+        wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
+        with _guard(self._uri):
+            runs = self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"])
+            for run in runs:
+                tags = run.data.tags
+                free = tags.get("ablate.study") != study and tags.get(_link(study), point) == point
+                if free and run.info.status == "FINISHED":
+                    self._client.set_tag(run.info.run_id, _link(study), point)
+                    return Finished(run.info.run_id, run.data.metrics)
         return None
 
     def _create(self, name: str, tags: Mapping[str, str]) -> str:
@@ -286,10 +311,15 @@ class Store:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that was recorded whole, and the metric that a queue keeps of it."""
+    """A run that was recorded whole, and its metrics."""
 
     run_id: str
-    value: float
+    metrics: Mapping[str, float]
+
+    @property
+    def value(self) -> float:
+        """The metric that a queue keeps of it."""
+        return float(self.metrics.get("final.val_top1_percent", self.metrics.get("final.test_top1_percent", 0.0)))
 
 
 class RunWriter:
@@ -349,6 +379,10 @@ class RunWriter:
         self.tag({"ablate.status": status} | ({"ablate.reason": redact(reason)} if reason else {}))
         with _guard(self._uri):
             self._client.set_terminated(self.run_id, _MLFLOW_STATUS[status])
+
+
+def _link(study: str) -> str:
+    return f"ablate.serves.{study}"
 
 
 def param_text(value: Any) -> str:
@@ -493,7 +527,8 @@ def read_runs(
 
     Args:
         tracking: Where to read.
-        study: Only this study's runs, its parent included.
+        study: Only this study's runs, its parent included, and those of others that serve one of its points: they
+            come with its name and that point in ``tags.ablate.study`` and ``tags.ablate.point``.
         parts: What to read besides the run itself; a metric's value is its latest.
 
     Returns:
@@ -506,9 +541,36 @@ def read_runs(
     uri = tracking.resolved_uri()
     _check(uri)
     with _guard(uri):
-        if _is_database(uri):
-            return _frame(*_from_database(uri, tracking.experiment, study, parts))
-        return _frame(*_from_server(uri, tracking.experiment, study, parts))
+        read = _from_database if _is_database(uri) else _from_server
+        frame = _frame(*read(uri, tracking.experiment, study, parts))
+    return frame if study is None else _adopted(frame, study)
+
+
+def _adopted(frame: "pd.DataFrame", study: str) -> "pd.DataFrame":
+    """Runs that serve a study, as if they were its own."""
+    served = f"tags.{_link(study)}"
+    if served in frame:
+        frame = frame.assign(**{"tags.ablate.point": frame[served].fillna(frame["tags.ablate.point"])})
+        frame.loc[frame[served].notna(), "tags.ablate.study"] = study
+    return frame
+
+
+def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
+    """How many finished runs the experiment has of each ``ablate.settings``, without importing pandas.
+
+    Raises:
+        TrackingError: The store cannot be read; one that is not there yet has none.
+    """
+    uri = tracking.resolved_uri()
+    _check(uri)
+    with _guard(uri):
+        if _is_database(uri) and (file := _sqlite_file(uri)) is not None and not file.exists():
+            return {}
+        read = _from_database if _is_database(uri) else _from_server
+        runs, entries = read(uri, tracking.experiment, None, ("tags",))
+    ended = {run[0] for run in runs if run[2] == "FINISHED"}
+    whole = {run for _, run, key, value in entries if (key, value) == ("ablate.status", "finished") and run in ended}
+    return dict(Counter(value for _, run, key, value in entries if key == "ablate.settings" and run in whole))
 
 
 def list_studies(tracking: TrackingSpec, name: str | None = None) -> list[StudyRecord]:
@@ -530,7 +592,8 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
     pieces.sort(key=lambda key: int(key.rpartition(".")[2]))
     text = "".join(parent[key] for key in ["tags.ablate.sweep", *pieces])
     study = parent["tags.ablate.study"]
-    runs = frame[frame["tags.ablate.study"] == study]
+    runs = _adopted(frame, study)
+    runs = runs[runs["tags.ablate.study"] == study]
     done = runs[runs["tags.ablate.status"].isin(["finished", "diverged"]) & (runs["tags.ablate.role"] == "run")]
     points = done["tags.ablate.point"].nunique() if "tags.ablate.point" in done else 0
     return StudyRecord(
@@ -625,7 +688,8 @@ def _from_database(
     of_experiment = select(experiments.c.experiment_id).where(experiments.c.name == experiment)
     chosen = (runs.c.lifecycle_stage == "active") & runs.c.experiment_id.in_(of_experiment)
     if study is not None:
-        members = select(tags.c.run_uuid).where((tags.c.key == "ablate.study") & (tags.c.value == study))
+        mine = (tags.c.key == "ablate.study") & (tags.c.value == study)
+        members = select(tags.c.run_uuid).where(mine | (tags.c.key == _link(study)))
         chosen &= runs.c.run_uuid.in_(members)
     listing = select(*list(runs.c)[:6]).where(chosen).order_by(runs.c.start_time, runs.c.run_uuid)
     with _connection(uri, must_exist=True) as connection:
@@ -650,14 +714,8 @@ def _from_server(
     _probe_server(uri)
     client = _mlflow_client()(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
-    wanted = f"tags.`ablate.study` = '{study}'" if study is not None else ""
-    runs: list[Any] = []
-    token: str | None = None
-    while found is not None:
-        page = client.search_runs([found.experiment_id], wanted, max_results=1000, page_token=token)
-        runs, token = [*runs, *page], page.token
-        if not token:
-            break
+    of_study = (f"tags.`ablate.study` = '{study}'", f"tags.`{_link(study)}` != ''") if study is not None else ("",)
+    runs = [run for wanted in of_study if found for run in _search(client, found.experiment_id, wanted)]
     runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
     rows = [tuple(getattr(run.info, name) for name in _RUN_COLUMNS) for run in runs]
     entries: list[_Entry] = [
@@ -667,6 +725,16 @@ def _from_server(
         for key, value in getattr(run.data, part).items()
     ]
     return rows, entries
+
+
+def _search(client: Any, experiment_id: str, wanted: str) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], wanted, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _curves_from_database(uri: str, run_ids: Sequence[str], metric: str) -> list[tuple[str, int, float]]:

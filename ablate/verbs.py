@@ -23,7 +23,8 @@ from ablate.config import (
 from ablate.data.spec import describe
 from ablate.hardware import import_keras
 from ablate.models import zoo
-from ablate.sweep.plan import Plan, cost, make_plan, summary
+from ablate.sweep.compose import cost
+from ablate.sweep.plan import Plan, already_finished, make_plan, summary
 
 logger = logging.getLogger(__name__)
 Job = Callable[[DictConfig], int]
@@ -106,12 +107,12 @@ def report(name: str, words: list[str]) -> int:
 def plan(words: list[str]) -> int:
     """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
     planned = make_plan(words)
-    print("\n".join(summary(planned)))
+    print("\n".join([*summary(planned), f"  {_finished_already(planned)}"]))
     axes = list(planned.points[0].point.levels)
     print(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
-    seed = planned.points[0].point.seed
+    first = planned.points[0].point
     for each in planned.points:
-        if each.point.seed != seed:
+        if (each.point.seed, each.point.repeat) != (first.seed, first.repeat):
             break  # seeds turn slowest: the other seeds repeat these rows
         levels = "  ".join(f"{each.point.levels[axis]!s:<20}" for axis in axes)
         costs = f"{each.cost.params:>14,}{each.cost.macs:>18,}{each.cost.tokens:>8,}" if each.cost else ""
@@ -119,6 +120,19 @@ def plan(words: list[str]) -> int:
     for out in planned.left_out:
         print(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
     return 0
+
+
+def _finished_already(planned: Plan) -> str:
+    """How many points need no training, as far as that can be told without reading the data."""
+    from ablate.tracking import TrackingError, finished_settings
+
+    if planned.config.fresh:
+        return "fresh=true: every point is trained anew, whatever is finished"
+    try:
+        found = already_finished(planned, finished_settings(planned.config.tracking))
+    except TrackingError as error:
+        return f"already finished: not known, since {error}"
+    return f"already finished: {found} of {len(planned.points)} points, if the data is what it was"
 
 
 def models(pattern: str) -> int:

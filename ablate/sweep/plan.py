@@ -1,31 +1,19 @@
 """Every point of a sweep composed, checked and costed before the first one trains; no Keras here."""
 
+import itertools
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from omegaconf import DictConfig
-
-from ablate import identity, registry
-from ablate.config import GROUPS, Composer, Config, RunSpec, composer, expand, parse_overrides, to_config, with_leaves
-from ablate.data.spec import describe
-from ablate.specs import InputShape
+from ablate import identity
+from ablate.config import Config, RunSpec, composer, expand, parse_overrides, to_config
+from ablate.sweep.compose import Cost, Specs
+from ablate.sweep.inert import same_runs
 from ablate.sweep.space import LeftOut, Point, SweepError, SweepSpec, baseline_of, pin, span
-
-_COMPOSED = (*GROUPS, *(f"model.{axis}" for axis in registry.AXES))
-"""Axes whose level decides what else is in the configuration: a variant has options of its own."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one image costs a model, in closed form."""
-
-    params: int
-    trainable_params: int
-    tokens: int
-    macs: int
-    macs_modules: int
-    macs_fvcore: int
+from ablate.tracking import TrackingSpec, finished_settings, list_studies
 
 
 @dataclass(frozen=True)
@@ -35,6 +23,11 @@ class PlannedPoint:
     point: Point
     spec: RunSpec
     cost: Cost | None
+
+    @cached_property
+    def leaves(self) -> dict[str, Any]:
+        """Every leaf of the run."""
+        return self.spec.leaves()
 
 
 @dataclass(frozen=True)
@@ -61,11 +54,9 @@ class Plan:
     def definition(self) -> dict[str, Any]:
         """What the parent run records, so that a table can be made from the tracking store alone."""
         levels: dict[str, list[Any]] = {}
-        combinations: list[list[Any]] = []
-        for planned in self.points:
-            if (values := list(planned.point.levels.values())) not in combinations:
-                combinations.append(values)
-            for axis, level in planned.point.levels.items():
+        combinations = {json.dumps(list(p.point.levels.values())): list(p.point.levels.values()) for p in self.points}
+        for values in combinations.values():
+            for axis, level in zip(self.points[0].point.levels, values, strict=True):
                 if level not in levels.setdefault(axis, []):
                     levels[axis].append(level)
         return {
@@ -75,8 +66,9 @@ class Plan:
             "method": str(self.sweep.method),
             "axes": levels,
             "baseline": dict(self.baseline),
-            "combinations": combinations,
+            "combinations": list(combinations.values()),
             "seeds": sorted({planned.point.seed for planned in self.points}),
+            "runs_per_row": len(self.points) // len(combinations),
             "points": len(self.points),
         }
 
@@ -99,10 +91,24 @@ def make_plan(words: Sequence[str]) -> Plan:
             raise SweepError("a plan needs a sweep: add +sweep=NAME.")
         levels, seeds, pinned = pin(shared.sweep, _of_axes(given, shared.sweep))
         spanned, left_out = span(shared.sweep, levels, seeds)
-        points = _planned(compose, words, spanned)
-    definition = [identity.definition(planned.spec.leaves()) for planned in points]
-    study = f"{shared.sweep.name}-{identity.digest(definition)[:8]}"
+        if "repeat" in given:
+            pinned["repeat"] = given["repeat"]
+            spanned = [replace(point, repeat=given["repeat"]) for point in spanned if not point.repeat]
+        points = _planned(Specs(words, shared.sweep.axes), spanned)
+    definitions = [json.dumps(identity.definition(planned.leaves), default=str) for planned in points]
+    inert = same_runs([planned.point for planned in points], definitions)
+    if inert and not shared.allow_inert:
+        raise SweepError(inert[0].sentence())
+    study = f"{shared.sweep.name}-{identity.digest(definitions)[:8]}"
+    study = _anew(study, len(points), shared.tracking) if shared.fresh else study
     return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline_of(shared.sweep, levels))
+
+
+def _anew(study: str, points: int, where: TrackingSpec) -> str:
+    """The study that trains all points once more: the one that was begun and is not through, or else a new one."""
+    known = {record.study: record.finished for record in list_studies(where)} if finished_settings(where) else {}
+    names = (f"{study}-fresh{number}" for number in itertools.count(1))
+    return next(name for name in names if known.get(name, 0) < points)
 
 
 def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:
@@ -110,19 +116,12 @@ def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key in sweep.axes or key == "seed"}
 
 
-def _planned(compose: Composer, words: list[str], points: list[Point]) -> list[PlannedPoint]:
-    """Hydra composes once per combination of groups and variants; other leaves are merged into a copy of that."""
-    axes = set(points[0].levels)
-    groups = [axis for axis in points[0].levels if axis in _COMPOSED]
-    kept = [word for word in words if parse_overrides([word])[0].key_or_group not in axes]
-    composed: dict[tuple[Any, ...], DictConfig] = {}
+def _planned(specs: Specs, points: list[Point]) -> list[PlannedPoint]:
     planned, problems = [], []
     for point in points:
-        choice = tuple(point.levels[group] for group in groups)
         try:
-            if choice not in composed:
-                composed[choice] = compose(kept + [f"{g}={c}" for g, c in zip(groups, choice, strict=True)])
-            planned.append(_point(composed[choice], point))
+            spec = specs.spec(point.levels, point.seed, point.repeat)
+            planned.append(PlannedPoint(point, spec, specs.cost(spec)))
         except ValueError as error:
             problems.append(f"{point.label}: {error}")
     if problems:
@@ -131,28 +130,19 @@ def _planned(compose: Composer, words: list[str], points: list[Point]) -> list[P
     return planned
 
 
-def _point(cfg: DictConfig, point: Point) -> PlannedPoint:
-    leaves = {axis: level for axis, level in point.levels.items() if axis not in _COMPOSED}
-    spec = to_config(with_leaves(cfg, {**leaves, "seed": point.seed})).point()
-    known = describe(spec.data)
-    return PlannedPoint(point, spec, cost(spec, *known) if known else None)
+def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
+    """Points that a finished run will serve, if the data is still what it was.
 
-
-def cost(spec: RunSpec, input_shape: InputShape, num_classes: int) -> Cost:
-    """The model's cost on images of this shape.
-
-    Raises:
-        SpecError: The model cannot be built on them.
+    Args:
+        plan: The sweep.
+        finished: How many finished runs the store has, by ``ablate.settings``.
     """
-    model = spec.model
-    return Cost(
-        params=model.params(input_shape, num_classes),
-        trainable_params=model.trainable_params(input_shape, num_classes),
-        tokens=model.tokens(input_shape),
-        macs=model.macs(input_shape, num_classes),
-        macs_modules=model.macs(input_shape, num_classes, convention="macs_modules"),
-        macs_fvcore=model.macs(input_shape, num_classes, convention="macs_fvcore"),
+    backend = identity.backend()
+    wanted = Counter(
+        identity.settings(planned.leaves, backend=backend, modules=planned.spec.modules())
+        for planned in plan.points
     )
+    return sum(min(count, finished.get(settings, 0)) for settings, count in wanted.items())
 
 
 def summary(plan: Plan) -> list[str]:

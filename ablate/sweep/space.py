@@ -20,6 +20,45 @@ class Method(StrEnum):
     grid = "grid"
     one_factor = "one_factor"
     zip = "zip"
+    optuna = "optuna"
+    tuned = "tuned"
+
+    @property
+    def searches(self) -> bool:
+        """Whether points are chosen as results come in."""
+        return self in (Method.optuna, Method.tuned)
+
+
+class Sampler(StrEnum):
+    """Who proposes a search's points; ``cmaes`` needs the extra of that name, ``nsga2`` is for several objectives."""
+
+    tpe = "tpe"
+    random = "random"
+    cmaes = "cmaes"
+    nsga2 = "nsga2"
+
+
+class Pruner(StrEnum):
+    """Who stops a search's trials early, by the first objective's curve over epochs."""
+
+    none = "none"
+    median = "median"
+    halving = "halving"
+    hyperband = "hyperband"
+
+
+class Budget(StrEnum):
+    """What every point of a sweep has alike.
+
+    Attributes:
+        epochs: As many epochs as ``train.epochs`` says.
+        macs: As many multiply-accumulates of training as the baseline needs for ``train.epochs``.
+        seconds: As much training time as the baseline needs for them, measured before.
+    """
+
+    epochs = "epochs"
+    macs = "macs"
+    seconds = "seconds"
 
 
 @dataclass
@@ -31,13 +70,22 @@ class SweepSpec:
         question: What the sweep is to find out, in a sentence.
         table: The published table it answers, a name in ablate/paper/, or empty.
         method: ``grid``: every combination of levels; ``one_factor``: the baseline, and each axis changed alone;
-            ``zip``: axes of equal length that move together.
+            ``zip``: axes of equal length that move together; ``optuna``: ``n_trials`` points chosen by a sampler;
+            ``tuned``: every combination of the axes that are lists gets ``n_trials`` of its own over the axes that are
+            mappings, and its best is run again on ``seeds``.
         base: Settings of every point, group choices or leaves: what an override on the command line replaces.
         axes: Config group or leaf -> its levels, e.g. ``{"model": ["cvt_2_4", "cct_2_3x2"], "model.pooling": […]}``.
             The first is what the table's rows are named by.
         baseline: Axis -> level that others are held against; an axis that is not named has its first level.
         where: Combinations left out: ``{"when": {axis: level or levels}, "reason": …}``.
         seeds: A list, or how many from 0 on.
+        repeats: How often each seed is run, or seed -> how often, the others once.
+        objective: What a search selects by: a metric as it is recorded, ``{metric: …, direction: maximize}``, or a list
+            of such for several objectives.
+        n_trials: Points of a search; with ``tuned``, of each level.
+        sampler: Of a search.
+        pruner: Stops poor trials of a search early.
+        budget: What all points have alike.
     """
 
     name: str = ""
@@ -49,6 +97,12 @@ class SweepSpec:
     baseline: dict[str, Any] = field(default_factory=dict)
     where: list[Any] = field(default_factory=list)
     seeds: Any = 1
+    repeats: Any = 1
+    objective: Any = "final.val_top1_percent"
+    n_trials: int = 20
+    sampler: Sampler = Sampler.tpe
+    pruner: Pruner = Pruner.none
+    budget: Budget = Budget.epochs
 
     def levels(self) -> dict[str, list[Any]]:
         """Axis -> its levels, checked.
@@ -62,6 +116,8 @@ class SweepSpec:
             )
         out = {}
         for axis, levels in self.axes.items():
+            if isinstance(levels, dict) and self.method.searches:
+                continue
             if not isinstance(levels, list) or not levels:
                 raise SweepError(f"axis {axis} of sweep {self.name} must be a list of levels, got {levels!r}.")
             twice = [level for n, level in enumerate(levels) if level in levels[:n]]
@@ -88,6 +144,21 @@ class SweepSpec:
         return list(seeds)
 
 
+    def repeats_of(self, seed: int) -> int:
+        """How often a seed is run.
+
+        Raises:
+            SweepError: Neither a count of at least 1 nor counts by seed.
+        """
+        counts = self.repeats if isinstance(self.repeats, dict) else {seed: self.repeats}
+        if not all(_is_int(s) and _is_int(count) and count >= 1 for s, count in counts.items()):
+            raise SweepError(
+                f"repeats of sweep {self.name} must be a count of at least 1, or counts by seed ({{0: 5}}), "
+                f"got {self.repeats!r}."
+            )
+        return int(counts.get(seed, 1))
+
+
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -99,20 +170,28 @@ class Point:
     Attributes:
         levels: Axis -> level.
         seed: The run's seed.
+        repeat: Keeps repeated runs of one seed apart.
+        trial: Number of a search's trial, whose further levels are chosen when it starts; None elsewhere.
     """
 
     levels: Mapping[str, Any]
     seed: int
+    repeat: int = 0
+    trial: int | None = None
 
     @property
     def key(self) -> str:
         """Identifies the point within its study; readable, and the same in every session."""
-        return json.dumps([*self.levels.items(), ["seed", self.seed]], separators=(",", ":"))
+        rest = {"trial": self.trial, "seed": self.seed, "repeat": self.repeat or None}
+        pairs = [*self.levels.items(), *(pair for pair in rest.items() if pair[1] is not None)]
+        return json.dumps(pairs, separators=(",", ":"))
 
     @property
     def label(self) -> str:
         """For people: the levels and the seed, e.g. ``cct_2_3x2 none s0``."""
-        return " ".join([*(str(level) for level in self.levels.values()), f"s{self.seed}"])
+        trial = [] if self.trial is None else [f"trial {self.trial}"]
+        repeat = [f"r{self.repeat}"] if self.repeat else []
+        return " ".join([*map(str, self.levels.values()), *trial, f"s{self.seed}", *repeat])
 
 
 def pin(sweep: SweepSpec, overrides: Mapping[str, Any]) -> tuple[dict[str, list[Any]], list[int], dict[str, Any]]:
@@ -160,7 +239,9 @@ def span(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) ->
             left_out.append(LeftOut(combination, reason))
     if not kept:
         raise SweepError(f"sweep {sweep.name} must keep at least one combination, but its where leaves all out.")
-    return [Point(combination, seed) for seed in seeds for combination in kept], left_out
+    draws = [(seed, repeat) for seed in seeds for repeat in range(sweep.repeats_of(seed))]
+    draws.sort(key=lambda draw: draw[1] > 0)  # what every seed has comes first
+    return [Point(combination, *draw) for draw in draws for combination in kept], left_out
 
 
 def _grid(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
@@ -182,7 +263,13 @@ def _one_factor(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[
     return [baseline, *changed]
 
 
-_COMBINE = {Method.grid: _grid, Method.one_factor: _one_factor, Method.zip: _zip}
+_COMBINE = {
+    Method.grid: _grid,
+    Method.one_factor: _one_factor,
+    Method.zip: _zip,
+    Method.optuna: lambda sweep, levels: [{}],
+    Method.tuned: _grid,
+}
 
 
 def baseline_of(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> dict[str, Any]:

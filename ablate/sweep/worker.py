@@ -10,13 +10,15 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ablate.config import Config, RunSpec
+from ablate.hardware import prepare
+from ablate.identity import backend, cell, settings
 from ablate.profile import Profile
 from ablate.progress import RunScreen, epoch_note
-from ablate.run import RunRecord, Workbench, graph_key, run
+from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.crew import Screen, open_study
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.study import Claim
-from ablate.tracking import RunWriter, Store, provenance
+from ablate.tracking import Finished, RunWriter, Store, provenance
 from ablate.training.history import EpochMetrics, History, Predictions
 
 logger = logging.getLogger(__name__)
@@ -95,6 +97,9 @@ class _Worker:
         spec = planned.spec
         if spec.hardware.threads is None:
             spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))
+        if not self._plan.config.fresh and (served := self._served(claim, spec)):
+            self._study.complete(claim, served.value, served.run_id)
+            return f"finished already, by run {served.run_id}, which serves here too", True
         tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key}
         writer = self._store.start_run(planned.point.label, spec.leaves(), tags, parent=self._parent)
         try:
@@ -114,6 +119,15 @@ class _Worker:
             return f"failed: {reason}", False
         self._tell(claim, record.history, writer.run_id)
         return outcome(record.history), True
+
+    def _served(self, claim: Claim, spec: RunSpec) -> Finished | None:
+        """A run of another study with the same identity; data that cannot be read is for the attempt to report."""
+        try:
+            prepare(spec.hardware)
+            name = identify(spec, self._workbench.splits(spec.data))
+        except Exception:
+            return None
+        return self._store.serve(name, self._plan.study, claim.key)
 
     def _tell(self, claim: Claim, history: History, run_id: str) -> None:
         if history.status == "diverged":
@@ -138,7 +152,9 @@ def _recorded(
     """
 
     def on_start(identity: str, data_digest: str, cost: Profile) -> None:
-        writer.tag({"ablate.identity": identity, "ablate.data.digest": data_digest})
+        told = settings(spec.leaves(), backend=backend(), modules=spec.modules())
+        tags = {"ablate.identity": identity, "ablate.settings": told, "ablate.cell": cell(spec.leaves())}
+        writer.tag(tags | {"ablate.data.digest": data_digest})
         writer.log(_cost(cost))
 
     def on_epoch(metrics: EpochMetrics) -> None:

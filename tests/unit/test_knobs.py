@@ -80,6 +80,7 @@ EXEMPT = {
     "data.class_level": "which folders are classes: tests/unit/test_data_folder.py",
     "data.memory_limit": "where images wait, not what they are: tests/unit/test_data_stored.py",
     "data.cache": "where decoded images are kept: tests/unit/test_data_folder.py",
+    "repeat": "keeps runs of one seed apart and changes none of them: tests/unit/test_sweep_plan.py",
     "hardware.threads": "how many hands, not what they do: tests/unit/test_hardware.py",
     "hardware.deterministic": "asks for what the CPU gives already: tests/unit/test_hardware.py",
 }

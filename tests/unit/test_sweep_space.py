@@ -99,3 +99,17 @@ def test_baseline_names_an_axis_and_a_level_of_it(baseline):
 
 def test_baseline_of_a_pinned_axis_is_its_one_level():
     assert baseline_of(_sweep(baseline={"model": "a"}), {"model": ["c"], "model.positional": ["x"]})["model"] == "c"
+
+
+def test_repeats_of_a_seed_are_points_of_their_own_after_what_every_seed_has():
+    points, _ = span(_sweep(repeats={1: 3}), {"model": ["a"]}, [0, 1])
+    assert [(p.seed, p.repeat) for p in points] == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    assert len({p.key for p in points}) == 4
+    assert points[1].key == '[["model","a"],["seed",1]]' and points[2].label == "a s1 r1"
+    assert [(p.seed, p.repeat) for p in span(_sweep(repeats=2), {"model": ["a"]}, [5])[0]] == [(5, 0), (5, 1)]
+
+
+@pytest.mark.parametrize("repeats", [0, -1, "2", {0: 0}, True])
+def test_repeats_are_counts_of_at_least_one(repeats):
+    with pytest.raises(SweepError, match="count of at least 1"):
+        span(_sweep(repeats=repeats), {"model": ["a"]}, [0])

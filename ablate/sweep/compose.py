@@ -1,0 +1,164 @@
+"""Levels -> specs, fast: Hydra composes once per combination of groups and variants, leaves are set on copies."""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import reduce
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ablate import registry
+from ablate.config import GROUPS, Config, RunSpec, composer, parse_overrides, to_config, with_leaves
+from ablate.data.spec import describe
+from ablate.specs import InputShape
+
+COMPOSED = (*GROUPS, *(f"model.{axis}" for axis in registry.AXES))
+"""Axes whose level decides what else is in the configuration: a variant has options of its own."""
+
+_PARTS = tuple(field.name for field in fields(RunSpec))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image costs a model, in closed form."""
+
+    params: int
+    trainable_params: int
+    tokens: int
+    macs: int
+    macs_modules: int
+    macs_fvcore: int
+
+
+@dataclass(frozen=True)
+class _Template:
+    """One composition, typed; what of it follows other leaves when those are set."""
+
+    cfg: DictConfig
+    config: Config
+    following_seed: tuple[str, ...]
+    following_others: bool
+
+
+class Specs:
+    """The specs of a sweep's points.
+
+    Args:
+        words: The command's overrides, the sweep's base settings among them.
+        axes: Every axis that a point may set; words about them give way to the point's level.
+    """
+
+    def __init__(self, words: Sequence[str], axes: Iterable[str]) -> None:
+        taken = set(axes)
+        self._words = [word for word in words if parse_overrides([word])[0].key_or_group not in taken]
+        self._templates: dict[str, _Template] = {}
+        self._typed: dict[str, Any] = {}
+        self._costs: dict[str, Cost | None] = {}
+        self._described: dict[str, tuple[InputShape, int] | None] = {}
+
+    def spec(self, levels: Mapping[str, Any], seed: int, repeat: int = 0) -> RunSpec:
+        """The run that the levels mean.
+
+        Raises:
+            ConfigError: A level is no choice of its group, or not of its leaf's type.
+            SpecError: They make no model.
+        """
+        template = self._template({axis: level for axis, level in levels.items() if axis in COMPOSED})
+        leaves = {axis: level for axis, level in levels.items() if axis not in COMPOSED}
+        leaves |= {"seed": seed, "repeat": repeat}
+        if template.following_others or any(leaf.startswith("model.options") for leaf in leaves):
+            return to_config(with_leaves(template.cfg, leaves)).point()
+        config = copy.copy(template.config)
+        for name in _PARTS:
+            setattr(config, name, _copied(getattr(config, name)))
+        for leaf in template.following_seed:
+            _set(config, leaf, seed)
+        for leaf, level in leaves.items():
+            _set(config, leaf, self._value(template, leaf, level))
+        return config.point()
+
+    def _template(self, choice: Mapping[str, Any]) -> _Template:
+        key = json.dumps(choice)
+        if key not in self._templates:
+            with composer() as compose:
+                cfg = compose(self._words + [f"{group}={level}" for group, level in choice.items()])
+            config = to_config(cfg)
+            raw = OmegaConf.to_container(cfg, resolve=False)
+            follows = dict(_following({name: raw.get(name) for name in _PARTS} if isinstance(raw, dict) else {}))
+            of_seed = tuple(leaf for leaf, source in follows.items() if source == "${seed}")
+            self._templates[key] = _Template(cfg, config, of_seed, len(of_seed) < len(follows))
+        return self._templates[key]
+
+    def _value(self, template: _Template, leaf: str, level: Any) -> Any:
+        """The level in its leaf's type: the schema's, whatever the composition."""
+        if leaf in ("seed", "repeat"):
+            return level
+        key = json.dumps([leaf, level])
+        if key not in self._typed:
+            config = to_config(with_leaves(template.cfg, {leaf: level}))
+            self._typed[key] = reduce(getattr, leaf.split("."), config)
+        return self._typed[key]
+
+    def known(self, spec: RunSpec) -> tuple[InputShape, int] | None:
+        """Image shape and classes of the run's data, as far as can be told without decoding it."""
+        key = repr(spec.data)
+        if key not in self._described:
+            self._described[key] = describe(spec.data)
+        return self._described[key]
+
+    def cost(self, spec: RunSpec) -> Cost | None:
+        """The run's model on the run's data.
+
+        Raises:
+            DataError: The data cannot be used.
+            SpecError: The model cannot be built on it.
+        """
+        known = self.known(spec)
+        key = repr((spec.model, known))
+        if key not in self._costs:
+            self._costs[key] = cost(spec, *known) if known else None
+        return self._costs[key]
+
+
+def _copied(node: Any) -> Any:
+    """A copy whose leaves can be set; a leaf itself, such as a list, is replaced and never changed."""
+    if not is_dataclass(node) or isinstance(node, type):
+        return node
+    twin = copy.copy(node)
+    for field in fields(node):
+        if is_dataclass(value := getattr(node, field.name)):
+            setattr(twin, field.name, _copied(value))
+    return twin
+
+
+def _set(config: Config, leaf: str, value: Any) -> None:
+    *path, name = leaf.split(".")
+    setattr(reduce(getattr, path, config), name, value)
+
+
+def _following(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Leaves that are written as another one's value, e.g. ``("seeds.init", "${seed}")``."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _following(value, f"{prefix}{key}.")
+        elif isinstance(value, str) and "${" in value:
+            yield f"{prefix}{key}", value
+
+
+def cost(spec: RunSpec, input_shape: InputShape, num_classes: int) -> Cost:
+    """The model's cost on images of this shape.
+
+    Raises:
+        SpecError: The model cannot be built on them.
+    """
+    model = spec.model
+    return Cost(
+        params=model.params(input_shape, num_classes),
+        trainable_params=model.trainable_params(input_shape, num_classes),
+        tokens=model.tokens(input_shape),
+        macs=model.macs(input_shape, num_classes),
+        macs_modules=model.macs(input_shape, num_classes, convention="macs_modules"),
+        macs_fvcore=model.macs(input_shape, num_classes, convention="macs_fvcore"),
+    )
