@@ -20,20 +20,23 @@ class Batches:
 
     A plain generator over uint8 arrays in memory. The training step normalises, so an epoch costs the host one gather a
     batch (0.02 ms for 128 images of 28x28), where ``keras.utils.PyDataset`` adds a thread and ``tf.data`` would tie the
-    order to one backend. Where images are augmented, threads make the next batches while the step works; each batch is
-    a pure function of its place, so their number changes nothing.
+    order to one backend. Where images are augmented or lie in a file, threads make the next batches while the step
+    works; each batch is a pure function of its place, so their number changes nothing.
 
     Args:
         arrays: What to train on.
         batch_size: Images a batch; the last of an epoch may be smaller.
         seed: Of the order.
         augment: What is done to the images; None leaves them alone.
+        workers: Threads that make batches ahead.
 
     Raises:
         DataError: There are fewer images than one batch takes.
     """
 
-    def __init__(self, arrays: Arrays, batch_size: int, seed: int, augment: Augmenter | None = None):
+    def __init__(
+        self, arrays: Arrays, batch_size: int, seed: int, augment: Augmenter | None = None, *, workers: int = 1
+    ):
         if not 1 <= batch_size <= len(arrays):
             raise DataError(
                 f"train.batch_size must be between 1 and the number of training images, got {batch_size} for "
@@ -43,6 +46,7 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
+        self.workers = workers
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -60,27 +64,27 @@ class Batches:
             start: First batch, from 0: where an interrupted epoch goes on.
         """
         order = self.order(epoch)
-        if self.augment is None:
+        if self.augment is None and isinstance(self.arrays.x, np.ndarray):
             return (self._made(order, epoch, number) for number in range(start, len(self)))
-        return self._ahead(order, epoch, start, self.augment.spec.workers)
+        return self._ahead(order, epoch, start)
 
     def _made(self, order: NDArray[np.int64], epoch: int, number: int) -> Batch:
         chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
         x, y = self.arrays.x[chosen], self.arrays.y[chosen]
         return (x, y) if self.augment is None else self.augment(x, y, chosen, epoch, number)
 
-    def _ahead(self, order: NDArray[np.int64], epoch: int, start: int, workers: int) -> Iterator[Batch]:
+    def _ahead(self, order: NDArray[np.int64], epoch: int, start: int) -> Iterator[Batch]:
         """Batches in order, the next ones in the making.
 
         A thread only ever works on a batch that was asked for, and never waits: whoever stops asking, by an error or by
         Ctrl-C, leaves nothing behind that hangs.
         """
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="batches")
         waiting: deque[Future[Batch]] = deque()
         try:
             for number in range(start, len(self)):
                 waiting.append(pool.submit(self._made, order, epoch, number))
-                if len(waiting) > workers + 1:
+                if len(waiting) > self.workers + 1:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

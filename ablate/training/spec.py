@@ -32,15 +32,17 @@ class SeedSpec:
         init: Draws the initial weights.
         order: Shuffles the training images, anew each epoch.
         dropout: Drives dropout and drop path.
+        augment: Draws what is done to the training images.
     """
 
     init: int = 0
     order: int = 0
     dropout: int = 0
+    augment: int = 0
 
     def check(self) -> None:
         """Raises TrainError for what no generator can be seeded with."""
-        for name in ("init", "order", "dropout"):
+        for name in ("init", "order", "dropout", "augment"):
             if not 0 <= getattr(self, name) < 2**32:
                 raise TrainError(f"seeds.{name} must be between 0 and 2**32 - 1, got {getattr(self, name)}.")
 

@@ -21,8 +21,8 @@ class Step(Protocol):
     """A compiled model.
 
     Images are ``(batch, height, width, channels)`` as they lie in memory; the model sees ``x * scale + shift``. Labels
-    are ``(batch,)`` integers or ``(batch, classes)`` probabilities, and an image of weight 0 counts for nothing. Results
-    may still be on their way: convert them when needed.
+    are ``(batch,)`` integers or ``(batch, classes)`` probabilities, and an image of weight 0 counts for nothing.
+    Results may still be on their way: convert them when needed.
     """
 
     fixed_batch: bool
@@ -68,7 +68,7 @@ def compile_step(model: keras.Model, optimizer: AdamW, *, dtype: str = "uint8") 
     Args:
         model: Logits from images.
         optimizer: Is built for the model's trainable variables here.
-        dtype: Of the images as they come.
+        dtype: Of the images as they come; a training step takes floats as well, as erased images are.
 
     Raises:
         NotImplementedError: The backend is neither TensorFlow nor JAX.
@@ -145,10 +145,11 @@ class _TensorFlowStep:
             tf.TensorSpec((None,), real),
             tf.TensorSpec((), real),
         )
-        batch = [images, labels, weight, *moments, scalar]
-        self._plain = self._compiled(self._train, batch)
-        self._clipped = self._compiled(self._train, [*batch, scalar])
-        self._accumulated = self._compiled(self._add, [*batch, scalar])
+        kinds = {kind: tf.TensorSpec(images.shape, kind) for kind in (dtype, real)}
+        batches = {kind: [x, labels, weight, *moments, scalar] for kind, x in kinds.items()}
+        self._plain = {kind: self._compiled(self._train, batch) for kind, batch in batches.items()}
+        self._clipped = {kind: self._compiled(self._train, [*batch, scalar]) for kind, batch in batches.items()}
+        self._accumulated = {kind: self._compiled(self._add, [*batch, scalar]) for kind, batch in batches.items()}
         self._updated = self._compiled(self._apply_sums, [])
         self._updated_clipped = self._compiled(self._apply_sums, [scalar])
         self.predict = self._compiled(self._predict, [images, *moments])
@@ -167,7 +168,8 @@ class _TensorFlowStep:
         clip: float | None = None,
     ) -> tuple[Any, Any]:
         values = (x, targets(y, self._classes), weight, scale, shift, smoothing)
-        results: tuple[Any, Any] = self._plain(*values) if clip is None else self._clipped(*values, clip)
+        kind = x.dtype.name
+        results: tuple[Any, Any] = self._plain[kind](*values) if clip is None else self._clipped[kind](*values, clip)
         return results
 
     def accumulate(
@@ -181,7 +183,7 @@ class _TensorFlowStep:
         images: int,
     ) -> tuple[Any, Any]:
         self._sums = self._sums or [self._tf.Variable(self._tf.zeros_like(v.value)) for v in self._variables]
-        results: tuple[Any, Any] = self._accumulated(
+        results: tuple[Any, Any] = self._accumulated[x.dtype.name](
             x, targets(y, self._classes), weight, scale, shift, smoothing, images
         )
         return results

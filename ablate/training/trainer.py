@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.arrays import Arrays, Splits
+from ablate.data.augment import AugmentSpec
+from ablate.data.augment.augmenter import Augmenter
 from ablate.data.batches import Batches
 from ablate.training.history import EpochMetrics, History, Predictions
 from ablate.training.optimizer import AdamW
@@ -81,6 +83,7 @@ class Trainer:
         spec: TrainSpec,
         seeds: SeedSpec,
         *,
+        augment: AugmentSpec | None = None,
         on_epoch: Callable[[EpochMetrics], None] | None = None,
         on_batch: Callable[[int, int], None] | None = None,
     ) -> History:
@@ -91,13 +94,14 @@ class Trainer:
         Args:
             splits: Images of the model's input shape.
             spec: Budget and rule.
-            seeds: Initial weights, order of the images, dropout.
+            seeds: Initial weights, order of the images, dropout, augmentation.
+            augment: What is done to the training images; None leaves them alone.
             on_epoch: Gets each epoch's metrics as it ends.
             on_batch: Gets the step, from 1, and the steps of its epoch.
 
         Raises:
             TrainError: The rule makes no sense, or not on this data.
-            DataError: A batch takes more images than there are.
+            DataError: A batch takes more images than there are, or the augmentation does not fit them.
         """
         started = time.perf_counter()
         spec.check()
@@ -112,11 +116,19 @@ class Trainer:
                 "train.select=best needs validation images, got data.val_fraction=0; "
                 "raise data.val_fraction, or set train.select=last."
             )
-        batches = Batches(splits.train, spec.batch_size, seeds.order)
+        batches = _batches(splits, spec, seeds, augment or AugmentSpec())
         self.reset(seeds)
         self._optimizer.set_decay(spec.weight_decay, decay_1d=spec.decay_1d)
         run = _Run(self.model, self._optimizer, self._step, splits, spec, batches)
         return run.history(started, on_epoch or (lambda metrics: None), on_batch or (lambda step, steps: None))
+
+
+def _batches(splits: Splits, spec: TrainSpec, seeds: SeedSpec, augment: AugmentSpec) -> Batches:
+    augment.check()
+    augmenter = None
+    if augment.active:
+        augmenter = Augmenter(augment, seeds.augment, splits.num_classes, splits.mean, splits.std)
+    return Batches(splits.train, spec.batch_size, seeds.order, augmenter, workers=augment.workers)
 
 
 def _frozen(model: keras.Model) -> keras.Model:

@@ -331,7 +331,7 @@ def test_augment_erasing_puts_standard_normal_noise_into_a_quarter_of_the_images
 
 
 def _epoch(spec, epoch=0, *, seed=0, order=1, batch_size=10, start=0):
-    batches = Batches(_images(), batch_size, order, _augmenter(spec, seed))
+    batches = Batches(_images(), batch_size, order, _augmenter(spec, seed), workers=spec.workers)
     return list(batches.epoch(epoch, start=start))
 
 

@@ -36,8 +36,6 @@ class Augmenter:
         self, spec: AugmentSpec, seed: int, num_classes: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         spec.check()
-        if not 0 <= seed < 2**32:
-            raise DataError(f"seeds.augment must be between 0 and 2**32 - 1, got {seed}.")
         if spec.per_image and len(mean) not in (1, 3):
             raise DataError(f"augmentation of single images needs grey or colour images, got {len(mean)} channels.")
         self.spec = spec
