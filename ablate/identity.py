@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -88,9 +89,16 @@ def backend() -> str:
 
 def modules_digest(names: Iterable[str]) -> str:
     """Digest of modules outside the package that a run's variants are defined in; not of what those import."""
-    files = {name: found.origin for name in names if (found := importlib.util.find_spec(name)) is not None}
-    texts = {name: Path(origin).read_text("utf-8") for name, origin in files.items() if origin and Path(origin).is_file()}
+    files = {name: _source(name) for name in names}
+    texts = {name: file.read_text("utf-8") for name, file in files.items() if file is not None and file.is_file()}
     return digest(texts) if texts else ""
+
+
+def _source(module: str) -> Path | None:
+    loaded = sys.modules.get(module)
+    spec = None if loaded else importlib.util.find_spec(module)
+    origin = getattr(loaded, "__file__", None) or (spec.origin if spec else None)
+    return Path(origin) if origin else None
 
 
 def settings(leaves: Mapping[str, Any], *, backend: str, modules: Iterable[str] = ()) -> str:
