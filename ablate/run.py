@@ -118,5 +118,7 @@ def run(
     bench = workbench.bench(spec, splits)
     name = identify(spec, splits)
     on_start(name, splits.digest, bench.cost)
-    history = bench.trainer.fit(splits, spec.train, spec.seeds, on_epoch=on_epoch, on_batch=on_batch)
+    history = bench.trainer.fit(
+        splits, spec.train, spec.seeds, augment=spec.augment, on_epoch=on_epoch, on_batch=on_batch
+    )
     return RunRecord(name, splits.digest, bench.cost, history, bench.trainer.model, splits)
