@@ -106,12 +106,19 @@ class Config(RunSpec):
         """The run alone, with the model's defaults filled in.
 
         Raises:
-            ConfigError: ``repeat`` is negative.
+            ConfigError: ``repeat`` is negative, or the file of weights is not there.
             SpecError: The model cannot be built on any input.
         """
         if self.repeat < 0:
             raise ConfigError(f"repeat must be at least 0, got {self.repeat}.")
+        _check_readable("model.weights", self.model.weights)
         return RunSpec(self.model.resolved(), self.data, self.train, self.hardware, self.seed, self.seeds, self.repeat)
+
+
+def _check_readable(key: str, path: str | None) -> None:
+    """Raises ConfigError for a file that cannot be read: before anything is imported, or trains."""
+    if path and not (Path(path).expanduser().is_file() and os.access(Path(path).expanduser(), os.R_OK)):
+        raise ConfigError(f"{key} must name a file that can be read, got {path!r} (looked from {os.getcwd()}).")
 
 
 class Format(StrEnum):

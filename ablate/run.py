@@ -1,7 +1,7 @@
 """One point: data, model, training, cost. The wiring, on one screen."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from ablate.config import RunSpec
 from ablate.data import DataSpec, Splits
 from ablate.data import load as load_data
 from ablate.hardware import prepare
-from ablate.identity import identity, settings
-from ablate.models.classifier import build
+from ablate.identity import content, identity, settings
+from ablate.models.classifier import drawn
+from ablate.models.weights import Loaded, WeightsError, load_weights
 from ablate.profile import Profile, profile
 from ablate.training import EpochMetrics, History, Trainer
 
@@ -28,6 +29,7 @@ class RunRecord:
         identity: Digest of all that can change the result.
         data_digest: Digest of the images, labels and split that were read.
         cost: Counted on the built model.
+        loaded: What became of the weights in the file that it started from, if any.
         history: Curves, selected epoch, final metrics and predictions.
         model: The trained model, with the selected weights; the next run on the same graph overwrites it.
         splits: The data it was trained and tested on.
@@ -36,6 +38,7 @@ class RunRecord:
     identity: str
     data_digest: str
     cost: Profile
+    loaded: Loaded | None
     history: History
     model: keras.Model
     splits: Splits
@@ -45,6 +48,7 @@ class RunRecord:
 class _Bench:
     trainer: Trainer
     cost: Profile
+    loaded: Loaded | None
 
 
 class Workbench:
@@ -63,13 +67,13 @@ class Workbench:
 
     def bench(self, spec: RunSpec, splits: Splits) -> _Bench:
         """The compiled model for this architecture and data shape: all else enters its graph as a value."""
-        shapes = [splits.input_shape, splits.num_classes, spec.train.freeze]
+        weights = content(spec.model.weights) if spec.model.weights else None
+        shapes = [splits.input_shape, splits.num_classes, spec.train.freeze, weights]
         key = _key(spec.model) + _key(spec.hardware) + json.dumps(shapes)
         if key not in self._benches:
-            trainer = Trainer(
-                lambda: build(spec.model, splits.input_shape, splits.num_classes), freeze=spec.train.freeze
-            )
-            self._benches[key] = _Bench(trainer, profile(trainer.model))
+            trainer = Trainer(lambda: _start(spec, splits)[0], freeze=spec.train.freeze)
+            loaded = _start(spec, splits)[1] if weights else None
+            self._benches[key] = _Bench(trainer, profile(trainer.model), loaded)
         self._benches[key] = self._benches.pop(key)  # the newest stands last
         while len(self._benches) > 1 and sum(b.cost.params for b in self._benches.values()) > KEPT_PARAMS:
             del self._benches[next(iter(self._benches))]
@@ -80,6 +84,38 @@ def identify(spec: RunSpec, splits: Splits) -> str:
     """The run's identity, now that its data is read."""
     told = settings(spec.leaves(), backend=keras.backend.backend(), modules=spec.modules())
     return identity(told, splits.digest)
+
+
+def _start(spec: RunSpec, splits: Splits) -> tuple[keras.Model, Loaded | None]:
+    """The model as a training starts with it: weights drawn, then those set that the file holds."""
+    model = drawn(spec.model, splits.input_shape, splits.num_classes)
+    return model, load_weights(model, spec.model.weights, warn=False) if spec.model.weights else None
+
+
+def check_weights(specs: Mapping[str, RunSpec]) -> list[str]:
+    """Loads each file of weights onto the models that are to start from it, before any of them trains.
+
+    Args:
+        specs: Runs by what an error calls them.
+
+    Returns:
+        For people: a line for each file and what became of its weights.
+
+    Raises:
+        WeightsError: A file does not fit the model of a run.
+    """
+    workbench, lines, seen = Workbench(), [], set()
+    for label, spec in specs.items():
+        key = _key(spec.model) + _key(spec.data)
+        if spec.model.weights is None or key in seen:
+            continue
+        seen.add(key)
+        prepare(spec.hardware)
+        try:
+            lines.append(f"weights: {_start(spec, workbench.splits(spec.data))[1]}")
+        except WeightsError as error:
+            raise WeightsError(f"model.weights must fit the model, but for {label}: {error}") from None
+    return list(dict.fromkeys(lines))
 
 
 def graph_key(spec: RunSpec) -> str:
@@ -95,6 +131,7 @@ def run(
     spec: RunSpec,
     workbench: Workbench,
     *,
+    on_loaded: Callable[[Loaded], None] = lambda loaded: None,
     on_start: Callable[[str, str, Profile], None] = lambda identity, data_digest, cost: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_batch: Callable[[int, int], None] = lambda step, steps: None,
@@ -104,12 +141,14 @@ def run(
     Args:
         spec: The point.
         workbench: Shared by the runs of a process.
+        on_loaded: Gets what became of the weights in the file that the run starts from, if it names one.
         on_start: Gets identity, data digest and cost before the first step.
         on_epoch: Gets each epoch's metrics as it ends.
         on_batch: Gets the step and the steps of its epoch.
 
     Raises:
         DataError: The data cannot be read.
+        WeightsError: The file of weights does not fit the model.
         SpecError: The model cannot be built on it.
         TrainError: The training rule does not fit the data.
     """
@@ -117,8 +156,10 @@ def run(
     splits = workbench.splits(spec.data)
     bench = workbench.bench(spec, splits)
     name = identify(spec, splits)
+    if bench.loaded is not None:
+        on_loaded(bench.loaded)
     on_start(name, splits.digest, bench.cost)
     history = bench.trainer.fit(
         splits, spec.train, spec.seeds, augment=spec.augment, on_epoch=on_epoch, on_batch=on_batch
     )
-    return RunRecord(name, splits.digest, bench.cost, history, bench.trainer.model, splits)
+    return RunRecord(name, splits.digest, bench.cost, bench.loaded, history, bench.trainer.model, splits)

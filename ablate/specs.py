@@ -381,6 +381,7 @@ class ModelSpec:
         residual: What a block's MLP is added to: ``normalised`` tokens, or ``plain`` pre-norm.
         mlp_second_activation: Whether a GELU follows the MLP's second layer too.
         norm_eps: Of every LayerNorm.
+        weights: File that the initial weights are read from (docs/finetuning.md); None draws them.
         options: A variant's own options by axis, e.g. ``{"positional": {"bands": 8}}``.
     """
 
@@ -405,6 +406,7 @@ class ModelSpec:
     residual: Residual = Residual.normalised
     mlp_second_activation: bool = False
     norm_eps: float = 1e-5
+    weights: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -480,6 +482,8 @@ class ModelSpec:
             raise SpecError(f"model.key_dim must be at least 1, got {self.key_dim}.")
         if not self.norm_eps > 0:
             raise SpecError(f"model.norm_eps must be above 0, got {self.norm_eps}.")
+        if self.weights == "":
+            raise SpecError("model.weights must name a file of weights, or be null to draw them, got an empty name.")
         for name in _RATES:
             rate = getattr(self, name)
             if rate is not None and not 0 <= rate < 1:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import hydra
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from ablate.config import (
     Config,
     ConfigError,
+    RunSpec,
     compose,
     compose_report,
     expand,
@@ -74,14 +75,25 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
 
 def _train_one(config: Config) -> int:
     import_keras()
+    _check_weights({"this run": config.point()})
     from ablate.sweep.worker import train_one
 
     return train_one(config)
 
 
+def _check_weights(specs: Mapping[str, RunSpec]) -> None:
+    """Says what becomes of the files of weights that runs start from; what does not fit ends the command here."""
+    if any(spec.model.weights for spec in specs.values()):
+        import_keras()
+        from ablate.run import check_weights
+
+        print("\n".join(check_weights(specs)))
+
+
 def _sweep(plan: Plan) -> int:
     for line in summary(plan):
         print(line)
+    _check_weights({planned.point.label: planned.spec for planned in plan.points})
     from ablate.sweep.crew import run_sweep
 
     return run_sweep(plan)

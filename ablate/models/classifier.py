@@ -15,13 +15,14 @@ import keras
 from ablate import registry
 from ablate.models.encoder import encoder
 from ablate.models.initializers import TruncatedNormal
+from ablate.models.weights import load_weights
 from ablate.specs import Geometry, InputShape, ModelSpec, SpecError
 
 
 def build(
     spec: ModelSpec, input_shape: InputShape, num_classes: int | None, *, name: str = "classifier"
 ) -> keras.Model:
-    """Builds the model of a spec.
+    """Builds the model of a spec, with the weights of the file that it names, if any.
 
     Args:
         spec: The architecture.
@@ -35,7 +36,18 @@ def build(
 
     Raises:
         SpecError: The spec makes no model on such images.
+        WeightsError: The file that it names does not fit the model.
     """
+    model = drawn(spec, input_shape, num_classes, name=name)
+    if spec.weights is not None:
+        load_weights(model, spec.weights)
+    return model
+
+
+def drawn(
+    spec: ModelSpec, input_shape: InputShape, num_classes: int | None, *, name: str = "classifier"
+) -> keras.Model:
+    """Like `build`, with all weights drawn, whatever file the spec names."""
     geometry = _geometry(spec, input_shape, num_classes)
     tokenizer, positional, (before, after) = (_layers(axis, spec, geometry) for axis in registry.AXES)
 

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from ablate.config import Config, RunSpec
 from ablate.hardware import prepare
-from ablate.identity import backend, cell, settings
+from ablate.identity import backend, cell, content, settings
+from ablate.models.weights import Loaded
 from ablate.profile import Profile
 from ablate.progress import RunScreen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
@@ -151,6 +152,11 @@ def _recorded(
         Exception: What the run raised, after it was recorded.
     """
 
+    def on_loaded(loaded: Loaded) -> None:
+        digest = content(spec.model.weights or "")
+        told = {"digest": digest, "head": loaded.head, "loaded": str(loaded)}
+        writer.tag({f"ablate.weights.{name}": text for name, text in told.items()})
+
     def on_start(identity: str, data_digest: str, cost: Profile) -> None:
         told = settings(spec.leaves(), backend=backend(), modules=spec.modules())
         tags = {"ablate.identity": identity, "ablate.settings": told, "ablate.cell": cell(spec.leaves())}
@@ -162,7 +168,7 @@ def _recorded(
         show_epoch(metrics)
 
     try:
-        record = run(spec, workbench, on_start=on_start, on_epoch=on_epoch, on_batch=show_batch)
+        record = run(spec, workbench, on_loaded=on_loaded, on_start=on_start, on_epoch=on_epoch, on_batch=show_batch)
         _write(writer, spec, record, log_model)
     except KeyboardInterrupt:
         writer.finish("killed", reason="interrupted")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ablate.config import compose, to_config
+from ablate.models import save_weights
 from ablate.run import Workbench, run
 
 BASE = ["model=tiny", "data=digits", "train.epochs=2", "train.batch_size=256", "model.dim=16", "model.dropout=0.1"]
@@ -76,6 +77,7 @@ NEEDS = {
 }
 EXEMPT = {
     "model.stochastic_depth": "the first of one layer has rate 0; the two-layer case stands below",
+    "model.weights": "a file: the case stands below",
     "data.root": "where files lie, not what they hold: tests/unit/test_data_*.py",
     "data.class_level": "which folders are classes: tests/unit/test_data_folder.py",
     "data.memory_limit": "where images wait, not what they are: tests/unit/test_data_stored.py",
@@ -114,3 +116,9 @@ def test_knob_stochastic_depth_changes_a_training_of_two_layers():
 def test_knobs_left_alone_give_the_same_run_again():
     again = _fingerprint.__wrapped__()
     assert again == _fingerprint()
+
+
+def test_knob_weights_change_where_a_training_starts(tmp_path):
+    model = run(to_config(compose(BASE)).point(), WORKBENCH).model
+    save_weights(model, tmp_path / "trained.safetensors")
+    assert _fingerprint() != _fingerprint(f"model.weights={tmp_path}/trained.safetensors")
