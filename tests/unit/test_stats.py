@@ -1,5 +1,6 @@
 """Numbers that can be checked by hand or against scipy.stats."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ablate.stats import Estimate, mean_interval
+from ablate.stats import (
+    Estimate,
+    Kind,
+    alpha_spending,
+    best_of,
+    example_interval,
+    mean_interval,
+    seeds_needed,
+    verdict,
+)
 
 
 def test_mean_interval_of_three_is_the_textbook_one() -> None:
@@ -52,3 +62,133 @@ def test_mean_interval_refuses_a_confidence_that_is_no_probability(confidence: f
 def test_stats_imports_no_scipy_stats() -> None:
     code = "import sys, ablate.stats as s; s.mean_interval([1, 2]); sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ verdicts
+
+
+def test_verdict_of_two_sides_is_welchs_test() -> None:
+    treatment, baseline = [93.1, 94.2, 93.7, 94.9], [91.0, 92.4, 91.9]
+    got = verdict(treatment, baseline)
+    want = scipy.stats.ttest_ind(treatment, baseline, equal_var=False)
+    assert got.kind is Kind.helps and got.n == 3
+    assert got.p == pytest.approx(want.pvalue, rel=1e-12)
+    assert (got.low, got.high) == pytest.approx(tuple(want.confidence_interval(0.95)), rel=1e-12)
+    assert got.effect == pytest.approx(np.mean(treatment) - np.mean(baseline))
+
+
+def test_verdict_of_pairs_is_students_test_of_their_differences() -> None:
+    treatment, baseline = [93.1, 90.2, 95.7], [92.0, 89.4, 94.9]
+    got = verdict(treatment, baseline, paired=True)
+    want = scipy.stats.ttest_rel(treatment, baseline)
+    assert got.kind is Kind.helps and verdict(treatment, baseline).kind is Kind.undecided
+    assert (got.low, got.high) == pytest.approx(tuple(want.confidence_interval(0.95)), rel=1e-12)
+
+
+def test_verdict_turns_round_where_less_is_better() -> None:
+    low, high = [0.1, 0.11, 0.12], [0.5, 0.52, 0.51]
+    assert verdict(low, high).kind is Kind.hurts
+    assert verdict(low, high, higher_is_better=False).kind is Kind.helps
+
+
+def test_verdict_is_equivalent_only_by_a_margin_that_holds_the_90_percent_interval() -> None:
+    treatment, baseline = [90.0, 90.2, 90.1, 89.9], [90.1, 90.0, 90.3, 90.0]
+    narrow = scipy.stats.ttest_ind(treatment, baseline, equal_var=False).confidence_interval(0.9)
+    edge = max(abs(narrow.low), abs(narrow.high))
+    assert verdict(treatment, baseline, margin=edge * 1.001).kind is Kind.equivalent
+    assert verdict(treatment, baseline, margin=edge * 0.999).kind is Kind.undecided
+    assert verdict(treatment, baseline).kind is Kind.undecided
+
+
+def test_verdict_is_equivalent_before_it_helps() -> None:
+    treatment, baseline = [90.10, 90.11, 90.12], [90.00, 90.01, 90.02]
+    assert verdict(treatment, baseline).kind is Kind.helps
+    assert verdict(treatment, baseline, margin=1.0).kind is Kind.equivalent
+
+
+def test_undecided_verdict_says_how_many_seeds_decide_whatever_effect_was_seen() -> None:
+    spread = np.array([-1.0, 0.0, 1.0])
+    needed = {verdict(90 + shift + spread, 90 + spread, margin=1.0).seeds_needed for shift in (0.0, 0.5, 1.0)}
+    assert needed == {seeds_needed(1.0, 1.0)}
+    without = verdict(90 + spread, 90 + spread)
+    assert without.seeds_needed is None and any("declare" in note for note in without.notes)
+    assert any("second look" in note for note in without.notes)
+
+
+def test_seeds_needed_decide_four_times_in_five_whichever_way_the_truth_lies() -> None:
+    n, rng = seeds_needed(1.0, 1.5), np.random.default_rng(0)
+
+    def share(shift: float, kinds: set[Kind]) -> float:
+        draws = (verdict(rng.normal(shift, 1, n), rng.normal(0, 1, n), margin=1.5) for _ in range(400))
+        return float(np.mean([draw.kind in kinds for draw in draws]))
+
+    assert share(0.0, {Kind.equivalent}) > 0.74
+    assert share(1.5, {Kind.helps}) > 0.74
+    assert seeds_needed(1.0, 1.0) == 18 and seeds_needed(2.0, 1.0) == pytest.approx(4 * 18, abs=4)
+
+
+def test_runs_without_a_result_are_left_out_and_said() -> None:
+    got = verdict([1.0, math.nan, 1.2, math.inf], [2.0, 2.1])
+    assert got.kind is Kind.hurts and got.n == 2
+    assert any(note.startswith("2 of 4 runs of the treatment") for note in got.notes)
+    assert verdict([1.0, 2.0, math.nan], [1.0, 2.0, 3.0], paired=True).n == 2
+
+
+@pytest.mark.parametrize("sides", [([1.0], [2.0, 3.0]), ([], [1.0, 2.0]), ([5.0, 5.0, 5.0], [4.0, 4.0, 4.0])])
+def test_what_has_no_spread_is_undecided_and_has_no_interval(sides: tuple[list[float], list[float]]) -> None:
+    got = verdict(*sides, margin=10.0)
+    assert (got.kind, got.low, got.high, got.p, got.seeds_needed) == (Kind.undecided, None, None, None, None)
+    assert got.notes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"margin": 0.0}, "margin must be above 0"),
+        ({"margin": math.nan}, "margin must be above 0"),
+        ({"alpha": 0.95}, "alpha must lie between 0 and 0.5"),
+        ({"paired": True}, "sides of equal length"),
+    ],
+)
+def test_verdict_refuses_what_makes_no_comparison(arguments: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        verdict([1.0, 2.0], [1.0, 2.0, 3.0], **arguments)
+    with pytest.raises(ValueError, match="one dimension"):
+        verdict([[1.0, 2.0]], [1.0, 2.0])
+
+
+def test_alpha_spending_shares_out_what_there_is_and_keeps_looks_honest() -> None:
+    looks = alpha_spending(0.05, [0.5, 1.0])
+    assert sum(looks) == pytest.approx(0.05) and looks[0] < looks[1]
+    assert alpha_spending(0.05, [1.0]) == pytest.approx([0.05])
+    with pytest.raises(ValueError, match="rise"):
+        alpha_spending(0.05, [0.5, 0.5])
+    rng, false = np.random.default_rng(1), 0
+    for _ in range(1000):
+        t, b = rng.normal(size=10), rng.normal(size=10)
+        kinds = [verdict(t[:n], b[:n], alpha=a).kind for n, a in zip((5, 10), looks, strict=True)]
+        false += any(kind is not Kind.undecided for kind in kinds)
+    assert false / 1000 <= 0.065
+
+
+def test_best_of_is_the_mean_over_every_draw() -> None:
+    values = [90.0, 93.0, 91.5, 92.0, 88.0]
+    for draws in range(1, 6):
+        want = np.mean([max(each) for each in itertools.combinations(values, draws)])
+        assert best_of(values, draws) == pytest.approx(want, rel=1e-12)
+    for wrong, draws in (([1.0, 2.0, 3.0], 2), (values, 6), ([1.0, 2.0, 3.0, math.nan], 2)):
+        with pytest.raises(ValueError, match=r"at least 4|draws must be"):
+            best_of(wrong, draws)
+
+
+def test_example_interval_covers_the_sampling_of_images() -> None:
+    rng, covered = np.random.default_rng(2), 0
+    for draw in range(200):
+        hard = rng.random(400)  # some images are hard for both sides
+        t, b = (rng.random((3, 400)) < np.clip(top1 + 0.3 * (hard - 0.5), 0, 1) for top1 in (0.75, 0.70))
+        low, high = example_interval(t, b, resamples=500, seed=draw)
+        covered += low <= 5.0 <= high
+    assert 0.90 <= covered / 200 <= 0.985
+    assert example_interval(np.ones((2, 50)), np.ones((3, 50))) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="same images"):
+        example_interval(np.ones((2, 50)), np.ones((2, 40)))

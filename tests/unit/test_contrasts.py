@@ -1,0 +1,159 @@
+"""A sweep's verdicts, held against scipy's and statsmodels' own for designs that they know, and against simulation."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from statsmodels.stats.multitest import multipletests
+
+from ablate.contrasts import Observation, analyse
+from ablate.stats import Kind, verdict
+
+SPREAD = (-1.3, -0.4, 0.1, 0.6, 1.0)
+
+
+def _sweep(means, seeds=5, std=1.0, rng=None, scale=lambda levels: 1.0):
+    """Runs of every cell: its mean, plus noise of a generator or the same spread in each."""
+    return [
+        Observation(
+            levels, seed, mean + std * scale(levels) * (SPREAD[(seed + n) % 5] if rng is None else float(rng.normal()))
+        )
+        for n, (levels, mean) in enumerate(means.items())
+        for seed in range(seeds)
+    ]
+
+
+def test_one_factor_has_dunnetts_intervals_and_p_values():
+    rng = np.random.default_rng(1)
+    runs = _sweep({("a",): 80, ("b",): 82, ("c",): 80, ("d",): 81}, rng=rng)
+    got = analyse(runs, ["f"], {"f": "a"})
+    samples = [[run.value for run in runs if run.levels == (level,)] for level in "abcd"]
+    want = scipy.stats.dunnett(*samples[1:], control=samples[0], rng=np.random.default_rng(0))
+    assert [(c.level, c.baseline) for c in got.contrasts] == [("b", "a"), ("c", "a"), ("d", "a")]
+    assert [c.verdict.p for c in got.contrasts] == pytest.approx(want.pvalue, abs=2e-3)
+    interval = want.confidence_interval(0.95)
+    assert [c.verdict.low for c in got.contrasts] == pytest.approx(interval.low, abs=0.01)
+    assert [c.verdict.high for c in got.contrasts] == pytest.approx(interval.high, abs=0.01)
+    assert got.std == pytest.approx(math.sqrt(np.mean([np.var(s, ddof=1) for s in samples])))
+    assert got.df == 16
+
+
+def test_two_levels_have_the_pooled_t_interval():
+    runs = _sweep({("a",): 80, ("b",): 82})
+    got = analyse(runs, ["f"], {"f": "a"}).contrasts[0].verdict
+    sides = [[run.value for run in runs if run.levels == (level,)] for level in "ba"]
+    want = scipy.stats.ttest_ind(*sides)
+    assert got.p == pytest.approx(want.pvalue, abs=5e-4)
+    assert got.low == pytest.approx(want.confidence_interval(0.95).low, abs=0.02)
+
+
+def test_every_level_is_held_against_its_baseline_with_the_other_factors_held():
+    means = {(m, p): 90 - 20 * (m == "vit" and p == "none") for m in ("vit", "cct") for p in ("learnable", "none")}
+    got = analyse(_sweep(means), ["model", "pe"], {"model": "vit", "pe": "learnable"}, margin=3.0)
+    kinds = {(c.factor, c.level, *c.at.values()): c.verdict.kind for c in got.contrasts}
+    assert kinds[("pe", "none", "vit")] is Kind.hurts
+    assert kinds[("pe", "none", "cct")] is Kind.equivalent
+    assert kinds[("model", "cct", "learnable")] is Kind.equivalent
+    assert kinds[("model", "cct", "none")] is Kind.helps
+    assert [effect.factors for effect in got.effects] == [("model",), ("pe",), ("model", "pe")]
+    assert got.effects[2].p < 1e-6
+
+
+def test_one_factor_at_a_time_compares_each_with_the_one_baseline():
+    means = {("a", "x"): 80, ("b", "x"): 85, ("a", "y"): 75}
+    got = analyse(_sweep(means), ["f", "g"], {"f": "a", "g": "x"})
+    assert [(c.factor, c.level, c.verdict.kind) for c in got.contrasts] == [
+        ("f", "b", Kind.helps),
+        ("g", "y", Kind.hurts),
+    ]
+    assert all(len(effect.factors) == 1 for effect in got.effects)  # the design knows no interaction
+
+
+def test_cells_of_unequal_spread_fall_back_to_welch_and_holm():
+    rng = np.random.default_rng(3)
+    runs = _sweep({("a",): 80, ("b",): 81, ("c",): 90}, rng=rng, scale=lambda levels: 8.0 if levels == ("b",) else 0.3)
+    got = analyse(runs, ["f"], {"f": "a"})
+    assert got.equal_variance_p < 0.05 and "Welch" in got.method
+    samples = {level: [run.value for run in runs if run.levels == (level,)] for level in "abc"}
+    tests = [scipy.stats.ttest_ind(samples[level], samples["a"], equal_var=False) for level in "bc"]
+    assert [c.verdict.p for c in got.contrasts] == pytest.approx(
+        multipletests([t.pvalue for t in tests], method="holm")[1]
+    )
+    assert got.contrasts[0].verdict.low == pytest.approx(tests[0].confidence_interval(1 - 0.05 / 2).low)
+
+
+def test_seeds_as_blocks_find_what_differs_less_than_seeds_do():
+    rng = np.random.default_rng(4)
+    shift = rng.normal(0, 5, 5)
+    runs = [
+        Observation((level,), seed, 80 + shift[seed] + effect + float(rng.normal(0, 0.3)))
+        for level, effect in (("a", 0.0), ("b", 2.0), ("c", 0.0))
+        for seed in range(5)
+    ]
+    plain, blocked = (analyse(runs, ["f"], {"f": "a"}, blocks=blocks) for blocks in (False, True))
+    assert plain.contrasts[0].verdict.kind is Kind.undecided
+    assert blocked.contrasts[0].verdict.kind is Kind.helps and blocked.contrasts[1].verdict.kind is Kind.undecided
+    assert (plain.df, blocked.df) == (12, 8)
+
+
+def test_diverged_runs_are_a_rate_beside_the_mean():
+    runs = _sweep({("a",): 80, ("b",): 80})
+    runs = [Observation(r.levels, r.seed, math.nan if r.levels == ("b",) and r.seed < 2 else r.value) for r in runs]
+    got = analyse(runs, ["f"], {"f": "a"})
+    assert got.contrasts[0].diverged == (2, 0) and got.contrasts[0].runs == (5, 5)
+    assert got.contrasts[0].verdict.n == 3
+    assert got.notes[0].startswith("2 of 10 runs have no result")
+
+
+def test_single_runs_have_effects_and_no_verdict():
+    got = analyse(_sweep({("a",): 80, ("b",): 85}, seeds=1), ["f"], {"f": "a"})
+    assert got.std is None and got.contrasts[0].verdict.effect == pytest.approx(5 + SPREAD[1] - SPREAD[0])
+    assert got.contrasts[0].verdict.kind is Kind.undecided and got.contrasts[0].verdict.low is None
+
+
+def test_large_families_use_bonferroni_and_holm_and_agree_nearly():
+    means = {(f"l{n:02d}",): 80.0 + 4 * (n == 1) for n in range(80)}
+    runs = _sweep(means, seeds=3, rng=np.random.default_rng(5))
+    got = analyse(runs, ["f"], {"f": "l00"})
+    assert len(got.contrasts) == 79 and "Holm" in got.method
+    wide = got.contrasts[0].verdict.high - got.contrasts[0].verdict.low
+    single = 2 * scipy.stats.t.ppf(1 - 0.025 / 79, got.df) * got.std * math.sqrt(2 / 3)
+    assert wide == pytest.approx(single, rel=1e-6)
+
+
+def test_a_design_without_baseline_or_levels_is_refused():
+    with pytest.raises(ValueError, match="baseline level, got none for g"):
+        analyse([], ["f", "g"], {"f": "a"})
+    with pytest.raises(ValueError, match="a level for each"):
+        analyse([Observation(("a",), 0, 1.0)], ["f", "g"], {"f": "a", "g": "b"})
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("heavy", [False, True], ids=["normal", "heavy"])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_false_verdicts_stay_below_6_5_percent_and_intervals_cover(seeds, heavy):
+    rng, sweeps = np.random.default_rng([seeds, heavy]), 2000
+    family, pairs, covered = 0, 0, 0
+    for _ in range(sweeps):
+        noise = rng.standard_t(3, (3, seeds)) if heavy else rng.normal(size=(3, seeds))
+        runs = [Observation((level,), s, 80 + noise[n, s]) for n, level in enumerate("abc") for s in range(seeds)]
+        verdicts = [each.verdict for each in analyse(runs, ["f"], {"f": "a"}).contrasts]
+        family += any(each.kind is not Kind.undecided for each in verdicts)
+        pair = verdict(noise[1], noise[0])
+        pairs += pair.kind is not Kind.undecided
+        covered += pair.low <= 0 <= pair.high
+    assert family / sweeps <= 0.065
+    assert pairs / sweeps <= 0.065
+    if not heavy:
+        assert abs(covered / sweeps - 0.95) <= 0.015
+
+
+@pytest.mark.full
+def test_power_grows_with_seeds():
+    rng, found = np.random.default_rng(7), []
+    for seeds in (3, 5, 10):
+        kinds = [analyse(_sweep({("a",): 80, ("b",): 81.5}, seeds, rng=rng), ["f"], {"f": "a"}) for _ in range(200)]
+        found.append(np.mean([each.contrasts[0].verdict.kind is Kind.helps for each in kinds]))
+    assert found[0] + 0.1 < found[1] < found[2] - 0.1
