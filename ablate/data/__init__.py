@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from ablate.data.arrays import Arrays, Splits
     from ablate.data.batches import Batches
     from ablate.data.load import load
+    from ablate.data.stored import Stored
 
-__all__ = ["Arrays", "Batches", "DataError", "DataSpec", "Splits", "describe", "load"]
+__all__ = ["Arrays", "Batches", "DataError", "DataSpec", "Splits", "Stored", "describe", "load"]
 
 _HOMES = {
     "Arrays": "ablate.data.arrays",
     "Batches": "ablate.data.batches",
     "Splits": "ablate.data.arrays",
+    "Stored": "ablate.data.stored",
     "load": "ablate.data.load",
 }
 

@@ -14,8 +14,8 @@ from ablate.data.stored import Stored
 Images = NDArray[np.uint8] | Stored
 """In memory, or rows of a file that are read as they are asked for; both index alike."""
 
-_CHUNK = 2**24
-"""Pixels widened at once where sums are taken: 64 MiB."""
+_CHUNK = 2**20
+"""Pixels widened at once where sums are taken: 4 MiB."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,27 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, indices: NDArray[np.int64]) -> "Arrays":
-        """Some of the images; those of a file stay there."""
+    def take(self, indices: NDArray[np.int64] | slice) -> "Arrays":
+        """Some of the images; those of a file stay there, and a slice of those in memory copies none."""
         x = self.x.take(indices) if isinstance(self.x, Stored) else self.x[indices]
         return Arrays(x, self.y[indices])
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a source gives: the images it means for training, the test set apart."""
+    """What a source gives: the images it means for training, the test set apart.
+
+    Attributes:
+        train: Validation images included.
+        test: Likewise of all classes.
+        classes: Names, by label.
+        fitted: Whether the images have the spec's size and channels already, because they were decoded to them.
+    """
 
     train: Arrays
     test: Arrays
     classes: tuple[str, ...]
+    fitted: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ablate.data import cache
 from ablate.data.arrays import Raw
 from ablate.data.decode import Encoded, decode_all, is_grey, open_image
@@ -44,8 +42,8 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
         len(files),
         lambda: decode_all((_encoded(root, f, number[f.label]) for f in files), len(files), spec, str(root.path)),
     )
-    rows = {part: np.flatnonzero([file.part == part for file in files]) for part in ("train", "test")}
-    return Raw(images.take(rows["train"]), images.take(rows["test"]), labels)
+    tested = sum(file.part == "test" for file in files)  # they come first: files are sorted by part
+    return Raw(images.take(slice(tested, None)), images.take(slice(tested)), labels, fitted=True)
 
 
 def read_published(spec: DataSpec, num_classes: int, *, test: tuple[str, ...] = ("test",)) -> Raw:

@@ -47,7 +47,7 @@ def _split(raw: Raw, spec: DataSpec) -> tuple[NDArray[np.int64], NDArray[np.int6
 def _fitted(raw: Raw, train: NDArray[np.int64], val: NDArray[np.int64], spec: DataSpec) -> dict[str, Arrays]:
     """The parts at their size and channels; in memory, or in a file where they would be too large for it."""
     parts = {"train": raw.train.take(train), "val": raw.train.take(val), "test": raw.test}
-    if isinstance(raw.train.x, Stored):
+    if raw.fitted:
         return parts
     _, height, width, channels = raw.train.x.shape
     shape = (*(spec.size or (height, width)), spec.channels or channels)

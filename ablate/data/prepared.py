@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ablate.data import cache, folder
 from ablate.data.arrays import Raw
 from ablate.data.decode import Encoded, decode_all
@@ -71,9 +69,8 @@ def read(spec: DataSpec, prepared: Prepared) -> Raw:
         lambda: decode_all(_encoded(builder, splits), count, spec, prepared.name),
     )
     trained = count - builder.info.splits[prepared.test].num_examples
-    rows = np.arange(count)
     names = tuple(builder.info.features["label"].names)
-    return Raw(images.take(rows[:trained]), images.take(rows[trained:]), names)
+    return Raw(images.take(slice(trained)), images.take(slice(trained, None)), names, fitted=True)
 
 
 def _stamp(path: Path) -> str:
@@ -82,16 +79,27 @@ def _stamp(path: Path) -> str:
 
 
 def _encoded(builder: Any, splits: tuple[str, ...]) -> Iterator[Encoded]:
-    tfds = _library(builder.name)
     for split in splits:
-        examples = builder.as_dataset(
-            split=split,
-            shuffle_files=False,
-            decoders={"image": tfds.decode.SkipDecoding()},
-            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-        )
-        for i, example in enumerate(tfds.as_numpy(examples)):
-            yield Encoded(f"image {i} of {builder.name}/{split}", _Given(example["image"]), int(example["label"]))
+        try:
+            for i, example in enumerate(_examples(builder, split)):
+                yield Encoded(f"image {i} of {builder.name}/{split}", _Given(example["image"]), int(example["label"]))
+        except Exception as error:  # TensorFlow's own kinds, by which it tells of damaged records.
+            raise DataError(
+                f"split {split} in {builder.data_dir} could not be read ({' '.join(str(error).split())[:300]}); "
+                "remove that folder, and have tensorflow-datasets prepare it again."
+            ) from error
+
+
+def _examples(builder: Any, split: str) -> Any:
+    """In the order of the files, the images still encoded."""
+    tfds = _library(builder.name)
+    examples = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders={"image": tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+    return tfds.as_numpy(examples)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Facts:
     sums: NDArray[np.int64]
     squares: NDArray[np.int64]
 
-    def take(self, rows: NDArray[np.int64]) -> "Facts":
+    def take(self, rows: NDArray[np.int64] | slice) -> "Facts":
         return Facts(self.sha256[rows], self.sums[rows], self.squares[rows])
 
 
@@ -75,6 +75,6 @@ class Stored:
                 "start again: it is made anew."
             ) from error
 
-    def take(self, indices: NDArray[np.int64]) -> "Stored":
+    def take(self, indices: NDArray[np.int64] | slice) -> "Stored":
         """Some of the rows, none of them read."""
         return Stored(self.path, self.offset, self.images, self.rows[indices], self.facts.take(indices))

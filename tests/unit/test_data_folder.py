@@ -198,3 +198,65 @@ def test_zip_of_photos_of_all_sizes_is_read(shared, tmp_path):
     splits = load(spec)
     assert (len(splits.train) + len(splits.val), len(splits.test)) == (1088, 272)
     assert np.all(np.bincount(splits.test.y) == 16)
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """cifar2png's layout of superclasses: 2 groups of 2 classes, and one class name that stands in both groups."""
+    for part, n in (("train", 2), ("test", 1)):
+        for label, name in enumerate(("fish/ray", "fish/shark", "trees/oak", "trees/ray")):
+            folder = tmp_path / "nested" / part / name
+            folder.mkdir(parents=True)
+            for i in range(n):
+                _image(100 * label + 10 * (part == "test") + i).save(folder / f"{i}.png")
+    return tmp_path / "nested"
+
+
+@pytest.mark.parametrize("make", [lambda folder, tmp: folder, lambda folder, tmp: _zip(folder, tmp / "n.zip", "top/")])
+def test_nested_folders_are_classes_of_the_level_asked_for(nested, tmp_path, make):
+    root = make(nested, tmp_path)
+    groups, leaves = (load(_spec(root, tmp_path, val_fraction=0, class_level=level)) for level in (1, 2))
+    assert groups.classes == ("fish", "trees")
+    assert leaves.classes == ("fish/ray", "fish/shark", "trees/oak", "trees/ray")
+    assert groups.test.y.tolist() == [0, 0, 1, 1] and leaves.test.y.tolist() == [0, 1, 2, 3]
+    assert np.array_equal(groups.train.x, leaves.train.x) and groups.digest != leaves.digest
+    assert [describe(_spec(root, tmp_path, class_level=level))[1] for level in (1, 2)] == [2, 4]
+
+
+def test_nested_image_above_its_class_is_named(nested, tmp_path):
+    _image(0).save(nested / "train/fish/stray.png")
+    with pytest.raises(DataError, match=r"train/fish/stray.png must lie 2 folders deep .*lower data.class_level"):
+        load(_spec(nested, tmp_path, class_level=2))
+    assert len(load(_spec(nested, tmp_path, val_fraction=0)).train) == 9
+
+
+def test_nested_folders_too_shallow_for_the_level_are_told_how_to_be(nested, images, tmp_path):
+    with pytest.raises(DataError, match=r"got none under train/; arrange it as train/GROUP/CLASS/IMAGE.png"):
+        load(_spec(images, tmp_path, class_level=2))
+    (nested / "test/birds").mkdir()
+    with pytest.raises(DataError, match=r"test/birds must hold class folders with data.class_level=2, got none"):
+        load(_spec(nested, tmp_path, class_level=2))
+
+
+def test_nested_class_that_is_empty_corrupt_or_on_one_side_is_named(nested, tmp_path):
+    (nested / "train/fish/eel").mkdir()
+    with pytest.raises(DataError, match="only under train/: fish/eel"):
+        load(_spec(nested, tmp_path, class_level=2))
+    (nested / "test/fish/eel").mkdir()
+    with pytest.raises(DataError, match="class folder train/fish/eel must hold images"):
+        load(_spec(nested, tmp_path, class_level=2))
+    for part in ("train", "test"):
+        (nested / part / "fish/eel").rmdir()
+    (nested / "test/trees/oak/0.png").write_text("no image")
+    with pytest.raises(DataError, match=r"test/trees/oak/0\.png could not be decoded"):
+        load(_spec(nested, tmp_path, class_level=2))
+
+
+def test_channels_convert_grey_and_colour(images, tmp_path):
+    grey = load(_spec(images, tmp_path, channels=1))
+    assert describe(_spec(images, tmp_path, channels=1)) == ((6, 5, 1), 2) and grey.input_shape == (6, 5, 1)
+    assert np.array_equal(grey.test.x[0, :, :, 0], _image(10).convert("L"))
+    for i, file in enumerate(sorted(images.rglob("*.png"))):
+        _image(i, mode="L").save(file)
+    colour = load(_spec(images, tmp_path, channels=3))
+    assert np.array_equal(colour.train.x[..., 0], colour.train.x[..., 2]) and len(colour.mean) == 3

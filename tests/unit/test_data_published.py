@@ -174,3 +174,17 @@ def test_download_that_fails_says_where_files_may_lie(monkeypatch):
     monkeypatch.setattr("keras.datasets.cifar100.load_data", fail)
     with pytest.raises(DataError, match=r"cifar100 could not be downloaded .*URL fetch failure.*set data.root"):
         load(DataSpec(source="cifar100"))
+
+
+def test_download_is_not_repeated_where_the_keras_folder_has_it(mnist, tmp_path, monkeypatch):
+    """No network is there in a test: what comes, comes from the folder where keras.datasets keeps it."""
+    folder = tmp_path / "keras" / "datasets" / "fashion-mnist"
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (found,) = mnist.glob(f"{name}-ubyte*")
+        content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+        (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(content))
+    # What KERAS_HOME sets, which Keras reads when it is imported.
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path / "keras"))
+    local = load(DataSpec(source="fashion_mnist", root=str(mnist), val_fraction=0))
+    assert load(DataSpec(source="fashion_mnist", val_fraction=0)).digest == local.digest

@@ -1,12 +1,15 @@
 """Splits, digest, normalisation, batches: what holds for every source."""
 
+import itertools
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from ablate.data import Arrays, Batches, DataError, DataSpec, describe, load
 from ablate.data.arrays import digest, moments
 from ablate.data.resize import fit_all
-from ablate.data.split import stratified
+from ablate.data.split import fewer, stratified
 
 
 def _key(arrays):
@@ -83,6 +86,75 @@ def test_resize_averages_where_it_shrinks():
     assert np.abs(fit_all(board, DataSpec(image_size=[2, 2])).astype(int) - 127).max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("shape", "size", "crop_pct", "scaled", "corner"),
+    [
+        ((300, 400), (224, 224), 0.9, (248, 330), (12, 53)),
+        ((400, 300), (224, 224), 1.0, (298, 224), (37, 0)),
+        ((100, 200), (60, 30), 0.5, (120, 240), (30, 105)),
+        ((8, 8), (8, 8), 0.5, (16, 16), (4, 4)),
+    ],
+)
+def test_crop_pct_scales_the_shorter_side_and_cuts_the_middle(shape, size, crop_pct, scaled, corner):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    spec = DataSpec(image_size=list(size), crop_pct=crop_pct, interpolation="bicubic")
+    whole = np.asarray(Image.fromarray(image).resize(scaled[::-1], Image.Resampling.BICUBIC))
+    middle = whole[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+    assert np.array_equal(fit_all(image[None], spec)[0], middle)
+
+
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_interpolation_is_pillows(name):
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 1), dtype=np.uint8)
+    wanted = Image.fromarray(image[:, :, 0]).resize((20, 5), Image.Resampling[name.upper()])
+    assert np.array_equal(fit_all(image[None], DataSpec(image_size=[5, 20], interpolation=name))[0, :, :, 0], wanted)
+
+
+def test_channels_repeat_grey_and_take_the_luma_of_colour():
+    colour = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+    grey = fit_all(colour, DataSpec(channels=1))
+    assert grey.shape == (2, 5, 4, 1)
+    assert np.abs(grey[..., 0] - colour @ [0.299, 0.587, 0.114]).max() <= 1
+    assert np.array_equal(fit_all(grey, DataSpec(channels=3)), np.repeat(grey, 3, axis=3))
+
+
+def test_channels_keep_what_is_published_where_it_still_holds(digits):
+    spec = DataSpec(channels=3)
+    assert describe(spec) == ((28, 28, 3), 10)
+    splits = load(spec)
+    assert splits.mean == (0.1307,) * 3 and splits.input_shape == (28, 28, 3)
+    assert load(DataSpec(source="digits", channels=3)).mean == digits.mean * 3
+
+
+def test_fraction_is_stratified_seeded_and_nested(digits):
+    parts = {f: load(DataSpec(source="digits", fraction=f)) for f in (0.05, 0.1, 0.35, 0.7)}
+    for small, large in itertools.pairwise(parts.values()):
+        assert _key(small.train) < _key(large.train) < _key(digits.train)
+    for fraction, part in parts.items():
+        assert np.all(np.abs(np.bincount(part.train.y) - np.bincount(digits.train.y) * fraction) <= 0.5)
+        assert np.array_equal(part.val.x, digits.val.x) and np.array_equal(part.test.x, digits.test.x)
+    assert len({part.digest for part in [*parts.values(), digits]}) == 5
+    other = load(DataSpec(source="digits", fraction=0.1, split_seed=1))
+    assert _key(other.train) != _key(parts[0.1].train)
+
+
+def test_fewer_keeps_one_image_of_the_rarest_class_and_never_shrinks():
+    labels = np.repeat(np.arange(3), [1, 7, 90])
+    before = set()
+    for percent in range(1, 101):
+        taken = set(fewer(labels, fraction=percent / 100, per_class=None, seed=0).tolist())
+        assert before <= taken and len({labels[i] for i in taken}) == 3
+        before = taken
+    assert len(before) == 98
+
+
+def test_per_class_takes_so_many_of_each_and_is_nested(digits):
+    few, more = (load(DataSpec(source="digits", per_class=n)) for n in (5, 20))
+    assert np.bincount(few.train.y).tolist() == [5] * 10 and _key(few.train) < _key(more.train)
+    with pytest.raises(DataError, match=r"data.per_class must be at most 12\d, .*smallest class, got 500"):
+        load(DataSpec(source="digits", per_class=500))
+
+
 def test_own_moments_of_the_spec_win():
     splits = load(DataSpec(source="digits", mean=[0.5], std=[0.25]))
     assert (splits.mean, splits.std) == ((0.5,), (0.25,))
@@ -112,6 +184,14 @@ def test_digest_sees_pixels_labels_shape_and_class_names():
         (DataSpec(source="digits", val_fraction=1e-6), "data.val_fraction must hold out"),
         (DataSpec(source="digits", split_seed=-1), "data.split_seed must be"),
         (DataSpec(source="digits", std=[0.0]), "data.std must be above 0"),
+        (DataSpec(source="digits", class_level=0), "data.class_level must be at least 1"),
+        (DataSpec(source="digits", fraction=0.0), "data.fraction must be above 0"),
+        (DataSpec(source="digits", per_class=0), "data.per_class must be at least 1"),
+        (DataSpec(source="digits", per_class=3, fraction=0.5), "must not both be set, got 3 and 0.5"),
+        (DataSpec(source="digits", channels=2), "data.channels must be 1 .* 3"),
+        (DataSpec(source="digits", crop_pct=0.9), "data.crop_pct must come with data.image_size"),
+        (DataSpec(source="digits", crop_pct=1.5, image_size=[8, 8]), "data.crop_pct must be above 0"),
+        (DataSpec(source="digits", memory_limit=-1), "data.memory_limit must be at least 0"),
         (DataSpec(source="digits", mean=[0.1, 0.1, 0.1]), "data.mean must have 1 values"),
     ],
 )
