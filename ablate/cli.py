@@ -152,7 +152,7 @@ VERBS = {
     "verify": Verb(
         _verify,
         "do published figures and the official code's numbers come out here; exit code 1: not as recorded",
-        "published, variants or golden",
+        "published, variants, golden or training",
     ),
 }
 

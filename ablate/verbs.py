@@ -173,7 +173,7 @@ def verify(part: str | None) -> int:
     """Prints what of the published figures and of the official code's numbers comes out on this machine.
 
     Args:
-        part: ``published``, ``variants`` or ``golden``; None goes through all.
+        part: ``published``, ``variants``, ``golden`` or ``training``; None goes through all.
 
     Returns:
         Exit code: 0, or 1 where anything differs from what is recorded as expected.
@@ -185,7 +185,7 @@ def verify(part: str | None) -> int:
 
     sections = []
     for name in proof.choose(part):
-        if name == "golden":
+        if name in proof.WITH_KERAS:
             import_keras()
         section = proof.PARTS[name]()
         print("\n".join([section.title, "", *section.lines, ""]), flush=True)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from ablate import paper, reference
 from ablate.models import zoo
 from ablate.registry import unknown
 from ablate.specs import InputShape, MacsConvention, ModelSpec
+
+if TYPE_CHECKING:
+    from ablate.parity import Check
 
 CONVENTIONS: tuple[MacsConvention, ...] = get_args(MacsConvention)
 Row = dict[str, str]
@@ -253,23 +256,52 @@ def golden() -> Section:
     from ablate import parity
 
     section = Section("golden models: the official weights through our layers, the official numbers out")
-    section.lines.append(f"{'model':<26}{'what':<12}{'comparisons':>12}{'worst':>12}{'allowed':>12}")
-    for name in reference.MODELS:
-        model = parity.packaged(name)
-        for what, checks in (("forward", parity.forward(model)), ("gradients", parity.gradients(model))):
-            worst = max(checks, key=lambda check: check.share)
-            section.lines.append(
-                f"{name:<26}{what:<12}{len(checks):>12}{worst.off:>12.2e}{worst.tolerance:>12.2e}  {worst.what}"
-            )
-            for check in checks:
-                section.compare(None if check.holds else f"{name}: {check}")
+    section.lines.append(_GOLDEN.format("model", "what", "computed in", "comparisons", "worst", "allowed", ""))
+    for precision in parity.precisions():
+        for name in reference.MODELS:
+            model = parity.packaged(name)
+            _hold(section, name, "forward", precision, parity.forward(model, precision))
+            _hold(section, name, "gradients", precision, parity.gradients(model, precision))
     return section
+
+
+def training() -> Section:
+    """Ten training steps under both decay rules; imports Keras."""
+    from ablate import parity
+
+    section = Section("ten steps of AdamW from the official weights, the official losses and logits out")
+    section.lines.append(_GOLDEN.format("model", "what", "computed in", "comparisons", "worst", "allowed", ""))
+    trace = parity.training_trace()
+    for precision in parity.precisions():
+        for what, decay_1d in (("all decay", True), ("1-D do not", False)):
+            checks = parity.training(trace, precision, decay_1d=decay_1d)
+            _hold(section, parity.TRACED, what, precision, checks)
+    return section
+
+
+_GOLDEN = "{:<24}{:<12}{:<13}{:>11}{:>10}{:>10}  {}"
+
+
+def _hold(section: Section, name: str, what: str, precision: str, checks: Sequence["Check"]) -> None:
+    """Adds comparisons, and a line that shows the one that came nearest to its tolerance."""
+    worst = max(checks, key=lambda check: check.share)
+    off, allowed = f"{worst.off:.1e}", f"{worst.tolerance:.1e}"
+    section.lines.append(_GOLDEN.format(name, what, precision, len(checks), off, allowed, worst.what))
+    for check in checks:
+        section.compare(None if check.holds else f"{name}, {what}, {precision}: {check}")
 
 
 # ----------------------------------------------------------------------------------------------------------------- all
 
 
-PARTS: dict[str, Callable[[], Section]] = {"published": published, "variants": variants, "golden": golden}
+PARTS: dict[str, Callable[[], Section]] = {
+    "published": published,
+    "variants": variants,
+    "golden": golden,
+    "training": training,
+}
+WITH_KERAS = {"golden", "training"}
+"""Parts that compute; the others count."""
 
 
 def choose(part: str | None) -> list[str]:

@@ -44,8 +44,8 @@ def cross_entropy(logits: Any, target: Any, smoothing: Any) -> Any:
 
 
 def correct(logits: Any, target: Any) -> Any:
-    """``(batch,)`` float32: 1 where the largest logit is the most probable class, of equals the first.
+    """``(batch,)`` in Keras' ``floatx``: 1 where the largest logit is the most probable class, of equals the first.
 
     For a mixed image that is the class of its larger part. timm shows no training accuracy where it mixes.
     """
-    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(target, axis=-1)), "float32")
+    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(target, axis=-1)), keras.config.floatx())

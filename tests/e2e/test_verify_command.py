@@ -30,6 +30,7 @@ def test_verify_goes_through_figures_counts_and_golden_models(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     for name in ("cct_2_3x2_32_learnable", "cvt_2_4_32_sine", "vit_lite_2_4_32_none"):
         rows = [line.split() for line in result.stdout.splitlines() if line.startswith(name)]
-        assert [row[1] for row in rows] == ["forward", "gradients"]
+        steps = 2 * ["all", "1-D"] if name == "cct_2_3x2_32_learnable" else []
+        assert [row[1] for row in rows] == [*2 * ["forward", "gradients"], *steps]
     assert result.stdout.splitlines()[-1].endswith("all as recorded.")
     assert result.stderr == ""

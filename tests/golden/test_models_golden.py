@@ -4,6 +4,7 @@ The comparisons and their tolerances are `ablate.parity`'s, which ``python -m ab
 models are held, and the comparison itself.
 """
 
+from dataclasses import replace
 from importlib.resources import as_file
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def golden(request):
     return _golden(request.param)
 
 
+each_precision = pytest.mark.parametrize("precision", parity.precisions())
+
+
 def test_packaged_files_prove_each_family_and_each_embedding():
     assert set(reference.MODELS) <= set(NAMES)
     assert {name.split("_")[0] for name in reference.MODELS} == {"cct", "cvt", "vit"}
@@ -51,22 +55,34 @@ def _assert_hold(checks, at_least):
     assert not [str(check) for check in checks if not check.holds]
 
 
-def test_forward_stage_by_stage(golden):
-    checks = parity.forward(golden)
+@each_precision
+def test_forward_stage_by_stage(golden, precision):
+    checks = parity.forward(golden, precision)
     _assert_hold(checks, 7)
-    stages = {"tokenizer", "tokens", "block_0", "block_1", "features", "logits"}
-    assert stages <= {check.what for check in checks if check.tolerance == 5e-5}
+    tolerances = {check.what: check.tolerance for check in checks[1:]}
+    assert list(tolerances) == ["tokenizer", "tokens", "block_0", "block_1", "features", "logits"]
+    assert max(tolerances.values()) == {"float32": 5e-5, "float64": 3e-6}[precision]
+    assert tolerances["logits"] == {"float32": 5e-5, "float64": 1e-12}[precision]
 
 
-def test_gradients(golden):
+@each_precision
+def test_gradients(golden, precision):
     parameters = [name for name, known in golden.facts["grads"].items() if known is not None]
     seqpool = "classifier.attention_pool.bias" in parameters
-    checks = parity.gradients(golden)
+    checks = parity.gradients(golden, precision)
     _assert_hold(checks, 2 + 4 * (len(parameters) - seqpool))
     for check in checks[2:]:
         name = check.what.split(" of the gradient of ")[1]
         norm, size = golden.facts["grads"][name]["norm"], np.prod(golden.facts["grads"][name]["shape"])
-        assert check.tolerance <= 1e-4 * norm * max(1, np.sqrt(size) * 20), check
+        share = {"float32": 1e-4, "float64": 1e-12}[precision]
+        assert check.tolerance <= share * norm * max(1, np.sqrt(size) * 20), check
+
+
+def test_parity_leaves_precision_as_it_was():
+    before = keras.config.floatx(), keras.config.dtype_policy().name
+    with pytest.raises(FileNotFoundError):
+        parity.gradients(replace(_golden("vit_lite_2_4_32_none"), weights=Path("nowhere.safetensors")), "float64")
+    assert (keras.config.floatx(), keras.config.dtype_policy().name) == before
 
 
 def test_check_of_what_is_no_number_does_not_hold():

@@ -24,7 +24,7 @@ FORBIDDEN = {
         *("keras", "tensorflow", "jax"),
         "ablate.* -ablate.paper -ablate.reference -ablate.models -ablate.registry -ablate.specs -ablate.parity",
     },
-    "parity": {"ablate.* -ablate.models -ablate.reference"},
+    "parity": {"ablate.* -ablate.models -ablate.reference -ablate.training"},
     "models": {"ablate.* -ablate.models -ablate.specs -ablate.registry -ablate.reference"},
 }
 ONLY = {"mlflow": {"tracking.py"}, "optuna": {"sweep/study.py"}}

@@ -115,9 +115,11 @@ def test_verify_golden_weight_or_number_that_moved_gives_exit_code_1(monkeypatch
     monkeypatch.setattr(parity, "packaged", moved)
     assert verbs.verify("golden") == 1
     shown = capsys.readouterr().out
-    assert "DIFFERS  vit_lite_2_4_32_none: features must be within 5e-05" in shown
-    assert "norm of the gradient of classifier.fc.bias" in shown
-    assert "2 not as recorded" in shown
+    for precision, tolerance in (("float32", "5e-05"), ("float64", "1e-12")):
+        differs = f"DIFFERS  vit_lite_2_4_32_none, forward, {precision}: features must be within {tolerance}"
+        assert differs in shown
+        assert f"gradients, {precision}: norm of the gradient of classifier.fc.bias" in shown
+    assert "4 not as recorded" in shown
 
 
 def test_verify_unknown_part_is_refused():
