@@ -4,6 +4,7 @@ import importlib
 from dataclasses import dataclass
 from enum import StrEnum
 from types import ModuleType
+from typing import Any
 
 from ablate import registry
 
@@ -50,7 +51,7 @@ class DataSpec:
         fraction: Part of the training images that is trained on, after validation was held out; each class gives its
             share, at least one image, and what a smaller fraction takes is among what a larger one takes.
         per_class: So many training images of each class instead; None takes ``fraction``.
-        image_size: ``[height, width]`` to resize to; None keeps the source's own size.
+        image_size: ``[height, width]`` to resize to, or one side of a square; None keeps the source's own size.
         crop_pct: None scales height and width each to ``image_size``; a part, above 0 and at most 1, keeps proportions:
             scaled to cover ``image_size / crop_pct``, and cut from the middle.
         interpolation: Of resizing.
@@ -69,7 +70,7 @@ class DataSpec:
     class_level: int = 1
     fraction: float = 1.0
     per_class: int | None = None
-    image_size: list[int] | None = None
+    image_size: Any = None
     crop_pct: float | None = None
     interpolation: Interpolation = Interpolation.bilinear
     channels: int | None = None
@@ -79,6 +80,10 @@ class DataSpec:
     std: list[float] | None = None
     cache: str | None = None
     memory_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.image_size) is int:
+            self.image_size = [self.image_size, self.image_size]
 
     def check(self) -> None:
         """Raises DataError for a spec that no data set can satisfy."""
@@ -117,8 +122,10 @@ class DataSpec:
             )
 
     def _check_shape(self) -> None:
-        if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
-            raise DataError(f"data.image_size must be [height, width], both at least 1, got {list(self.image_size)}.")
+        sides = self.image_size
+        valid = isinstance(sides, list) and len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
+        if sides is not None and not valid:
+            raise DataError(f"data.image_size must be a side or [height, width], integers of at least 1, got {sides}.")
         if self.channels not in (None, 1, 3):
             raise DataError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {self.channels}.")
         if self.crop_pct is not None and not 0 < self.crop_pct <= 1:

@@ -9,6 +9,7 @@ from keras import ops
 from PIL import Image
 
 from ablate.config import ConfigError, compose, to_config
+from ablate.data.spec import DataError, describe
 from ablate.identity import definition
 from ablate.models import save_weights
 from ablate.models.weights import WeightsError, read_safetensors, state_dict
@@ -97,6 +98,14 @@ def test_scratch_and_pretrained_do_not_mix_in_one_workbench(finetune, pretrained
     assert told == [] and record.loaded is None
     assert np.abs(scratch[name] - read_safetensors(pretrained)[name]).max() > 1e-2
     np.testing.assert_array_equal(finetune(*still)[1][name], first[name])
+
+
+def test_image_size_may_be_one_side_of_a_square():
+    for given in ("64", "[64,64]"):
+        assert to_config(compose(["data=digits", f"data.image_size={given}"])).point().data.image_size == [64, 64]
+    for wrong in ("0", "[64]", "[64,0]", "big", "1.5", "true"):
+        with pytest.raises(DataError, match=r"data\.image_size must be a side or"):
+            describe(to_config(compose(["data=digits", f"data.image_size={wrong}"])).point().data)
 
 
 def test_identity_takes_the_files_content_for_its_name(pretrained, tmp_path):
