@@ -380,6 +380,19 @@ def to_config(cfg: DictConfig) -> Config:
     return config
 
 
+def read_spec(path: Path) -> RunSpec:
+    """The spec of a run that was recorded, from its artifact ``config.yaml``; a leaf that is newer has its default.
+
+    Raises:
+        ConfigError: The file holds no spec, or one with keys that there are no more.
+    """
+    try:
+        recorded = OmegaConf.merge(OmegaConf.structured(RunSpec), OmegaConf.load(path))
+        return cast(RunSpec, OmegaConf.to_object(recorded))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path} must hold the spec of a run, but: {_sentence(error)}") from None
+
+
 def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
     """A copy with leaves set, types checked: what a sweep does with every axis that is no config group.
 

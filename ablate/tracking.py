@@ -420,6 +420,7 @@ def _open(uri: str, experiment: str) -> tuple[Any, str]:
 def _mlflow_client() -> Any:
     """MLflow's client class, imported with its telemetry and its chatter off."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
     from mlflow.tracking import MlflowClient
 
@@ -754,3 +755,47 @@ def _curves_from_server(uri: str, run_ids: Sequence[str], metric: str) -> list[t
     _probe_server(uri)
     client = _mlflow_client()(tracking_uri=uri)
     return [(run_id, m.step, m.value) for run_id in run_ids for m in client.get_metric_history(run_id, metric)]
+
+
+def latest_run(tracking: TrackingSpec) -> str:
+    """Id of the run that finished and started last, alone or within a sweep.
+
+    Raises:
+        TrackingError: There is no such store, or no run in it has finished.
+    """
+    frame = read_runs(tracking, parts=("tags",))
+    tags = frame.reindex(columns=["run_id", "tags.ablate.role", "tags.ablate.status"])
+    done = tags[(tags["tags.ablate.role"] == "run") & (tags["tags.ablate.status"] == "finished")]
+    if done.empty:
+        raise TrackingError(
+            f"a finished run must be in {redact(tracking.resolved_uri())} (experiment {tracking.experiment}), and there "
+            "is none: train one, or set tracking.uri to another store."
+        )
+    return str(done["run_id"].iloc[-1])
+
+
+def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str, folder: Path) -> Path:
+    """Copies an artifact of a run, such as ``model.keras`` or ``config.yaml``, into a folder.
+
+    Returns:
+        Where it lies then.
+
+    Raises:
+        TrackingError: There is no such store, run or artifact.
+    """
+    uri = tracking.resolved_uri()
+    runs = set(read_runs(tracking, parts=())["run_id"])
+    if run_id not in runs:
+        raise TrackingError(
+            f"a run of {redact(uri)} (experiment {tracking.experiment}) must be named, got {run_id!r}; it has {len(runs)} "
+            "runs, which the MLflow UI lists."
+        )
+    with _guard(uri):
+        client = _mlflow_client()(tracking_uri=uri)
+        there = [entry.path for entry in client.list_artifacts(run_id)]
+        if name not in there:
+            raise TrackingError(
+                f"run {run_id} must hold the artifact {name}, it has {', '.join(there) or 'none'}; a model is kept with "
+                "tracking.log_model=true."
+            )
+        return Path(client.download_artifacts(run_id, name, str(folder)))

@@ -17,6 +17,7 @@ FORBIDDEN = {
     "tracking": {"ablate.* -ablate.provenance"},
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
+    "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.*"},
     "report": {"keras", "tensorflow", "mlflow", "optuna", "ablate.models", "ablate.training", "ablate.sweep"},
     "reference": {"ablate.*"},
     "paper": {"ablate.*"},
