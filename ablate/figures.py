@@ -117,7 +117,8 @@ def overlay(weights: Array, grid: Grid, image: Array) -> Array:
     spread = ndimage.zoom(token_map(weights, grid), zoom, order=1, mode="nearest", grid_mode=True)
     colours = colormaps[_COLOURS](_NORM(spread))[..., :3]
     bright: Array = _DARKEST + (1 - _DARKEST) * image.mean(axis=-1, keepdims=True) / 255
-    return colours * bright
+    seen: Array = colours * bright
+    return seen
 
 
 def show(ax: Axes, image: Array) -> None:

@@ -83,8 +83,8 @@ print(f"\n{100 * right.mean():.1f} % of these images are classified rightly")
 #
 # Below each image are SeqPool's weights on the tokens that leave the encoder, and the same weights followed back
 # through the blocks' attention to the tokens that entered it (attention rollout, Abnar and Zuidema 2020). Within the
-# encoder tokens exchange what they know, so the first map says which tokens are *read*, the second, roughly, which parts
-# of the image went into them. Colour is the weight, brightness the image.
+# encoder tokens exchange what they know, so the first map says which tokens are *read*, the second, roughly, which
+# parts of the image went into them. Colour is the weight, brightness the image.
 
 # %%
 maps = {"SeqPool": weights, "through the\nblocks": figures.through_blocks(weights, attention)}
