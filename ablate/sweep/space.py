@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -121,7 +121,7 @@ class SweepSpec:
             if not isinstance(levels, list) or not levels:
                 raise SweepError(f"axis {axis} of sweep {self.name} must be a list of levels, got {levels!r}.")
             twice = [level for n, level in enumerate(levels) if level in levels[:n]]
-            if twice:
+            if twice and self.method != Method.zip:  # there an axis may stand still while another moves
                 raise SweepError(f"axis {axis} of sweep {self.name} must name each level once, got {twice[0]!r} twice.")
             if axis == "seed":
                 raise SweepError(f"sweep {self.name} must list its seeds under seeds, not as an axis.")
@@ -157,6 +157,135 @@ class SweepSpec:
                 f"got {self.repeats!r}."
             )
         return int(counts.get(seed, 1))
+
+
+@dataclass(frozen=True)
+class Searched:
+    """An axis of a search.
+
+    Attributes:
+        axis: Config group or leaf.
+        levels: To choose from; empty for a range.
+        low: Of a range, included.
+        high: Likewise.
+        step: Of a range; None is continuous, or 1 between integers.
+        log: Draw the range on a logarithmic scale.
+        when: Searched only where other axes have these levels; elsewhere it keeps the base setting.
+    """
+
+    axis: str
+    levels: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    step: float | None = None
+    log: bool = False
+    when: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the range is one of integers."""
+        return all(_is_int(value) for value in (self.low, self.high, 1 if self.step is None else self.step))
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """What has to build before anything is drawn: every level, or both ends."""
+        return self.levels or (self.low, self.high)
+
+    def applies(self, chosen: Mapping[str, Any]) -> bool:
+        """Whether it is to be drawn beside these levels."""
+        return all(chosen.get(axis) in (wanted if isinstance(wanted, list) else [wanted])
+                   for axis, wanted in self.when.items())  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric to select by, as it is recorded."""
+
+    metric: str
+    maximize: bool
+
+    @property
+    def curve(self) -> str | None:
+        """The metric of each epoch that a pruner may judge by."""
+        if self.metric == "final.val_top1_percent":
+            return "val/top1_percent"
+        return self.metric if "/" in self.metric else None
+
+
+_RANGE = {"low", "high", "step", "log", "when"}
+
+
+def searched(sweep: SweepSpec, pinned: Iterable[str] = ()) -> list[Searched]:
+    """What a search draws: of ``optuna`` every axis, of ``tuned`` those that are mappings.
+
+    Raises:
+        SweepError: An axis is malformed, or does not go with the sampler.
+    """
+    wanted = {
+        axis: levels
+        for axis, levels in sweep.axes.items()
+        if axis not in set(pinned) and (sweep.method == Method.optuna or isinstance(levels, dict))
+    }
+    found = [_searched(sweep, axis, levels) for axis, levels in wanted.items()]
+    if not found:
+        raise SweepError(f"sweep {sweep.name} must search at least one axis, e.g. train.lr: {{low: 1e-4, high: 1e-2}}.")
+    for place, each in enumerate(found):
+        before = {*(other.axis for other in found[:place]), *(set(sweep.axes) - set(wanted))}
+        for axis in each.when:
+            if axis not in before:
+                raise SweepError(registry.unknown(f"when of axis {each.axis}, which names an axis above it,", axis, before))
+        if sweep.sampler == Sampler.cmaes and (each.levels or each.when):
+            raise SweepError(f"axis {each.axis} must be a plain range with sampler=cmaes; take sampler=tpe.")
+    return found
+
+
+def _searched(sweep: SweepSpec, axis: str, levels: Any) -> Searched:
+    if isinstance(levels, list) and levels:
+        return Searched(axis, tuple(levels))
+    if isinstance(levels, dict) and "levels" in levels and set(levels) <= {"levels", "when"}:
+        return Searched(axis, tuple(levels["levels"]), when=levels.get("when") or {})
+    if not isinstance(levels, dict) or not {"low", "high"} <= set(levels) or not set(levels) <= _RANGE:
+        raise SweepError(
+            f"axis {axis} of sweep {sweep.name} must be a list of levels, {{low: …, high: …}} with log, step or when, or "
+            f"{{levels: […], when: …}}, got {levels!r}."
+        )
+    each = Searched(axis, (), levels["low"], levels["high"], levels.get("step"), levels.get("log", False),
+                    levels.get("when") or {})  # fmt: skip
+    if not each.low < each.high or (each.log and (each.low <= 0 or each.step is not None)):
+        raise SweepError(
+            f"axis {axis} of sweep {sweep.name} must have low < high, and with log: true low > 0 and no step, "
+            f"got {levels!r}."
+        )
+    return each
+
+
+def objectives(sweep: SweepSpec) -> list[Objective]:
+    """What a search selects by.
+
+    Raises:
+        SweepError: Malformed, a metric of the test set, or one too many for the sampler, pruner or method.
+    """
+    given = sweep.objective if isinstance(sweep.objective, list) else [sweep.objective]
+    found = [_objective(sweep, each) for each in given]
+    several = len(found) > 1
+    if several and (sweep.pruner != Pruner.none or sweep.method == Method.tuned or sweep.sampler == Sampler.cmaes):
+        raise SweepError(f"sweep {sweep.name} must have one objective with a pruner, method=tuned or sampler=cmaes.")
+    if sweep.pruner != Pruner.none and found[0].curve is None:
+        raise SweepError(f"a pruner needs an objective that each epoch has, e.g. val/loss, got {found[0].metric}.")
+    return found
+
+
+def _objective(sweep: SweepSpec, given: Any) -> Objective:
+    entry = {"metric": given, "direction": "minimize" if "loss" in str(given) else "maximize"}
+    entry = given if isinstance(given, dict) else entry
+    if set(entry) != {"metric", "direction"} or entry["direction"] not in ("maximize", "minimize"):
+        raise SweepError(
+            f"objective of sweep {sweep.name} must be a metric or {{metric: …, direction: maximize or minimize}}, "
+            f"got {given!r}."
+        )
+    if "test" in entry["metric"]:
+        raise SweepError(f"objective must be no metric of the test set, which reports and never selects, got {given!r}.")
+    return Objective(entry["metric"], entry["direction"] == "maximize")
 
 
 def _is_int(value: object) -> bool:
@@ -201,8 +330,10 @@ def pin(sweep: SweepSpec, overrides: Mapping[str, Any]) -> tuple[dict[str, list[
         The levels, the seeds, and what was pinned (axis -> its one level).
     """
     levels, seeds = sweep.levels(), sweep.seed_list()
-    pinned = {axis: overrides[axis] for axis in levels if axis in overrides}
-    levels |= {axis: [level] for axis, level in pinned.items()}
+    if sweep.method == Method.optuna:
+        levels = {}
+    pinned = {axis: overrides[axis] for axis in sweep.axes if axis in overrides}
+    levels |= {axis: [level] for axis, level in pinned.items() if axis in levels}
     if "seed" in overrides:
         pinned["seed"] = overrides["seed"]
         seeds = [overrides["seed"]]
@@ -239,9 +370,23 @@ def span(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) ->
             left_out.append(LeftOut(combination, reason))
     if not kept:
         raise SweepError(f"sweep {sweep.name} must keep at least one combination, but its where leaves all out.")
+    if sweep.method.searches:
+        return _slots(sweep, kept, seeds), left_out
     draws = [(seed, repeat) for seed in seeds for repeat in range(sweep.repeats_of(seed))]
     draws.sort(key=lambda draw: draw[1] > 0)  # what every seed has comes first
     return [Point(combination, *draw) for draw in draws for combination in kept], left_out
+
+
+def _slots(sweep: SweepSpec, kept: list[dict[str, Any]], seeds: list[int]) -> list[Point]:
+    """A search's points before anything is drawn: trials, and with ``tuned`` each level's winner on fresh seeds."""
+    if sweep.n_trials < 1:
+        raise SweepError(f"n_trials of sweep {sweep.name} must be at least 1, got {sweep.n_trials}.")
+    if sweep.method == Method.optuna and len(seeds) > 1:
+        raise SweepError(f"sweep {sweep.name} must have one seed with method=optuna, got {seeds}; method=tuned has more.")
+    seed = seeds[0] if sweep.method == Method.optuna else max(seeds) + 1
+    trials = [Point(levels, seed, trial=number) for number in range(sweep.n_trials) for levels in kept]
+    winners = [] if sweep.method == Method.optuna else [Point(levels, s) for s in seeds for levels in kept]
+    return trials + winners
 
 
 def _grid(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
@@ -249,10 +394,12 @@ def _grid(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, A
 
 
 def _zip(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    length = max(map(len, levels.values()))
+    moving = {axis: values * length if len(values) == 1 else values for axis, values in levels.items()}
     lengths = {axis: len(values) for axis, values in levels.items()}
-    if len(set(lengths.values())) > 1:
+    if any(len(values) != length for values in moving.values()):
         raise SweepError(f"axes of sweep {sweep.name} must be equally long with method=zip, got lengths {lengths}.")
-    return [dict(zip(levels, values, strict=True)) for values in zip(*levels.values(), strict=True)]
+    return [dict(zip(levels, values, strict=True)) for values in zip(*moving.values(), strict=True)]
 
 
 def _one_factor(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

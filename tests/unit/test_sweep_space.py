@@ -113,3 +113,10 @@ def test_repeats_of_a_seed_are_points_of_their_own_after_what_every_seed_has():
 def test_repeats_are_counts_of_at_least_one(repeats):
     with pytest.raises(SweepError, match="count of at least 1"):
         span(_sweep(repeats=repeats), {"model": ["a"]}, [0])
+
+
+def test_zip_lets_an_axis_stand_still():
+    axes = {"p": [1, 1, 2], "q": [3, 4, 4]}
+    assert _combinations(_sweep(method=Method.zip, axes=axes)) == [(1, 3), (1, 4), (2, 4)]
+    sweep = _sweep(method=Method.zip, axes=axes)
+    assert [tuple(p.levels.values()) for p in span(sweep, {"p": [7], "q": [3, 4, 4]}, [0])[0]] == [(7, 3), (7, 4), (7, 4)]
