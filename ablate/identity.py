@@ -11,7 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-LEFT_OUT = frozenset({"data.root", "data.cache", "data.memory_limit", "hardware.threads", "augment.workers", "seed"})
+LEFT_OUT = frozenset(
+    {
+        "data.root",
+        "data.cache",
+        "data.memory_limit",
+        "hardware.threads",
+        "augment.workers",
+        "train.checkpoint_every",
+        "train.checkpoint_dir",
+        "seed",
+    }
+)
 """Leaves that say where or with how many hands, not what: the data's content enters through its own digest. ``seed``
 only fills in the seeds below it, which are what counts."""
 

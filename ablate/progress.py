@@ -34,6 +34,10 @@ class RunScreen:
             self._shown = now
             self._console.print(f"  batch {step}/{steps}", end="\r", soft_wrap=True)
 
+    def resume(self, epochs: int) -> None:
+        """An earlier attempt is gone on with; the epochs that it finished follow."""
+        self._console.print(f"goes on from its last checkpoint, after epoch {epochs}", soft_wrap=True)
+
     def epoch(self, metrics: EpochMetrics) -> None:
         self._console.print(epoch_line(metrics, self._epochs), soft_wrap=True)
 

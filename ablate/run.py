@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from ablate.identity import content, identity, settings
 from ablate.models.classifier import drawn
 from ablate.models.weights import Loaded, WeightsError, load_weights
 from ablate.profile import Profile, profile
-from ablate.training import EpochMetrics, History, Trainer
+from ablate.training import Checkpoint, EpochMetrics, History, Trainer
 
 KEPT_PARAMS = 50_000_000
 """Parameters that the compiled models of one process may hold together before the oldest goes."""
@@ -33,6 +34,7 @@ class RunRecord:
         history: Curves, selected epoch, final metrics and predictions.
         model: The trained model, with the selected weights; the next run on the same graph overwrites it.
         splits: The data it was trained and tested on.
+        checkpoint: The run's state on disk: to be removed once the run is on record.
     """
 
     identity: str
@@ -42,6 +44,7 @@ class RunRecord:
     history: History
     model: keras.Model
     splits: Splits
+    checkpoint: Checkpoint
 
 
 @dataclass
@@ -135,8 +138,9 @@ def run(
     on_start: Callable[[str, str, Profile], None] = lambda identity, data_digest, cost: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_batch: Callable[[int, int], None] = lambda step, steps: None,
+    on_resume: Callable[[int], None] = lambda epochs: None,
 ) -> RunRecord:
-    """Trains and tests one model.
+    """Trains and tests one model; an interrupted run of the same identity goes on from where it was kept.
 
     Args:
         spec: The point.
@@ -145,6 +149,7 @@ def run(
         on_start: Gets identity, data digest and cost before the first step.
         on_epoch: Gets each epoch's metrics as it ends.
         on_batch: Gets the step and the steps of its epoch.
+        on_resume: Gets the epochs that an earlier attempt had finished, which ``on_epoch`` then hears again.
 
     Raises:
         DataError: The data cannot be read.
@@ -159,7 +164,15 @@ def run(
     if bench.loaded is not None:
         on_loaded(bench.loaded)
     on_start(name, splits.digest, bench.cost)
+    checkpoint = Checkpoint(Path(spec.train.checkpoint_dir) / name, spec.train.checkpoint_every)
     history = bench.trainer.fit(
-        splits, spec.train, spec.seeds, augment=spec.augment, on_epoch=on_epoch, on_batch=on_batch
+        splits,
+        spec.train,
+        spec.seeds,
+        augment=spec.augment,
+        on_epoch=on_epoch,
+        on_batch=on_batch,
+        on_resume=on_resume,
+        checkpoint=checkpoint,
     )
-    return RunRecord(name, splits.digest, bench.cost, bench.loaded, history, bench.trainer.model, splits)
+    return RunRecord(name, splits.digest, bench.cost, bench.loaded, history, bench.trainer.model, splits, checkpoint)

@@ -2,20 +2,23 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.training.spec import Freeze, SeedSpec, TrainError, TrainSpec
+from ablate.training.spec import Freeze, SeedSpec, Stopped, TrainError, TrainSpec
 
 if TYPE_CHECKING:
+    from ablate.training.checkpoint import Checkpoint
     from ablate.training.history import EpochMetrics, History, Predictions
     from ablate.training.optimizer import AdamW
     from ablate.training.trainer import Trainer
 
 __all__ = [
     "AdamW",
+    "Checkpoint",
     "EpochMetrics",
     "Freeze",
     "History",
     "Predictions",
     "SeedSpec",
+    "Stopped",
     "TrainError",
     "TrainSpec",
     "Trainer",
@@ -23,6 +26,7 @@ __all__ = [
 
 _HOMES = {
     "AdamW": "ablate.training.optimizer",
+    "Checkpoint": "ablate.training.checkpoint",
     "EpochMetrics": "ablate.training.history",
     "History": "ablate.training.history",
     "Predictions": "ablate.training.history",

@@ -22,6 +22,7 @@ class EpochMetrics:
         val_top1_percent: At the epoch's end.
         lr: Learning rate of the epoch's last step.
         seconds: Wall time, validation included; a first epoch includes the tracing of the graph.
+        test_top1_percent: Under ``select=test``, which chooses by it; None under honest rules.
     """
 
     epoch: int
@@ -31,6 +32,7 @@ class EpochMetrics:
     val_top1_percent: float | None
     lr: float
     seconds: float
+    test_top1_percent: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class History:
     """One run.
 
     Attributes:
-        epochs: In order; a diverged run has those that it finished.
+        epochs: In order, those of earlier attempts first; a diverged run has those that it finished.
         status: ``finished``, or ``diverged`` where a loss was NaN or infinite.
         reason: Why it diverged, with step and learning rate; empty where it did not.
-        seconds: Wall time of the whole run, test included.
+        seconds: Wall time of the whole run, test and earlier attempts included.
         selected_epoch: Whose weights were tested, from 1; None if diverged.
         val_top1_percent: Of the selected weights; None if diverged or without validation images.
         val_loss: Plain cross entropy, likewise.

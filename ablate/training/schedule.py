@@ -1,4 +1,4 @@
-"""Learning rate by step: a linear rise, then half a cosine."""
+"""Learning rate by step: a linear rise, half a cosine, and where asked a constant end."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ class Schedule:
 
     The official code (timm's scheduler) changes the rate once an epoch, and lets the cosine run from epoch 0,
     under the warm-up. Ours changes it every step, and the cosine starts where the warm-up ends, at ``lr``: a run of few
-    epochs would otherwise train at a handful of rates.
+    epochs would otherwise train at a handful of rates. Cooldown is the same in both: epochs at ``min_lr`` beyond those
+    that the cosine was stretched over.
 
     Attributes:
         warmup_lr: Rate of step 0, if there is a warm-up.
         lr: Peak, reached at step ``warmup_steps``.
-        min_lr: Where the cosine would be at step ``steps``, one after the last.
+        min_lr: Where the cosine is at step ``steps``, and the rate of every step from there on.
         warmup_steps: Steps of the rise.
-        steps: Steps of the run.
+        steps: Steps of rise and cosine.
     """
 
     warmup_lr: float
@@ -41,6 +42,8 @@ class Schedule:
 
     def at(self, step: int) -> float:
         """Rate of a step, counted from 0."""
+        if step >= self.steps:
+            return self.min_lr
         if step < self.warmup_steps:
             return self.warmup_lr + (self.lr - self.warmup_lr) * step / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)

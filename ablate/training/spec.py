@@ -10,11 +10,16 @@ class TrainError(ValueError):
     """A training rule that makes no sense, or not on this data; the message says what to do."""
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM ended a run between two steps, and its state is kept; the message says where."""
+
+
 class Select(StrEnum):
     """Which epoch's weights a run keeps."""
 
     best = "best"
     last = "last"
+    test = "test"
 
 
 class Freeze(StrEnum):
@@ -52,36 +57,79 @@ class TrainSpec:
     """Training budget and rule.
 
     Attributes:
-        epochs: Passes over the training images.
-        batch_size: Images a step; a last, smaller batch is kept.
+        epochs: Passes over the training images, warm-up included, cooldown not.
+        batch_size: Images an update; a last, smaller batch is kept.
+        accumulate: Parts that a batch is cut into, whose gradients add up to the one update: the same training in less
+            memory, but for what dropout draws. (timm's ``--grad-accum-steps`` multiplies the batch instead.)
         lr: Peak learning rate of AdamW.
         min_lr: Where the cosine ends.
-        warmup_epochs: Linear rise from ``warmup_lr`` to ``lr``.
+        warmup_epochs: Linear rise from ``warmup_lr`` to ``lr``, within ``epochs``.
         warmup_lr: Where the rise starts.
+        cooldown_epochs: Further epochs at ``min_lr``, after ``epochs``.
         weight_decay: Decoupled: each step multiplies a decayed weight by 1 - learning rate x weight_decay.
         decay_1d: Whether biases and norms (1-D tensors) are decayed as well.
+        clip_norm: Largest global norm of an update's gradient; None for any.
         label_smoothing: Mass moved from the true class to all classes alike.
-        select: ``best`` keeps the epoch with the best validation accuracy (earliest of equals), ``last`` the last one.
+        ema_decay: Decay of a moving average of the weights, which is then what is validated, tested and kept; None for
+            the weights themselves.
+        select: ``best`` keeps the epoch with the best validation accuracy (earliest of equals), ``last`` the last one;
+            ``test`` keeps the one with the best test accuracy, which flatters: it is marked wherever it is shown.
+        patience: Epochs without a better accuracy of what selects (of validation under ``last``), after which the run
+            ends; None for all epochs.
         freeze: ``encoder`` trains only what comes after the encoder: the pooling's own weights and the head.
+        checkpoint_every: Epochs from one kept state of the run to the next, and from the start to the first; SIGTERM
+            keeps one too.
+        checkpoint_dir: Where states are kept, each run's in a folder named after its identity.
     """
 
     epochs: int = 10
     batch_size: int = 128
+    accumulate: int = 1
     lr: float = 1e-3
     min_lr: float = 1e-5
     warmup_epochs: float = 1.0
     warmup_lr: float = 1e-6
+    cooldown_epochs: int = 0
     weight_decay: float = 0.06
     decay_1d: bool = False
+    clip_norm: float | None = None
     label_smoothing: float = 0.1
+    ema_decay: float | None = None
     select: Select = Select.best
+    patience: int | None = None
     freeze: Freeze = Freeze.none
+    checkpoint_every: int = 10
+    checkpoint_dir: str = "checkpoints"
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs with cooldown, as many as there are unless ``patience`` ends the run."""
+        return self.epochs + self.cooldown_epochs
 
     def check(self) -> None:
         """Raises TrainError for a rule that no data makes possible."""
-        for name in ("epochs", "batch_size"):
+        self._check_counts()
+        self._check_rates()
+        if self.select not in list(Select):
+            raise TrainError(registry.unknown("train.select", self.select, Select))
+        if self.freeze not in list(Freeze):
+            raise TrainError(registry.unknown("train.freeze", self.freeze, Freeze))
+
+    def _check_counts(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise TrainError(f"train.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.accumulate > self.batch_size:
+            raise TrainError(
+                f"train.accumulate must be at most train.batch_size, got {self.accumulate} with "
+                f"batch_size={self.batch_size}."
+            )
+        if self.cooldown_epochs < 0:
+            raise TrainError(f"train.cooldown_epochs must be at least 0, got {self.cooldown_epochs}.")
+        if self.patience is not None and self.patience < 1:
+            raise TrainError(f"train.patience must be at least 1, or null for none, got {self.patience}.")
+
+    def _check_rates(self) -> None:
         if not self.lr > 0:
             raise TrainError(f"train.lr must be above 0, got {self.lr}.")
         for name in ("min_lr", "warmup_lr"):
@@ -99,7 +147,7 @@ class TrainSpec:
             raise TrainError(f"train.weight_decay must be at least 0, got {self.weight_decay}.")
         if not 0 <= self.label_smoothing < 1:
             raise TrainError(f"train.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
-        if self.select not in list(Select):
-            raise TrainError(registry.unknown("train.select", self.select, Select))
-        if self.freeze not in list(Freeze):
-            raise TrainError(registry.unknown("train.freeze", self.freeze, Freeze))
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise TrainError(f"train.clip_norm must be above 0, or null for none, got {self.clip_norm}.")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise TrainError(f"train.ema_decay must be between 0 and 1, or null for none, got {self.ema_decay}.")

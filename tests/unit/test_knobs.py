@@ -59,12 +59,38 @@ CHANGES = {
     "train.label_smoothing": 0.3,
     "train.select": "last",
     "train.freeze": "encoder",
+    "train.accumulate": 2,
+    "train.cooldown_epochs": 1,
+    "train.clip_norm": 0.1,
+    "train.ema_decay": 0.9,
+    "train.patience": 1,
+    "augment.random_resized_crop.scale": "[0.5,0.6]",
+    "augment.random_resized_crop.ratio": "[1.5,2.0]",
+    "augment.crop_padding": 1,
+    "augment.flip": 0.5,
+    "augment.rand_augment.ops": 2,
+    "augment.rand_augment.magnitude": 5,
+    "augment.rand_augment.std": 2,
+    "augment.rand_augment.probability": 0.9,
+    "augment.rand_augment.increasing": "false",
+    "augment.auto_augment": "cifar10",
+    "augment.colour_jitter": 0.4,
+    "augment.interpolation": "bilinear",
+    "augment.mixup": 0.8,
+    "augment.cutmix": 1.0,
+    "augment.mix_probability": 0.5,
+    "augment.switch_probability": 0.9,
+    "augment.mix_off_epoch": 1,
+    "augment.erasing_probability": 0.25,
     "hardware.precision": "mixed_bfloat16",
     "seeds.init": 1,
     "seeds.order": 1,
     "seeds.dropout": 1,
+    "seeds.augment": 1,
     "seed": 1,
 }
+RAND_AUGMENT = ["augment.rand_augment.ops=2"]
+MIX = ["augment.mixup=0.8", "augment.cutmix=1"]
 WORKBENCH = Workbench()  # shared, so that a leaf that enters a compiled graph unseen would be found as well
 NEEDS = {
     "model.tokenizer": ["model.kernel=4"],  # 8x8 pixels are not cut evenly by 3
@@ -74,6 +100,17 @@ NEEDS = {
     "data.source": ["train.epochs=1"],  # 3,600 images: one epoch is enough to differ
     "train.select": ["train.lr=0.3", "train.warmup_epochs=0", "train.epochs=6"],  # the best is not the last
     "train.decay_1d": ["train.weight_decay=10"],
+    "train.patience": ["train.lr=1e-9", "train.min_lr=0", "train.warmup_lr=0", "train.epochs=4"],  # nothing is learned
+    "augment.random_resized_crop.ratio": ["augment.random_resized_crop.scale=[0.5,0.6]"],
+    "augment.interpolation": ["augment.random_resized_crop.scale=[0.5,0.6]"],
+    "augment.rand_augment.magnitude": RAND_AUGMENT,
+    "augment.rand_augment.std": RAND_AUGMENT,
+    "augment.rand_augment.probability": RAND_AUGMENT,
+    "augment.rand_augment.increasing": RAND_AUGMENT,
+    "augment.mix_probability": MIX,
+    "augment.switch_probability": MIX,
+    "augment.mix_off_epoch": MIX,
+    "seeds.augment": ["augment.flip=0.5"],
 }
 EXEMPT = {
     "model.stochastic_depth": "the first of one layer has rate 0; the two-layer case stands below",
@@ -83,6 +120,9 @@ EXEMPT = {
     "data.memory_limit": "where images wait, not what they are: tests/unit/test_data_stored.py",
     "data.cache": "where decoded images are kept: tests/unit/test_data_folder.py",
     "repeat": "keeps runs of one seed apart and changes none of them: tests/unit/test_sweep_plan.py",
+    "train.checkpoint_every": "when a run is kept, not what it does: tests/unit/test_training_checkpoint.py",
+    "train.checkpoint_dir": "where a run is kept, not what it does: tests/unit/test_training_checkpoint.py",
+    "augment.workers": "how many hands, not what they do: tests/unit/test_augment.py",
     "hardware.threads": "how many hands, not what they do: tests/unit/test_hardware.py",
     "hardware.deterministic": "asks for what the CPU gives already: tests/unit/test_hardware.py",
 }

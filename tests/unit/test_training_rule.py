@@ -30,6 +30,11 @@ def test_schedule_rounds_a_fraction_of_an_epoch_to_steps():
     assert [all_warmup.at(0), all_warmup.at(1)] == [0.0, 0.5]
 
 
+def test_schedule_cools_down_at_its_lowest_rate():
+    schedule = Schedule.of(TrainSpec(epochs=2, cooldown_epochs=2, warmup_epochs=0, lr=1.0, min_lr=0.25), 3)
+    assert schedule.at(5) > 0.25 and [schedule.at(step) for step in (6, 7, 11)] == [0.25] * 3
+
+
 def _pytorch(parameters, gradients, *, rates, decays):
     """The rule of torch.optim.AdamW, in float64."""
     means, squares = [np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters]
@@ -130,7 +135,14 @@ def test_cross_entropy_stays_finite_where_a_probability_underflows():
         ({"warmup_epochs": 11}, "train.warmup_epochs must be between 0 and train.epochs"),
         ({"weight_decay": -0.1}, "train.weight_decay must be at least 0"),
         ({"label_smoothing": 1.0}, "train.label_smoothing must be at least 0 and below 1"),
-        ({"select": "first"}, "train.select must be one of best, last; got 'first'"),
+        ({"select": "first"}, "train.select must be one of best, last, test; got 'first'"),
+        ({"accumulate": 0}, "train.accumulate must be at least 1"),
+        ({"accumulate": 129}, "train.accumulate must be at most train.batch_size, got 129 with batch_size=128"),
+        ({"cooldown_epochs": -1}, "train.cooldown_epochs must be at least 0"),
+        ({"clip_norm": 0.0}, "train.clip_norm must be above 0, or null for none"),
+        ({"ema_decay": 1.0}, "train.ema_decay must be between 0 and 1, or null for none"),
+        ({"patience": 0}, "train.patience must be at least 1, or null for none"),
+        ({"checkpoint_every": 0}, "train.checkpoint_every must be at least 1"),
         ({"freeze": "head"}, "train.freeze must be one of none, encoder; got 'head'"),
     ],
 )

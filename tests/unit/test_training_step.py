@@ -28,7 +28,7 @@ def _batch(images=24, seed=1):
 
 
 def _weights(model):
-    return [ops.convert_to_numpy(weight) for weight in model.weights]
+    return [ops.convert_to_numpy(weight).copy() for weight in model.weights]
 
 
 def _train(step, x, y, clip=None):

@@ -76,7 +76,13 @@ def test_trainer_traces_its_graph_once(splits):
     trainer.fit(splits, SPEC, SEEDS)
     first = len(traced)
     trainer.fit(splits, replace(SPEC, lr=1e-2, weight_decay=0.0, label_smoothing=0.0), SeedSpec(4, 5, 6))
+    trainer.fit(splits, replace(SPEC, ema_decay=0.5, cooldown_epochs=1, patience=1, select="test"), SEEDS)
+    soft = replace(splits, train=replace(splits.train, y=np.eye(10)[splits.train.y]))
+    trainer.fit(soft, SPEC, SEEDS)
     assert (first, len(traced)) == (2, 2), "one graph to train and one to predict"
+    for norm in (1.0, 2.0):
+        trainer.fit(splits, replace(SPEC, clip_norm=norm), SEEDS)
+    assert len(traced) == 3, "one more to clip, whatever the norm"
 
 
 @pytest.mark.parametrize("name", ["init", "order", "dropout"])
@@ -136,6 +142,11 @@ def test_dropout_generators_draw_from_streams_of_their_own(trainer):
         ("label_smoothing", 0.5),
         ("batch_size", 50),
         ("epochs", 3),
+        ("accumulate", 2),
+        ("cooldown_epochs", 1),
+        ("clip_norm", 0.1),
+        ("ema_decay", 0.9),
+        ("select", "test"),
     ],
 )
 def test_each_value_of_the_rule_changes_the_run(splits, trainer, told, leaf, value):
@@ -224,6 +235,59 @@ def test_select_best_needs_validation_images_and_last_does_not(splits, trainer):
     history = trainer.fit(none, replace(SPEC, epochs=1, select="last"), SEEDS)
     assert history.val_top1_percent is history.val_loss is history.epochs[0].val_loss is None
     assert history.test_top1_percent is not None
+
+
+def test_select_test_keeps_the_epoch_that_the_test_set_likes_best(splits, trainer):
+    wild = replace(SPEC, epochs=6, lr=0.1, warmup_epochs=0.0, select="test")
+    history = trainer.fit(splits, wild, SEEDS)
+    tops = [epoch.test_top1_percent for epoch in history.epochs]
+    assert history.selected_epoch == 1 + tops.index(max(tops)) and history.test_top1_percent == max(tops)
+    assert history.val_top1_percent == history.epochs[history.selected_epoch - 1].val_top1_percent
+    none = replace(splits, val=splits.val.take(np.arange(0)))
+    assert trainer.fit(none, replace(wild, epochs=1), SEEDS).val_top1_percent is None
+
+
+def test_honest_rules_never_see_the_test_set_before_the_end(trainer, splits):
+    for rule in ("best", "last"):
+        epochs = trainer.fit(splits, replace(SPEC, epochs=1, select=rule), SEEDS).epochs
+        assert epochs[0].test_top1_percent is None
+
+
+def test_patience_ends_a_run_that_has_stopped_rising(splits, trainer):
+    still = replace(SPEC, epochs=9, lr=1e-12, min_lr=0.0, warmup_lr=0.0, patience=2)
+    history = trainer.fit(splits, still, SEEDS)
+    assert len(history.epochs) == 3 and history.selected_epoch == 1
+    last = trainer.fit(splits, replace(still, select="last"), SEEDS)
+    assert len(last.epochs) == last.selected_epoch == 3
+
+
+def test_patience_needs_validation_images(splits, trainer):
+    none = replace(splits, val=splits.val.take(np.arange(0)))
+    with pytest.raises(TrainError, match=r"train.patience waits for validation accuracy.*train.patience=null"):
+        trainer.fit(none, replace(SPEC, select="last", patience=1), SEEDS)
+
+
+def test_cooldown_trains_on_at_the_lowest_rate(splits, trainer):
+    history = trainer.fit(splits, replace(SPEC, epochs=1, cooldown_epochs=2), SEEDS)
+    assert [epoch.lr for epoch in history.epochs][1:] == [SPEC.min_lr] * 2
+
+
+def test_averaged_weights_are_what_is_validated_tested_and_kept(splits, trainer):
+    spec = replace(SPEC, select="last", ema_decay=0.8, epochs=1)
+    raw = trainer.fit(splits, replace(spec, ema_decay=None), SEEDS)
+    trained = _weights(trainer)
+    trainer.reset(SEEDS)
+    start = _weights(trainer)
+    history = trainer.fit(splits, spec, SEEDS)
+    assert [e.train_loss for e in history.epochs] == [e.train_loss for e in raw.epochs], (
+        "the trained weights go their way"
+    )
+    assert history.val_loss != raw.val_loss and history.test_loss != raw.test_loss
+    moved = [np.abs(a - b).max() for a, b in zip(start, trained, strict=True)]
+    kept = [np.abs(a - b).max() for a, b in zip(start, _weights(trainer), strict=True)]
+    assert 0 < sum(kept) < sum(moved)
+    again = trainer.fit(splits, replace(spec, select="best"), SEEDS)
+    assert again.test_loss == history.test_loss
 
 
 def test_batch_larger_than_the_data_is_refused(splits, trainer):
