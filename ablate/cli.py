@@ -17,9 +17,6 @@ FAILED = 1
 
 INTERRUPTED = 130
 
-TERMINATED = 143
-"""Exit code of a training that SIGTERM ended, its state kept."""
-
 
 class UsageError(ValueError):
     """The command line itself is wrong; one sentence."""
@@ -84,13 +81,13 @@ def parse(arguments: Sequence[str]) -> Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits: 0 done, 1 work failed, 2 a wrong command, 130 interrupted, 143 terminated."""
+    """Runs one command and exits: 0 done, 1 something failed, 2 the command was wrong, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         sys.exit(_dispatch(arguments))
-    except KeyboardInterrupt as stop:  # with a sentence where SIGTERM stopped a training
-        print(f"ablate: {stop}" if str(stop) else "interrupted.", file=sys.stderr)
-        sys.exit(TERMINATED if str(stop) else INTERRUPTED)
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
@@ -147,10 +144,17 @@ def _verify(command: Command) -> int:
     return verify(command.name)
 
 
+def _sheet(command: Command) -> int:
+    from ablate.verbs import sheet
+
+    return sheet(command.words)
+
+
 VERBS = {
     "train": Verb(_train, "train one model, or with +sweep=NAME a whole sweep (the default verb)"),
     "plan": Verb(_plan, "what +sweep=NAME would run, and what each model costs; trains nothing"),
     "report": Verb(_report, "the table of a sweep, from the tracking store alone", "the name of a sweep"),
+    "sheet": Verb(_sheet, "a picture of augmented training images: data=… augment=… out=PATH"),
     "models": Verb(_models, "the models that have a name, with parameters and MACs", "a pattern such as 'cct_*'"),
     "verify": Verb(
         _verify,

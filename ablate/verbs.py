@@ -147,6 +147,30 @@ def _finished_already(planned: Plan) -> str:
     return f"already finished: {found} of {len(planned.points)} points, if the data is what it was"
 
 
+def sheet(words: list[str]) -> int:
+    """Writes a contact sheet of augmented training images to ``out=PATH``, a PNG file.
+
+    Raises:
+        ConfigError: ``out`` is missing, or cannot be written.
+        DataError: The data or the augmentation cannot be used.
+    """
+    given = {override.key_or_group: override.value() for override in parse_overrides(words)}
+    if not isinstance(given.get("out"), str):
+        raise ConfigError("sheet needs out=PATH, a PNG file: python -m ablate sheet augment=paper out=sheet.png")
+    rest = [word for word in words if parse_overrides([word])[0].key_or_group != "out"]
+    config = to_config(compose(expand(rest)))
+    from ablate.data import load
+    from ablate.data.augment.sheet import contact_sheet
+
+    content = contact_sheet(load(config.data), config.augment, config.seeds.augment)
+    try:
+        Path(given["out"]).write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"out must name a file that can be written, but {given['out']}: {error.strerror}.") from None
+    print(f"each row: a training image, then the same in 8 epochs: {given['out']}")
+    return 0
+
+
 def models(pattern: str) -> int:
     """Lists the models that have a name, with what they cost.
 

@@ -10,6 +10,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ablate.config import Config, RunSpec
+from ablate.data.augment.sheet import contact_sheet
 from ablate.hardware import prepare
 from ablate.identity import backend, cell, content, settings
 from ablate.models.weights import Loaded
@@ -32,9 +33,9 @@ def train_one(config: Config) -> int:
         Exit code 0: a run that diverges has an outcome too.
     """
     spec = config.point()
-    store, screen = Store(config.tracking), RunScreen(spec.train.total_epochs)
+    store, screen = Store(config.tracking), RunScreen(spec.train.epochs)
     writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), provenance())
-    record = _recorded(spec, Workbench(), writer, config.tracking.log_model, screen.epoch, screen.batch, screen.resume)
+    record = _recorded(spec, Workbench(), writer, config.tracking.log_model, screen.epoch, screen.batch)
     print(outcome(record.history))
     print(f"record: run {writer.run_id} in {store.uri_shown}")
     return 0
@@ -45,9 +46,7 @@ def outcome(history: History) -> str:
     if history.status == "diverged":
         return f"diverged: {history.reason}"
     val = "" if history.val_top1_percent is None else f"val {history.val_top1_percent:.2f} %, "
-    chosen = ", chosen on the test set" if history.epochs[0].test_top1_percent is not None else ""
-    test = f"test {history.test_top1_percent:.2f} % (epoch {history.selected_epoch}{chosen})"
-    return f"{val}{test} in {history.seconds:.1f} s"
+    return f"{val}test {history.test_top1_percent:.2f} % (epoch {history.selected_epoch}) in {history.seconds:.1f} s"
 
 
 def work(plan: Plan, parent: str, screen: Screen, *, threads: int | None) -> int:
@@ -111,7 +110,7 @@ class _Worker:
                 self._workbench,
                 writer,
                 self._plan.config.tracking.log_model,
-                lambda metrics: self._screen.epoch(epoch_note(metrics, spec.train.total_epochs)),
+                lambda metrics: self._screen.epoch(epoch_note(metrics, spec.train.epochs)),
             )
         except KeyboardInterrupt:
             self._study.fail(claim, "interrupted")
@@ -147,7 +146,6 @@ def _recorded(
     log_model: bool,
     show_epoch: Callable[[EpochMetrics], None],
     show_batch: Callable[[int, int], None] = lambda step, steps: None,
-    show_resume: Callable[[int], None] = lambda epochs: None,
 ) -> RunRecord:
     """Runs the point and writes its record, how ever it ends.
 
@@ -170,24 +168,11 @@ def _recorded(
         writer.log(_epoch(metrics), step=metrics.epoch)
         show_epoch(metrics)
 
-    def on_resume(epochs: int) -> None:
-        writer.tag({"ablate.resumed_after_epoch": str(epochs)})
-        show_resume(epochs)
-
     try:
-        record = run(
-            spec,
-            workbench,
-            on_loaded=on_loaded,
-            on_start=on_start,
-            on_epoch=on_epoch,
-            on_batch=show_batch,
-            on_resume=on_resume,
-        )
+        record = run(spec, workbench, on_loaded=on_loaded, on_start=on_start, on_epoch=on_epoch, on_batch=show_batch)
         _write(writer, spec, record, log_model)
-        record.checkpoint.remove()
-    except KeyboardInterrupt as stop:
-        writer.finish("killed", reason=str(stop) or "interrupted")
+    except KeyboardInterrupt:
+        writer.finish("killed", reason="interrupted")
         raise
     except Exception as error:
         logger.exception("run %s failed", writer.run_id)
@@ -200,6 +185,8 @@ def _recorded(
 def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool) -> None:
     history = record.history
     writer.artifact("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(spec)))
+    if spec.augment.active:
+        writer.artifact("augmented.png", contact_sheet(record.splits, spec.augment, spec.seeds.augment))
     writer.log({"final.seconds": history.seconds})
     if history.status == "diverged":
         writer.finish("diverged", reason=history.reason)
@@ -224,7 +211,6 @@ def _epoch(metrics: EpochMetrics) -> dict[str, float]:
         "train/top1_percent": metrics.train_top1_percent,
         "val/loss": metrics.val_loss,
         "val/top1_percent": metrics.val_top1_percent,
-        "test/top1_percent": metrics.test_top1_percent,
         "train/lr": metrics.lr,
         "train/seconds_per_epoch": metrics.seconds,
     }

@@ -42,15 +42,17 @@ def test_run_keeps_configuration_and_predictions_as_artifacts(trained):
     assert "layers: 1" in next(folder.glob("**/artifacts/config.yaml")).read_text()
     predictions = np.load(next(folder.glob("**/artifacts/test_predictions.npz")))
     assert predictions["label"].shape == predictions["predicted"].shape
+    assert not list(folder.glob("**/artifacts/augmented.png"))  # of images that nothing is done to there is no sheet
     assert next(folder.glob("outputs/*/*/.hydra/overrides.yaml")).read_text().count("model=tiny") == 1
 
 
 def test_run_that_diverges_says_where_and_keeps_its_record(tmp_path):
-    result = ablate(*TINY, "train.lr=1e30", "train.warmup_epochs=0", cwd=tmp_path)
+    result = ablate(*TINY, "train.lr=1e30", "train.warmup_epochs=0", "augment=paper", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "diverged" in result.stdout and "learning rate" in result.stdout
     run = read_runs(TrackingSpec(uri=f"sqlite:///{tmp_path}/mlflow.db")).iloc[0]
     assert run["tags.ablate.status"] == "diverged"
+    assert next(tmp_path.glob("**/artifacts/augmented.png")).read_bytes().startswith(b"\x89PNG")
 
 
 def test_plugin_variant_trains_and_is_costed_by_name(tmp_path):

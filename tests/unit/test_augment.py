@@ -1,5 +1,6 @@
 """Augmentation: each operation against its definition, chance against its distribution."""
 
+import io
 import math
 import threading
 from collections import Counter
@@ -10,13 +11,16 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats
 
-from ablate.data import Arrays, Batches, DataError
+from ablate import verbs
+from ablate.config import ConfigError
+from ablate.data import Arrays, Batches, DataError, Splits
 from ablate.data.augment import AugmentSpec, Interpolation, Policy, RandAugmentSpec, ResizedCropSpec
 from ablate.data.augment.augmenter import Augmenter
 from ablate.data.augment.images import augmented, resized_crop_box
 from ablate.data.augment.mixing import cutmix_box, draw_mix, erasing_box, mixed, soft_labels
 from ablate.data.augment.operations import OPERATIONS, Paint
 from ablate.data.augment.policies import CIFAR10, auto_argument, draw_auto, draw_rand, rand_argument
+from ablate.data.augment.sheet import contact_sheet
 
 RNG = np.random.default_rng(7)
 RGB = RNG.integers(0, 256, (12, 10, 3), np.uint8)
@@ -446,3 +450,29 @@ def test_augment_spec_says_what_is_wrong(changes, words):
 def test_augment_of_two_channels_is_refused():
     with pytest.raises(DataError, match="grey or colour"):
         Augmenter(AugmentSpec(flip=0.5), 0, 2, (0.5, 0.5), (0.2, 0.2))
+
+
+# ----------------------------------------------------------------------------------------------------------- sheet
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augment_sheet_shows_the_image_and_what_comes_of_it(channels):
+    arrays = _images(20, channels=channels)
+    moments = (0.5,) * channels
+    splits = Splits(arrays, arrays.take(np.arange(0)), arrays, tuple("abcde"), moments, moments, "")
+    sheet = Image.open(io.BytesIO(contact_sheet(splits, AugmentSpec(flip=1.0), 0, images=3, epochs=2)))
+    tiles = np.asarray(sheet.convert("RGB"))
+    first, then = tiles[2:98, 2:98], tiles[2:98, 108:204]
+    assert sheet.size == (3 * 98 + 10, 3 * 98 + 2)
+    assert np.array_equal(first[::12, ::12], np.broadcast_to(arrays.x[0], (8, 8, 3)))
+    assert np.array_equal(then, first[:, ::-1])
+
+
+def test_augment_sheet_is_written_where_out_says_and_asks_for_it(tmp_path):
+    out = tmp_path / "sheet.png"
+    assert verbs.sheet(["data=digits", "augment=paper", f"out={out}"]) == 0
+    assert Image.open(out).format == "PNG"
+    with pytest.raises(ConfigError, match="sheet needs out=PATH"):
+        verbs.sheet(["data=digits"])
+    with pytest.raises(ConfigError, match="out must name a file that can be written"):
+        verbs.sheet(["data=digits", f"out={tmp_path}"])
