@@ -17,6 +17,9 @@ FAILED = 1
 
 INTERRUPTED = 130
 
+TERMINATED = 143
+"""Exit code of a training that SIGTERM ended, its state kept."""
+
 
 class UsageError(ValueError):
     """The command line itself is wrong; one sentence."""
@@ -81,13 +84,13 @@ def parse(arguments: Sequence[str]) -> Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits: 0 done, 1 something failed, 2 the command was wrong, 130 interrupted."""
+    """Runs one command and exits: 0 done, 1 work failed, 2 a wrong command, 130 interrupted, 143 terminated."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         sys.exit(_dispatch(arguments))
-    except KeyboardInterrupt:
-        print("interrupted.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as stop:  # with a sentence where SIGTERM stopped a training
+        print(f"ablate: {stop}" if str(stop) else "interrupted.", file=sys.stderr)
+        sys.exit(TERMINATED if str(stop) else INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)

@@ -33,9 +33,9 @@ def train_one(config: Config) -> int:
         Exit code 0: a run that diverges has an outcome too.
     """
     spec = config.point()
-    store, screen = Store(config.tracking), RunScreen(spec.train.epochs)
+    store, screen = Store(config.tracking), RunScreen(spec.train.total_epochs)
     writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), provenance())
-    record = _recorded(spec, Workbench(), writer, config.tracking.log_model, screen.epoch, screen.batch)
+    record = _recorded(spec, Workbench(), writer, config.tracking.log_model, screen.epoch, screen.batch, screen.resume)
     print(outcome(record.history))
     print(f"record: run {writer.run_id} in {store.uri_shown}")
     return 0
@@ -46,7 +46,9 @@ def outcome(history: History) -> str:
     if history.status == "diverged":
         return f"diverged: {history.reason}"
     val = "" if history.val_top1_percent is None else f"val {history.val_top1_percent:.2f} %, "
-    return f"{val}test {history.test_top1_percent:.2f} % (epoch {history.selected_epoch}) in {history.seconds:.1f} s"
+    chosen = ", chosen on the test set" if history.epochs[0].test_top1_percent is not None else ""
+    test = f"test {history.test_top1_percent:.2f} % (epoch {history.selected_epoch}{chosen})"
+    return f"{val}{test} in {history.seconds:.1f} s"
 
 
 def work(plan: Plan, parent: str, screen: Screen, *, threads: int | None) -> int:
@@ -110,7 +112,7 @@ class _Worker:
                 self._workbench,
                 writer,
                 self._plan.config.tracking.log_model,
-                lambda metrics: self._screen.epoch(epoch_note(metrics, spec.train.epochs)),
+                lambda metrics: self._screen.epoch(epoch_note(metrics, spec.train.total_epochs)),
             )
         except KeyboardInterrupt:
             self._study.fail(claim, "interrupted")
@@ -146,6 +148,7 @@ def _recorded(
     log_model: bool,
     show_epoch: Callable[[EpochMetrics], None],
     show_batch: Callable[[int, int], None] = lambda step, steps: None,
+    show_resume: Callable[[int], None] = lambda epochs: None,
 ) -> RunRecord:
     """Runs the point and writes its record, how ever it ends.
 
@@ -168,11 +171,24 @@ def _recorded(
         writer.log(_epoch(metrics), step=metrics.epoch)
         show_epoch(metrics)
 
+    def on_resume(epochs: int) -> None:
+        writer.tag({"ablate.resumed_after_epoch": str(epochs)})
+        show_resume(epochs)
+
     try:
-        record = run(spec, workbench, on_loaded=on_loaded, on_start=on_start, on_epoch=on_epoch, on_batch=show_batch)
+        record = run(
+            spec,
+            workbench,
+            on_loaded=on_loaded,
+            on_start=on_start,
+            on_epoch=on_epoch,
+            on_batch=show_batch,
+            on_resume=on_resume,
+        )
         _write(writer, spec, record, log_model)
-    except KeyboardInterrupt:
-        writer.finish("killed", reason="interrupted")
+        record.checkpoint.remove()
+    except KeyboardInterrupt as stop:
+        writer.finish("killed", reason=str(stop) or "interrupted")
         raise
     except Exception as error:
         logger.exception("run %s failed", writer.run_id)
@@ -211,6 +227,7 @@ def _epoch(metrics: EpochMetrics) -> dict[str, float]:
         "train/top1_percent": metrics.train_top1_percent,
         "val/loss": metrics.val_loss,
         "val/top1_percent": metrics.val_top1_percent,
+        "test/top1_percent": metrics.test_top1_percent,
         "train/lr": metrics.lr,
         "train/seconds_per_epoch": metrics.seconds,
     }
