@@ -16,7 +16,8 @@ tag                   meaning
 ``ablate.settings``   the same without the data's content: what ``plan`` can tell before reading it
 ``ablate.cell``       digest of the settings without seeds and repeat: runs that differ by chance alone
 ``ablate.sweep``      on the parent: the sweep's definition as JSON
-``ablate.status``     ``running``, ``finished``, ``diverged``, ``failed`` or ``killed``
+``ablate.levels``     of a search's run: what was drawn for it, as JSON
+``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed`` or ``killed``
 ``ablate.reason``     why it diverged, failed or was killed
 ====================  ==========================================================================
 """
@@ -42,6 +43,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ablate.databases import Lock, probe, remedy, sqlite_file
 from ablate.provenance import provenance as provenance
 
 if TYPE_CHECKING:
@@ -51,10 +53,10 @@ if TYPE_CHECKING:
 DEFAULT_URI = "sqlite:///mlflow.db"
 """MLflow's own default, so that plain ``mlflow ui`` in the same folder shows the runs."""
 
-Status = Literal["finished", "diverged", "failed", "killed"]
+Status = Literal["finished", "diverged", "pruned", "failed", "killed"]
 Part = Literal["metrics", "params", "tags"]
 
-_MLFLOW_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+_MLFLOW_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PARAM_LIMIT = 6000
 _TAG_LIMIT = 8000
@@ -114,25 +116,12 @@ def _redact_of(uri: str, text: str) -> str:
     return redact(text)
 
 
-_REMEDIES = (
-    (r"readonly database|read-only|permission denied", "make it writable, or set tracking.uri to another"),
-    (r"not a database|malformed", "move the damaged file away, or set tracking.uri to another"),
-    (r"locate revision|out-of-date database schema", "another MLflow or another program made it: use the MLflow that "
-     "did, run `mlflow db upgrade` if this one is newer, or set tracking.uri to another"),
-    (r"no such table|does not exist|no such column", "it holds no MLflow records that can be read: check tracking.uri"),
-    (r"database is locked", "another program holds it: try again when that has ended"),
-    (r"no module named|can't load plugin", "install the driver that the URI names"),
-    (r"unable to open", "its folder must exist and be writable"),
-)  # fmt: skip
-
-
 def _error(uri: str, cause: object) -> TrackingError:
     """What went wrong with a store, in one sentence, with what can be done."""
     words = str(cause).strip() or type(cause).__name__
     reason = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
-    remedies = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, words, re.IGNORECASE))
-    remedy = next(remedies, "check tracking.uri")
-    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {reason}; {remedy}.")
+    advice = remedy(words, setting="tracking.uri", library="MLflow")
+    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {reason}; {advice}.")
 
 
 @contextmanager
@@ -168,14 +157,8 @@ def _check(uri: str) -> None:
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite URI; None for a database in memory, or on a server."""
-    import sqlalchemy
-
     with _guard(uri):
-        url = sqlalchemy.engine.make_url(uri)
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-        return None
-    return Path(str(url.database).removeprefix("file:"))
+        return sqlite_file(uri)
 
 
 def ui_hint(tracking: TrackingSpec, experiment_id: str) -> str:
@@ -211,7 +194,8 @@ class Store:
             TrackingError: It cannot be reached, read or written.
         """
         self._uri = tracking.resolved_uri()
-        self._client, self.experiment_id = _open(self._uri, tracking.experiment)
+        self._lock = Lock(self._uri, "mlflow")
+        self._client, self.experiment_id = _open(self._uri, tracking.experiment, self._lock)
 
     @property
     def uri_shown(self) -> str:
@@ -226,7 +210,7 @@ class Store:
             tags: Provenance, and the sweep's definition as JSON under ``ablate.sweep``.
         """
         wanted = f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'sweep'"
-        with _guard(self._uri), _lock(self._uri):
+        with _guard(self._uri), self._lock():
             found = self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"])
             if found:
                 run_id: str = found[0].info.run_id
@@ -406,12 +390,12 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return out
 
 
-def _open(uri: str, experiment: str) -> tuple[Any, str]:
+def _open(uri: str, experiment: str, lock: Lock) -> tuple[Any, str]:
     """MLflow's client and the experiment's id."""
     _check(uri)
     _probe_server(uri)
     client_class = _mlflow_client()
-    with _guard(uri), _lock(uri):  # several processes that make one database at once break each other
+    with _guard(uri), lock():  # several processes that make one database at once break each other
         _probe_database(uri)
         client = client_class(tracking_uri=uri)
         return client, _experiment_id(client, uri, experiment)
@@ -452,15 +436,9 @@ def _artifact_root(uri: str, experiment: str) -> str | None:
 
 
 def _probe_database(uri: str) -> None:
-    """One quick try at writing: MLflow itself repeats a hopeless one for minutes."""
-    if not _is_database(uri):
-        return
-    with _connection(uri) as connection:
-        if _sqlite_file(uri) is None:
-            connection.exec_driver_sql("SELECT 1")
-        else:  # rolled back; BEGIN IMMEDIATE alone succeeds on a read-only file
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.exec_driver_sql("CREATE TABLE ablate_probe (x)")
+    if _is_database(uri):
+        with _connection(uri) as connection:
+            probe(connection)
 
 
 def _probe_server(uri: str) -> None:
@@ -478,19 +456,6 @@ def _probe_server(uri: str) -> None:
             f"the tracking server {redact(uri)} must answer, but: {getattr(error, 'reason', error)}; start it, or set "
             f"tracking.uri to another."
         ) from None
-
-
-@contextmanager
-def _lock(uri: str) -> Iterator[None]:
-    """Held by one process of this machine at a time; beside a SQLite file, also by one of those that share its disk."""
-    import filelock
-
-    file = _sqlite_file(uri) if _is_database(uri) else None
-    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    path = Path(f"{file}.lock") if file else Path(tempfile.gettempdir()) / f"ablate-mlflow-{digest}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path, timeout=300):
-        yield
 
 
 # --------------------------------------------------------------------------------------------------------- reading
@@ -595,7 +560,7 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
     study = parent["tags.ablate.study"]
     runs = _adopted(frame, study)
     runs = runs[runs["tags.ablate.study"] == study]
-    done = runs[runs["tags.ablate.status"].isin(["finished", "diverged"]) & (runs["tags.ablate.role"] == "run")]
+    done = runs[runs["tags.ablate.status"].isin(["finished", "diverged", "pruned"]) & (runs["tags.ablate.role"] == "run")]
     points = done["tags.ablate.point"].nunique() if "tags.ablate.point" in done else 0
     return StudyRecord(
         study=study,

@@ -66,6 +66,15 @@ def new_store(mlflow_template: Path, tmp_path: Path) -> Iterator[Callable[[], st
     yield make
 
 
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL cluster of this session; the test is skipped where there is none."""
+    from tests import servers
+
+    with servers.postgres() as (_, url):
+        yield url
+
+
 @pytest.fixture
 def store_uri(new_store: Callable[[], str]) -> str:
     """One fresh SQLite store."""

@@ -1,32 +1,59 @@
 """The queue of a sweep, kept by Optuna: the only importer of optuna.
 
-Points are enqueued once, in order. A worker chooses among those that wait, under a lock (on SQLite two may pop the same
-trial), and never asks an empty queue, where Optuna would invent a trial. A trial whose worker died is failed, and its
-point queued again.
+Points are enqueued once, in order. A worker chooses among those that wait, under a lock that spans all workers (on
+SQLite two may pop the same trial), and never asks an empty queue, where Optuna would invent a trial. A trial whose
+worker died is failed by the next worker that is free, and its point queued again.
+
+How a trial's state and its attribute ``outcome`` say what became of a point:
+
+==========  ================  ==================================================================
+state       ``outcome``       meaning
+==========  ================  ==================================================================
+COMPLETE                      finished
+PRUNED                        stopped early by the pruner; an outcome
+FAIL        ``diverged``      an outcome as well: not tried again
+FAIL        ``failed``        its reason stands beside it; the next command tries again
+FAIL        ``interrupted``   by hand; goes back into the queue
+FAIL        ``superseded``    was queued twice; counts nowhere
+FAIL        (none)            its worker died, or fell silent; goes back into the queue
+==========  ================  ==================================================================
 """
 
-import hashlib
-import os
-import socket
-import tempfile
+import threading
+import time
 import warnings
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import filelock
 import optuna
-import psutil
 import sqlalchemy
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from ablate.databases import Lock, probe, remedy
+from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
 from ablate.sweep.space import Point, SweepError
 from ablate.tracking import redact
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+_AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, optuna.exceptions.StorageInternalError)
+_CANNOT = (*_AWAY, sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError, ImportError)
+
+DEATHS = 3
+"""Workers that may die at one point, before it counts as failed: it may be what kills them."""
+
+PATIENCE_SECONDS = 600
+"""How long a queue that is away is waited for."""
+
+POLL_SECONDS = 1.0
+"""How often a free worker looks whether a point has come back into the queue."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -35,11 +62,28 @@ class Claim:
 
     key: str
     trial: Trial
+    trial_id: int
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set when others took this worker for dead, and its point over."""
 
     @property
     def retry(self) -> bool:
         """Whether an earlier attempt was made, which may have been cut off after its record was complete."""
         return bool(self.trial.user_attrs.get("retry"))
+
+    @property
+    def failures(self) -> int:
+        """Attempts of this command that failed before."""
+        return int(self.trial.user_attrs.get("failures", 0))
+
+    def report(self, epoch: int, value: float) -> bool:
+        """Tells the pruner an epoch's value of the objective.
+
+        Returns:
+            Whether the point should be stopped here; never, without a pruner.
+        """
+        self.trial.report(value, epoch)
+        return self.trial.should_prune()
 
 
 Order = Callable[[list[str], Collection[str]], list[str]]
@@ -53,129 +97,352 @@ class Progress:
     failed: int
     diverged: int
     left: int
+    pruned: int = 0
+
+
+def _as_they_come(waiting: list[str], taken: Collection[str]) -> list[str]:
+    return waiting
 
 
 class Study:
     """A sweep's points and their states, in Optuna's storage."""
 
-    def __init__(self, storage: str, name: str, points: Iterable[Point]) -> None:
+    def __init__(
+        self,
+        storage: str,
+        name: str,
+        points: Iterable[Point],
+        *,
+        heartbeat_seconds: int = 20,
+        pruner: optuna.pruners.BasePruner | None = None,
+    ) -> None:
         """Opens or creates the study.
+
+        Args:
+            storage: SQLite for one machine, PostgreSQL for several.
+            name: Of the study.
+            points: All that it has.
+            heartbeat_seconds: How often a worker signs for its point; ``MISSED`` signatures missing, it is dead.
+            pruner: What ``Claim.report`` asks; None never stops a point.
 
         Raises:
             SweepError: The storage cannot be opened; the message leaves passwords out.
         """
-        self.name = name
+        self.name, self._storage_uri, self._seconds = name, storage, heartbeat_seconds
         self._points = {point.key: point for point in points}
         self._distributions = _distributions(self._points.values())
-        self._lock = filelock.FileLock(_lock_path(storage))
-        try:
-            with self._lock:
-                self._storage = optuna.storages.RDBStorage(storage)
-                self._study = optuna.create_study(
-                    storage=self._storage,
-                    sampler=optuna.samplers.RandomSampler(),  # all is enqueued: nothing is sampled
-                    study_name=name,
-                    direction="maximize",
-                    load_if_exists=True,
-                )
-                self._study_id = self._storage.get_study_id_from_name(name)
-        except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError, ImportError) as error:
-            reason = redact(str(error).splitlines()[0])
+        self._held: dict[int, Claim] = {}
+        self._heartbeat: Heartbeat | None = None
+        if heartbeat_seconds < 1:
+            raise SweepError(f"study.heartbeat_seconds must be at least 1, got {heartbeat_seconds}.")
+        if storage.split(":", 1)[0].split("+", 1)[0] not in ("sqlite", "postgresql"):
             raise SweepError(
-                f"study.storage must be a database that Optuna can open, got {redact(storage)}: {reason}."
-            ) from None
+                f"study.storage must be a SQLite or PostgreSQL database (sqlite:///optuna.db, postgresql+psycopg://…), "
+                f"got {redact(storage)}."
+            )
+        self._lock = Lock(storage, "queue")
+        try:
+            with self._lock():  # Optuna's own making of tables breaks where two do it at once
+                self._open(pruner)
+        except _CANNOT as error:
+            raise self._error(error) from None
+
+    def _open(self, pruner: optuna.pruners.BasePruner | None) -> None:
+        self._storage = optuna.storages.RDBStorage(
+            self._storage_uri,
+            engine_kwargs={"pool_pre_ping": True},
+            heartbeat_interval=self._seconds,
+            grace_period=MISSED * self._seconds,
+        )
+        with self._storage.engine.connect() as connection:
+            probe(connection)
+            connection.rollback()
+        self._study = optuna.create_study(
+            storage=self._storage,
+            sampler=optuna.samplers.RandomSampler(),  # all is enqueued: nothing is sampled
+            pruner=pruner or optuna.pruners.NopPruner(),
+            study_name=self.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self._study_id = self._storage.get_study_id_from_name(self.name)
+
+    def _error(self, error: Exception) -> SweepError:
+        words = str(error).strip() or type(error).__name__
+        reason = redact(words.splitlines()[0]).rstrip(".")
+        advice = remedy(words, setting="study.storage", library="Optuna")
+        return SweepError(
+            f"study.storage must be a database that Optuna can open and write, but {redact(self._storage_uri)} fails: "
+            f"{reason}; {advice}."
+        )
+
+    # ------------------------------------------------------------------------------------------------------ the queue
+
+    def alone(self) -> Any:
+        """A block that no other process runs at the same time, on any machine that uses this storage."""
+        return self._lock()
 
     def fill(self) -> list[str]:
-        """Queues every point that is neither finished, waiting, nor in a live worker's hands.
+        """Queues every point that is neither finished, waiting, nor in a live worker's hands; failed ones again.
 
         Returns:
             Keys of the points that a dead worker had left, now queued again.
         """
-        with self._lock:
-            taken, orphans, tried = set(), [], set()
-            for trial in self._trials():
-                tried.add(trial.user_attrs["point"])
-                if trial.state == TrialState.RUNNING and not _alive(trial.user_attrs.get("worker")):
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-                    orphans.append(trial.user_attrs["point"])
-                elif trial.state != TrialState.FAIL or trial.user_attrs.get("outcome") == "diverged":
-                    taken.add(trial.user_attrs["point"])
-            for key, point in self._points.items():
-                if key not in taken:
-                    self._study.enqueue_trial(_params(point), user_attrs={"point": key, "retry": key in tried})
-        return orphans
+        return self._patiently(lambda: self._tend(anew=True)[1])
 
-    def claim(self, order: Order = lambda waiting, taken: waiting) -> Claim | None:
-        """Takes a waiting point; None when the queue is empty.
+    def claims(self, order: Order = _as_they_come) -> Iterator[Claim]:
+        """Points for this worker, one after the other, until none is left for anybody.
+
+        While others still work, it waits: theirs may come back into the queue.
+
+        Args:
+            order: As ``claim`` takes it.
+        """
+        while True:
+            if claim := self.claim(order):
+                yield claim
+            elif self.progress().left:
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def claim(self, order: Order = _as_they_come) -> Claim | None:
+        """Takes a waiting point; None when the queue is empty. Points of dead workers are queued again before.
 
         Args:
             order: In which to try the keys of waiting points, given also those that are in hands or done.
         """
-        with self._lock:
-            trials = self._trials()
-            taken = {trial.user_attrs["point"] for trial in trials if trial.state != TrialState.WAITING}
-            waiting = {t.user_attrs["point"]: t.number for t in trials if t.state == TrialState.WAITING}
+        return self._patiently(lambda: self._claim(order))
+
+    def _claim(self, order: Order) -> Claim | None:
+        with self._lock():
+            trials, _ = self._tend(anew=False)
+            taken = {_key(trial) for trial in trials if trial.state != TrialState.WAITING}
+            waiting = {_key(trial): trial for trial in trials if trial.state == TrialState.WAITING}
             for key in order(list(waiting), taken):
                 if trial := self._start(waiting[key]):
-                    return Claim(key, trial)
+                    return self._hold(Claim(key, trial, _id(waiting[key])))
         return None
 
-    def _start(self, number: int) -> Trial | None:
-        """Moves a trial from waiting to running, unless another worker just did: the storage lets only one."""
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+    def _start(self, waiting: FrozenTrial) -> Trial | None:
+        """Moves a trial from waiting to running, unless another worker just did: the storage lets only one.
+
+        It is signed for before: what is running without a signature would be believed alive for ever.
+        """
+        trial_id = _id(waiting)
+        self._storage.set_trial_user_attr(trial_id, "worker", sign_of_worker())
+        self._storage.record_heartbeat(trial_id)
         try:
             if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 return None
         except optuna.exceptions.UpdateFinishedTrialError:
             return None
-        trial = Trial(self._study, trial_id)
-        trial.set_user_attr("worker", _worker())
-        for axis, distribution in self._distributions.items():
-            trial.suggest_categorical(axis, distribution.choices)
-        return trial
+        return Trial(self._study, trial_id)
 
-    def complete(self, claim: Claim, value: float, run_id: str) -> None:
-        """Marks the point finished, with the metric that selects and the run that holds its record."""
-        _note(claim, run=run_id)
-        self._study.tell(claim.trial, value)
+    def _tend(self, *, anew: bool) -> tuple[list[FrozenTrial], list[str]]:
+        """Buries the dead, and queues what is to be run (again).
 
-    def diverge(self, claim: Claim, reason: str, run_id: str) -> None:
+        Args:
+            anew: Whether points that failed are given another try, as a new command does.
+
+        Returns:
+            All trials as they are then, and the points that dead workers left.
+        """
+        with self._lock():
+            trials = self._trials()
+            orphans = self._bury([trial for trial in trials if trial.state == TrialState.RUNNING])
+            trials = self._trials() if orphans else trials
+            attempts: dict[str, list[FrozenTrial]] = {key: [] for key in self._points}
+            for trial in trials:
+                attempts[_key(trial)].append(trial)
+            missing = {key: attrs for key, tried in attempts.items() if (attrs := _next(tried, anew=anew)) is not None}
+            surplus = [trial for tried in attempts.values() for trial in _surplus(tried)]
+            for key, attrs in missing.items():
+                self._enqueue(key, attrs)
+            for trial in surplus:
+                self._storage.set_trial_user_attr(_id(trial), "outcome", "superseded")
+                self._storage.set_trial_state_values(_id(trial), TrialState.FAIL)
+            return self._trials() if missing or surplus else trials, orphans
+
+    def _bury(self, running: list[FrozenTrial]) -> list[str]:
+        """Fails the trials of workers that died here, or elsewhere fell silent. Returns their points."""
+        others = [trial for trial in running if _id(trial) not in self._held]
+        dead = [trial for trial in others if lives(trial.user_attrs.get("worker")) is False]
+        for trial in dead:
+            self._storage.set_trial_state_values(_id(trial), TrialState.FAIL)
+        if len(dead) == len(others) or not (self._heartbeat is None or self._heartbeat.steady):
+            return [_key(trial) for trial in dead]
+        optuna.storages.fail_stale_trials(self._study)
+        left = {_id(trial) for trial in self._trials() if trial.state == TrialState.RUNNING}
+        return [_key(trial) for trial in others if _id(trial) not in left]
+
+    def _enqueue(self, key: str, attrs: dict[str, Any]) -> None:
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.WAITING,
+                params=_params(self._points[key]),
+                distributions=self._distributions,
+                user_attrs={"point": key, **attrs},
+            )
+        )
+
+    # -------------------------------------------------------------------------------------------------- a claim's end
+
+    def complete(self, claim: Claim, value: float, run_id: str) -> bool:
+        """Marks the point finished, with the metric that selects and the run that holds its record.
+
+        Returns:
+            Whether it counts: not where another worker has taken the point over. So it is with the other endings.
+        """
+        return self._close(claim, TrialState.COMPLETE, value, run=run_id)
+
+    def diverge(self, claim: Claim, reason: str, run_id: str) -> bool:
         """Marks the point finished without a value: divergence is an outcome, and is not tried again."""
-        _note(claim, outcome="diverged", reason=reason, run=run_id)
-        self._study.tell(claim.trial, state=TrialState.FAIL)
+        return self._close(claim, TrialState.FAIL, outcome="diverged", reason=reason, run=run_id)
 
-    def fail(self, claim: Claim, reason: str) -> None:
-        """Marks the attempt failed; the next ``fill`` queues the point again."""
-        _note(claim, outcome="failed", reason=reason)
-        self._study.tell(claim.trial, state=TrialState.FAIL)
+    def prune(self, claim: Claim, reason: str, run_id: str) -> bool:
+        """Marks the point stopped by the pruner: an outcome too."""
+        return self._close(claim, TrialState.PRUNED, outcome="pruned", reason=reason, run=run_id)
+
+    def interrupt(self, claim: Claim) -> bool:
+        """Gives the point back to whoever goes on."""
+        return self._close(claim, TrialState.FAIL, outcome="interrupted", reason="interrupted")
+
+    def fail(self, claim: Claim, reason: str, *, again: bool = False) -> bool:
+        """Marks the attempt failed.
+
+        Args:
+            claim: The point.
+            reason: One sentence.
+            again: Queue it once more now; else the next command does.
+        """
+        with self._lock():
+            counts = self._close(claim, TrialState.FAIL, outcome="failed", reason=reason)
+            if counts and again:
+                attrs = {"retry": True, "failures": claim.failures + 1}
+                self._patiently(lambda: self._enqueue(claim.key, attrs))
+        return counts
+
+    def _close(self, claim: Claim, state: TrialState, value: float | None = None, **notes: str) -> bool:
+        return self._patiently(lambda: self._closed(claim, state, value, notes))
+
+    def _closed(self, claim: Claim, state: TrialState, value: float | None, notes: dict[str, str]) -> bool:
+        with self._lock():
+            found = self._storage.get_trial(claim.trial_id)
+            if found.state == TrialState.RUNNING:
+                for name, text in notes.items():
+                    self._storage.set_trial_user_attr(claim.trial_id, name, text[:2000])
+                self._study.tell(claim.trial, value, state=None if state == TrialState.COMPLETE else state)
+            self._held.pop(claim.trial_id, None)
+            # An answer that was lost on its way lets us ask twice: then it is closed already, and by us.
+            ours = found.state == state and bool(notes) and notes.items() <= found.user_attrs.items()
+            return found.state == TrialState.RUNNING or ours
+
+    # -------------------------------------------------------------------------------------------------- how it stands
 
     def progress(self) -> Progress:
         """Counts points, each once, by its best attempt."""
-        done, diverged, failed, open_ = set(), set(), set(), set()
-        for trial in self._trials():
-            key = trial.user_attrs["point"]
-            if trial.state == TrialState.COMPLETE:
-                done.add(key)
-            elif trial.state in (TrialState.WAITING, TrialState.RUNNING):
-                open_.add(key)
-            elif trial.user_attrs.get("outcome") == "diverged":
-                diverged.add(key)
-            else:
-                failed.add(key)
-        failed -= done | diverged | open_
-        return Progress(len(done), len(failed), len(diverged), len(self._points) - len(done | diverged | failed))
+        trials = self._patiently(self._trials)
+        left, seen = set(self._points), {}
+        for name, belongs in _STANDINGS:
+            seen[name] = {_key(trial) for trial in trials if belongs(trial)} & left
+            left -= seen[name]
+        counts = {name: len(seen[name]) for name in ("done", "diverged", "pruned", "failed")}
+        return Progress(**counts, left=len(left | seen["open"]))
+
+    def close(self) -> None:
+        """Ends the thread that signs."""
+        if self._heartbeat:
+            self._heartbeat.stop()
+
+    def _hold(self, claim: Claim) -> Claim:
+        self._held[claim.trial_id] = claim
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self._seconds, self._sign, _AWAY)
+        return claim
+
+    def _sign(self) -> None:
+        """One signature for each point in hand; tells where another worker has it now."""
+        for trial_id, claim in list(self._held.items()):
+            self._storage.record_heartbeat(trial_id)
+            if trial_id in self._held and self._storage.get_trial(trial_id).state != TrialState.RUNNING:
+                claim.lost.set()
+        if not self._held:
+            self._storage.get_study_name_from_id(self._study_id)  # is it there at all?
+
+    def _patiently(self, act: Callable[[], _T]) -> _T:
+        """Repeats what fails because the storage is away: a point that was trained is worth minutes of waiting.
+
+        Raises:
+            SweepError: It stayed away.
+        """
+        until, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
+        while True:
+            try:
+                return act()
+            except (*_AWAY, filelock.Timeout) as error:
+                if time.monotonic() > until or "readonly" in str(error):
+                    raise self._error(error) from None
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
 
     def _trials(self) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False)
         return [trial for trial in trials if trial.user_attrs.get("point") in self._points]
 
 
-def _note(claim: Claim, **notes: str) -> None:
-    for name, text in notes.items():
-        claim.trial.set_user_attr(name, text[:2000])
+def _id(trial: FrozenTrial) -> int:
+    """Optuna's own number of a trial in the storage, which its public calls ask for and give no other way to."""
+    return trial._trial_id
 
 
-def _distributions(points: Iterable[Point]) -> dict[str, CategoricalDistribution]:
+def _key(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs["point"])
+
+
+def _is_open(trial: FrozenTrial) -> bool:
+    return trial.state in (TrialState.WAITING, TrialState.RUNNING)
+
+
+def _is_outcome(trial: FrozenTrial) -> bool:
+    """Whether the point is through: neither open, nor failed, nor cut off."""
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or trial.user_attrs.get("outcome") == "diverged"
+
+
+_STANDINGS: tuple[tuple[str, Callable[[FrozenTrial], bool]], ...] = (
+    ("done", lambda trial: trial.state == TrialState.COMPLETE),
+    ("diverged", lambda trial: trial.user_attrs.get("outcome") == "diverged"),
+    ("pruned", lambda trial: trial.state == TrialState.PRUNED),
+    ("open", _is_open),
+    ("failed", lambda trial: True),
+)
+"""By which attempt a point is counted, the first that fits."""
+
+
+def _next(attempts: list[FrozenTrial], *, anew: bool) -> dict[str, Any] | None:
+    """Attributes of a point's next attempt; None where it needs none."""
+    if any(_is_open(trial) or _is_outcome(trial) for trial in attempts):
+        return None
+    if not attempts or anew:
+        return {"retry": bool(attempts)}
+    last = attempts[-1].user_attrs
+    carried = {"retry": True, "failures": last.get("failures", 0), "deaths": last.get("deaths", 0)}
+    if last.get("outcome") == "interrupted":
+        return carried
+    died = "outcome" not in last
+    carried["deaths"] += died
+    return carried if died and carried["deaths"] < DEATHS else None
+
+
+def _surplus(attempts: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Waiting trials of a point that needs none of them: what two leaders queued, of which one slept meanwhile."""
+    waiting = [trial for trial in attempts if trial.state == TrialState.WAITING]
+    if any(trial.state == TrialState.RUNNING or _is_outcome(trial) for trial in attempts):
+        return waiting
+    return waiting[1:]
+
+
+def _distributions(points: Iterable[Point]) -> dict[str, BaseDistribution]:
     values: dict[str, list[Any]] = {}
     for point in points:
         for axis, level in _params(point).items():
@@ -191,30 +458,3 @@ def _params(point: Point) -> dict[str, Any]:
         axis: level if isinstance(level, str | int | float | bool | None) else str(level)
         for axis, level in levels.items()
     }
-
-
-def _lock_path(storage: str) -> Path:
-    """Beside a SQLite file; for a server, one file a storage among this machine's processes."""
-    url = sqlalchemy.engine.make_url(storage)
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        return Path(f"{url.database}.lock")
-    server = f"{url.host}:{url.port}/{url.database}"
-    return Path(tempfile.gettempdir()) / f"ablate-{hashlib.sha256(server.encode()).hexdigest()[:16]}.lock"
-
-
-def _worker() -> str:
-    process = psutil.Process()
-    return f"{socket.gethostname()}:{os.getpid()}:{process.create_time():.2f}"
-
-
-def _alive(worker: str | None) -> bool:
-    """Whether a worker's process lives; one elsewhere is believed to. A claim unsigned was cut off at birth."""
-    if worker is None:
-        return False
-    host, pid, created = worker.rsplit(":", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 1.0)
-    except psutil.Error:
-        return False

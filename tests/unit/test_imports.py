@@ -14,7 +14,8 @@ FORBIDDEN = {
     "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs"},
     "training": {"ablate.* -ablate.training -ablate.data -ablate.registry"},
     "profile": {"ablate.* -ablate.specs"},
-    "tracking": {"ablate.* -ablate.provenance"},
+    "tracking": {"ablate.* -ablate.provenance -ablate.databases"},
+    "databases": {"ablate.*"},
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
     "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.*"},
@@ -28,7 +29,7 @@ FORBIDDEN = {
     "parity": {"ablate.* -ablate.models -ablate.reference -ablate.training"},
     "models": {"ablate.* -ablate.models -ablate.specs -ablate.registry -ablate.reference"},
 }
-ONLY = {"mlflow": {"tracking.py"}, "optuna": {"sweep/study.py"}}
+ONLY = {"mlflow": {"tracking.py"}, "optuna": {"sweep/study.py", "sweep/search.py"}}
 
 
 def _imports(path: Path) -> set[str]:

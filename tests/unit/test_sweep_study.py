@@ -3,15 +3,17 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import optuna
 import pytest
 
 from ablate.sweep.space import SweepError, SweepSpec, span
-from ablate.sweep.study import Progress, Study
+from ablate.sweep.study import DEATHS, Progress, Study
 
 POINTS = span(SweepSpec(), {"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])[0]
 
@@ -139,3 +141,176 @@ def test_study_tells_a_retry_from_a_first_attempt(tmp_path):
     study.fill()
     claims = [study.claim() for _ in POINTS]
     assert [claim.key for claim in claims if claim.retry] == [first.key]
+
+
+# ------------------------------------------------------------------------------------------ deaths, sleep, two leaders
+
+
+def _trials(tmp_path):
+    return optuna.load_study(study_name="s", storage=_storage(tmp_path)).trials
+
+
+def _move_elsewhere(tmp_path, claim, *, silent_for="0 seconds"):
+    """Makes the claim one of a worker on another machine, last heard of some time ago."""
+    with sqlite3.connect(tmp_path / "optuna.db") as connection:
+        connection.execute(
+            "update trial_user_attributes set value_json = '\"elsewhere-1:1:0.00\"' "
+            "where key = 'worker' and trial_id = ?",
+            [claim.trial_id],
+        )
+        connection.execute(
+            "update trial_heartbeats set heartbeat = datetime('now', ?) where trial_id = ?",
+            [f"-{silent_for}", claim.trial_id],
+        )
+    connection.close()
+
+
+def test_a_point_of_a_worker_elsewhere_is_taken_over_when_it_falls_silent_and_counts_once(tmp_path):
+    sleeper, other = (Study(_storage(tmp_path), "s", POINTS[:1], heartbeat_seconds=20) for _ in range(2))
+    sleeper.fill()
+    late = sleeper.claim()
+    _move_elsewhere(tmp_path, late, silent_for="58 seconds")
+    assert other.fill() == [] and other.claim() is None
+    _move_elsewhere(tmp_path, late, silent_for="62 seconds")
+    claim = other.claim()
+    assert claim.key == late.key and claim.retry
+    assert not sleeper.complete(late, 99.0, "late")
+    assert other.complete(claim, 50.0, "run")
+    assert not sleeper.complete(late, 99.0, "late")
+    assert [(t.state.name, t.value, t.user_attrs.get("run")) for t in _trials(tmp_path)] == [
+        ("FAIL", None, None),
+        ("COMPLETE", 50.0, "run"),
+    ]
+    assert other.progress() == Progress(done=1, failed=0, diverged=0, left=0)
+
+
+def test_an_ending_that_was_told_twice_counts_once_and_is_ours(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS[:2])
+    study.fill()
+    done, diverged = study.claim(), study.claim()
+    assert study.complete(done, 50.0, "run") and study.complete(done, 50.0, "run")
+    assert study.diverge(diverged, "nan", "run2") and study.diverge(diverged, "nan", "run2")
+    assert not study.fail(diverged, "no")
+    assert study.progress() == Progress(done=1, failed=0, diverged=1, left=0)
+
+
+def test_an_interrupted_point_goes_back_into_the_queue_and_a_failed_one_waits_for_the_next_command(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS[:3])
+    study.fill()
+    failed, interrupted, again = study.claim(), study.claim(), study.claim()
+    study.fail(failed, "no such file")
+    study.interrupt(interrupted)
+    study.fail(again, "out of memory", again=True)
+    claims = [study.claim(), study.claim()]
+    assert {claim.key: claim.failures for claim in claims} == {interrupted.key: 0, again.key: 1}
+    assert study.claim() is None
+    study.fill()
+    assert study.claim().key == failed.key
+
+
+def test_a_point_that_kills_its_workers_ends_as_failed(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS[:1])
+    study.fill()
+    other = Study(_storage(tmp_path), "s", POINTS[:1])
+    for attempt in range(DEATHS):
+        claim = other.claim()
+        assert claim.trial.user_attrs.get("deaths", 0) == attempt
+        _move_elsewhere(tmp_path, claim, silent_for="1 hour")
+        other = Study(_storage(tmp_path), "s", POINTS[:1])
+    assert other.claim() is None
+    assert other.progress() == Progress(done=0, failed=1, diverged=0, left=0)
+    study.fill()
+    assert study.claim().key == POINTS[0].key  # the next command tries again
+
+
+def test_a_point_that_two_leaders_queued_is_started_once(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS[:1])
+    study.fill()
+    study._enqueue(POINTS[0].key, {"retry": False})  # as a leader that slept between its look and its act
+    claim = study.claim()
+    assert study.claim() is None
+    study.complete(claim, 1.0, "r")
+    assert study.claim() is None
+    assert sorted(t.user_attrs.get("outcome", t.state.name) for t in _trials(tmp_path)) == ["COMPLETE", "superseded"]
+
+
+def test_a_free_worker_waits_for_the_others_and_takes_what_comes_back(tmp_path):
+    busy, free = (Study(_storage(tmp_path), "s", POINTS[:1]) for _ in range(2))
+    busy.fill()
+    claim = busy.claim()
+    got = []
+
+    def work():
+        for taken in free.claims():
+            got.append(taken.key)
+            free.complete(taken, 1.0, "r")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    busy.interrupt(claim)
+    thread.join(60)
+    assert not thread.is_alive() and got == [claim.key]
+
+
+def test_a_pruner_stops_a_point_which_is_an_outcome_of_its_own(tmp_path):
+    pruner = optuna.pruners.ThresholdPruner(lower=10.0)
+    study = Study(_storage(tmp_path), "s", POINTS[:2], pruner=pruner)
+    study.fill()
+    good, bad = study.claim(), study.claim()
+    assert not good.report(1, 20.0) and bad.report(1, 5.0)
+    assert study.prune(bad, "pruned after epoch 1", "run") and study.complete(good, 20.0, "run2")
+    assert study.progress() == Progress(done=1, failed=0, diverged=0, left=0, pruned=1)
+    study.fill()
+    assert study.claim() is None
+    assert _trials(tmp_path)[1].intermediate_values == {1: 5.0}
+
+
+def test_without_a_pruner_no_point_is_stopped(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS[:1])
+    study.fill()
+    claim = study.claim()
+    assert not any(claim.report(epoch, -1e9) for epoch in (1, 2))
+
+
+# -------------------------------------------------------------------------------------------------- one sentence each
+
+
+def test_study_takes_only_storages_that_lock_across_machines():
+    with pytest.raises(SweepError, match="must be a SQLite or PostgreSQL database") as caught:
+        Study("mysql://me:secret@127.0.0.1/x", "s", POINTS)
+    assert "secret" not in str(caught.value)
+
+
+def test_study_in_a_read_only_file_is_one_sentence(tmp_path):
+    Study(_storage(tmp_path), "s", POINTS)
+    read_only = f"sqlite:///file:{tmp_path}/optuna.db?mode=ro&uri=true"
+    with pytest.raises(SweepError, match=r"readonly database; make it writable, or set study\.storage"):
+        Study(read_only, "s", POINTS)
+
+
+def test_study_of_a_newer_schema_is_one_sentence(tmp_path):
+    Study(_storage(tmp_path), "s", POINTS)
+    with sqlite3.connect(tmp_path / "optuna.db") as connection:
+        connection.execute("update alembic_version set version_num = 'v9.9.9.future'")
+    connection.close()
+    with pytest.raises(
+        SweepError, match="use the Optuna that did, upgrade the database if this one is newer"
+    ) as caught:
+        Study(_storage(tmp_path), "s", POINTS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.full
+def test_study_in_a_file_that_another_program_holds_is_one_sentence(tmp_path):
+    Study(_storage(tmp_path), "s", POINTS)
+    holder = sqlite3.connect(tmp_path / "optuna.db", isolation_level=None)
+    holder.execute("begin exclusive")
+    with pytest.raises(SweepError, match="database is locked; another program holds it: try again"):
+        Study(_storage(tmp_path), "s2", POINTS)
+    holder.close()
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_study_wants_a_second_between_heartbeats(tmp_path, seconds):
+    with pytest.raises(SweepError, match="heartbeat_seconds must be at least 1"):
+        Study(_storage(tmp_path), "s", POINTS, heartbeat_seconds=seconds)

@@ -1,0 +1,147 @@
+"""What the queue and the tracking store share: a lock that spans all who use a database, and what ails one."""
+
+import hashlib
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+WAIT_SECONDS = 300
+"""How long a lock is waited for: its holders are through within seconds."""
+
+ASLEEP_SECONDS = 120
+"""After which PostgreSQL takes the lock from a holder that does nothing: its machine sleeps, or lost its network."""
+
+_REMEDIES = (
+    (r"readonly database|read-only|permission denied", "make it writable, or set {setting} to another"),
+    (r"not a database|malformed", "move the damaged file away, or set {setting} to another"),
+    (r"locate revision|out-of-date database schema|compatible with the table schema", "another {library} or another "
+     "program made it: use the {library} that did, upgrade the database if this one is newer, or set {setting} to "
+     "another"),
+    (r"no such table|does not exist|no such column", "it holds no {library} records that can be read: check {setting}"),
+    (r"database is locked|lock timeout", "another program holds it: try again when that has ended"),
+    (r"no module named|can't load plugin|failed to import db", "install the driver that the URI names: "
+     "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
+    (r"unable to open", "its folder must exist and be writable"),
+)  # fmt: skip
+
+
+def remedy(words: str, *, setting: str, library: str) -> str:
+    """What can be done about a database's error.
+
+    Args:
+        words: The driver's, all of them.
+        setting: The leaf that names the database.
+        library: Whose database it is.
+    """
+    found = (text for pattern, text in _REMEDIES if re.search(pattern, words, re.IGNORECASE))
+    return next(found, "check {setting}").format(setting=setting, library=library)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite URI; None for a database in memory, or on a server."""
+    import sqlalchemy
+
+    url = sqlalchemy.engine.make_url(uri)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database).removeprefix("file:"))
+
+
+def probe(connection: "sqlalchemy.Connection") -> None:
+    """One quick try at writing, which the connection's end rolls back: libraries repeat a hopeless one for minutes."""
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql("SELECT 1")
+        return
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # alone it succeeds on a read-only file
+    connection.exec_driver_sql("CREATE TABLE ablate_probe (x)")
+
+
+class Lock:
+    """Held by one thread at a time among all processes that use a database, and again by the one that holds it.
+
+    SQLite: a file beside the database's. PostgreSQL: an advisory lock in the database, which the server takes back from
+    a holder that died or fell asleep. Any other: a file of this machine, which other machines do not see.
+    """
+
+    def __init__(self, uri: str, purpose: str) -> None:
+        """Opens nothing yet.
+
+        Args:
+            uri: The database, or whatever else processes have in common.
+            purpose: Locks of different purposes do not wait for each other.
+        """
+        self._uri, self._purpose = uri, purpose
+        self._mine = threading.RLock()
+        self._depth = 0
+        self._postgres = uri.split(":", 1)[0].split("+", 1)[0] == "postgresql"
+        self._engine: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Holds the lock for the duration of the block.
+
+        Raises:
+            filelock.Timeout: Somebody held the file for minutes.
+            sqlalchemy.exc.SQLAlchemyError: The server does not answer, or somebody held its lock for minutes.
+        """
+        with self._mine:
+            if self._depth:
+                yield
+                return
+            with self._advisory() if self._postgres else self._file():
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+
+    @contextmanager
+    def _advisory(self) -> Iterator[None]:
+        import sqlalchemy
+
+        if self._engine is None:
+            self._engine = sqlalchemy.create_engine(self._uri, pool_size=1, pool_pre_ping=True)
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{ASLEEP_SECONDS}s'")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'")
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key()})
+            try:
+                yield
+            finally:
+                _let_go(connection)
+
+    @contextmanager
+    def _file(self) -> Iterator[None]:
+        import filelock
+
+        path = self._path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path, timeout=WAIT_SECONDS, poll_interval=0.01):
+            yield
+
+    def _key(self) -> int:
+        """PostgreSQL's advisory locks are numbers of 64 bits, each database having its own."""
+        return int.from_bytes(hashlib.sha256(f"ablate {self._purpose}".encode()).digest()[:8], "big", signed=True)
+
+    def _path(self) -> Path:
+        if not self._uri.startswith("http") and (file := sqlite_file(self._uri)):
+            return Path(f"{file}.lock")
+        digest = hashlib.sha256(self._uri.encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"ablate-{self._purpose}-{digest}.lock"
+
+
+def _let_go(connection: "sqlalchemy.Connection") -> None:
+    """Ends the lock's transaction; a server that took it back, or is gone, has ended it already."""
+    import sqlalchemy
+
+    try:
+        connection.rollback()
+    except sqlalchemy.exc.SQLAlchemyError:
+        connection.invalidate()

@@ -1,0 +1,87 @@
+"""Who is at work: a process signs again and again for the points it holds, so that others see when it stops."""
+
+import hashlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+MISSED = 3
+"""So many signatures missing, and a worker is taken for dead."""
+
+
+class Heartbeat:
+    """A thread that signs every few seconds."""
+
+    def __init__(self, seconds: int, sign: Callable[[], None], failures: tuple[type[Exception], ...]) -> None:
+        """Starts it.
+
+        Args:
+            seconds: Between two signatures.
+            sign: Writes one for each point in this process's hands.
+            failures: What ``sign`` raises while the storage is away; the next signature is tried all the same.
+        """
+        self._seconds, self._sign, self._failures = seconds, sign, failures
+        self._last, self._gap = time.time(), 0.0
+        self._stop = threading.Event()
+        threading.Thread(target=self._go_on, name="ablate-heartbeat", daemon=True).start()
+
+    @property
+    def steady(self) -> bool:
+        """Whether this process has signed without a gap for long enough to judge who has not.
+
+        A machine that wakes from sleep, or a storage that comes back, finds everybody's signature old.
+        """
+        now = time.time()
+        return now - self._last < 2 * self._seconds and now - self._gap > (MISSED + 1) * self._seconds
+
+    def stop(self) -> None:
+        """Ends the thread within one signature."""
+        self._stop.set()
+
+    def _go_on(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self._sign()
+            except self._failures:
+                continue
+            now = time.time()
+            if now - self._last > 2 * self._seconds:
+                self._gap = now
+            self._last = now
+
+
+def sign_of_worker() -> str:
+    """This process, as one that shares its machine can look it up: place, process id, time of its birth."""
+    return f"{_place()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def lives(worker: str | None) -> bool | None:
+    """Whether a worker's process lives; None where it is at another place, and only its signatures can tell.
+
+    Args:
+        worker: What ``sign_of_worker`` gave; None was cut off before it could sign.
+    """
+    if worker is None:
+        return False
+    place, pid, created = worker.rsplit(":", 2)
+    if place != _place():
+        return None
+    try:
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 1.0)
+    except psutil.Error:
+        return False
+
+
+def _place() -> str:
+    """Where process ids mean the same: a machine since its start, or one container of it."""
+    marks = [socket.gethostname()]
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    marks.append(boot.read_text("ascii").strip() if boot.exists() else f"{uuid.getnode():x}")
+    marks.append(os.readlink(space) if space.exists() else "")
+    return f"{marks[0]}-{hashlib.sha256(' '.join(marks).encode()).hexdigest()[:8]}"
