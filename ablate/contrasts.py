@@ -8,7 +8,7 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,7 @@ def analyse(
     factors: Sequence[str],
     baseline: Mapping[str, str],
     *,
+    compare: Sequence[str] | None = None,
     margin: float | None = None,
     blocks: bool = False,
     higher_is_better: bool = True,
@@ -108,13 +109,16 @@ def analyse(
 ) -> Analysis:
     """Fits one mean a cell, and compares levels by it.
 
-    Where variances differ between cells (p below 0.05), each pair has a Welch interval of its own instead, at
-    alpha shared out evenly, and Holm's p-values.
+    Where variances differ between cells (p below 0.05), the levels of a factor at one combination of the others are
+    compared by themselves, at their share of alpha: with their own pooled variance, or if even they differ, each pair
+    by Welch's t.
 
     Args:
         observations: The runs.
         factors: Names, in the order of the levels.
         baseline: Factor -> the level that others are held against.
+        compare: Factors whose levels are judged, the others being where; None judges all, at the price of wider
+            intervals, which cover more comparisons.
         margin: Smallest effect of interest, in the unit of the values.
         blocks: The seeds are blocks: runs of one seed share split, subset and data order.
         higher_is_better: False for a loss, an error, a time.
@@ -126,24 +130,54 @@ def analyse(
     Source:
         Hothorn, Bretz and Westfall 2008, Biometrical Journal 50 (3), 346-363; for one factor: Dunnett 1955, JASA 50.
     """
-    _require_design(observations, factors, baseline)
+    _require_design(observations, factors, baseline, compare)
     finite = [run for run in observations if math.isfinite(run.value)]
     cells = _cells(finite)
-    pairs = _pairs(cells, factors, baseline)
-    fit = _fit(finite, cells, blocks=blocks)
-    equal = _equal_variances(cells)
-    if fit is None or fit.std == 0 or (equal is not None and equal < 0.05):
-        found, method = _welch(pairs, cells, margin, higher_is_better=higher_is_better, alpha=alpha)
-        method += "" if fit is None or equal is None or equal >= 0.05 else f" (variances differ: p = {equal:.2g})"
+    judged = [index for index, factor in enumerate(factors) if compare is None or factor in compare]
+    pairs = _pairs(cells, factors, judged, baseline)
+    fit, equal = _fit(finite, blocks=blocks), _equal_variances(cells)
+    rule = _Rule(margin, higher_is_better, alpha)
+    if fit is not None and fit.std > 0 and (equal is None or equal >= UNEQUAL):
+        how = _JOINT if len(pairs) <= LARGEST_FAMILY else _SHARED
+        found, method = _pooled(fit, pairs, cells, rule), f"one linear model over all cells, pooled variance, {how}"
     else:
-        found, method = _pooled(fit, pairs, cells, margin, higher_is_better=higher_is_better, alpha=alpha)
+        found, method = _separate(pairs, cells, rule), f"{_SEPARATE}" + ("" if equal is None else f" (p = {equal:.2g})")
     contrasts = [_contrast(pair, each, observations, factors) for pair, each in zip(pairs, found, strict=True)]
     effects = _effects(finite, factors) if fit else []
     notes = _notes(observations, contrasts, blocks=blocks)
     return Analysis(contrasts, effects, fit.std if fit else None, fit.df if fit else 0, equal, method, notes)
 
 
-def _require_design(observations: Sequence[Observation], factors: Sequence[str], baseline: Mapping[str, str]) -> None:
+UNEQUAL = 0.05
+"""p of one variance below which cells are taken to differ."""
+_JOINT = "simultaneous by the joint t distribution (Dunnett's for one factor)"
+_SHARED = "Bonferroni's intervals and Holm's p-values"
+_SEPARATE = (
+    "variances differ between cells: Dunnett's intervals where those of a comparison agree, else Welch's with Holm's "
+    "p-values, at alpha shared out evenly"
+)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How verdicts are made."""
+
+    margin: float | None
+    higher_is_better: bool
+    alpha: float
+
+    def of(self, share: float) -> "_Rule":
+        return replace(self, alpha=self.alpha * share)
+
+
+def _require_design(
+    observations: Sequence[Observation],
+    factors: Sequence[str],
+    baseline: Mapping[str, str],
+    compare: Sequence[str] | None,
+) -> None:
+    if unknown := [factor for factor in compare or [] if factor not in factors]:
+        raise ValueError(f"compare must name factors of {', '.join(factors)}, got {', '.join(unknown)}.")
     if missing := [factor for factor in factors if factor not in baseline]:
         raise ValueError(f"every factor must have a baseline level, got none for {', '.join(missing)}.")
     if wrong := next((run for run in observations if len(run.levels) != len(factors)), None):
@@ -167,12 +201,14 @@ def _cells(observations: Sequence[Observation]) -> dict[Levels, NDArray[np.float
     return {levels: np.array(values) for levels, values in grouped.items()}
 
 
-def _pairs(cells: Mapping[Levels, Any], factors: Sequence[str], baseline: Mapping[str, str]) -> list[_Pair]:
+def _pairs(
+    cells: Mapping[Levels, Any], factors: Sequence[str], judged: Sequence[int], baseline: Mapping[str, str]
+) -> list[_Pair]:
     """Cells that differ from a cell at the baseline of one factor in that factor alone."""
     pairs = []
-    for index, factor in enumerate(factors):
+    for index in judged:
         for levels in cells:
-            other = (*levels[:index], baseline[factor], *levels[index + 1 :])
+            other = (*levels[:index], baseline[factors[index]], *levels[index + 1 :])
             if other != levels and other in cells:
                 pairs.append(_Pair(index, levels, other))
     return pairs
@@ -232,13 +268,11 @@ class _Fit:
     df: int
 
 
-def _fit(
-    observations: Sequence[Observation], cells: Mapping[Levels, NDArray[np.float64]], *, blocks: bool
-) -> _Fit | None:
+def _fit(observations: Sequence[Observation], *, blocks: bool = False) -> _Fit | None:
     """A mean a cell, and a shift a seed where seeds are blocks; None where no cell has two runs."""
     import statsmodels.api as sm
 
-    columns = {levels: index for index, levels in enumerate(cells)}
+    columns = {levels: index for index, levels in enumerate(dict.fromkeys(run.levels for run in observations))}
     seeds = sorted({run.seed for run in observations})[1:] if blocks else []
     design = np.zeros((len(observations), len(columns) + len(seeds)))
     for row, run in zip(design, observations, strict=True):
@@ -254,34 +288,36 @@ def _fit(
 
 
 def _pooled(
-    fit: _Fit,
-    pairs: Sequence[_Pair],
-    cells: Mapping[Levels, NDArray[np.float64]],
-    margin: float | None,
-    *,
-    higher_is_better: bool,
-    alpha: float,
-) -> tuple[list[Verdict], str]:
+    fit: _Fit, pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule
+) -> list[Verdict]:
     """All contrasts from the one model, simultaneous."""
     if not pairs:
-        return [], "no level has a baseline to be held against"
+        return []
     matrix = np.zeros((len(pairs), len(fit.results.params)))
     for row, pair in zip(matrix, pairs, strict=True):
         row[fit.means[pair.level]], row[fit.means[pair.baseline]] = 1, -1
     test = fit.results.t_test(matrix)
     effects, errors = np.atleast_1d(test.effect), np.atleast_1d(np.squeeze(test.sd))
     family = _Family(matrix @ fit.results.cov_params() @ matrix.T, fit.df)
-    wide, narrow = (family.critical(level) * errors for level in (alpha, 2 * alpha))
-    adjusted = family.p_values(effects / errors)
-    verdicts = []
-    for effect, w, s, p, pair in zip(effects, wide, narrow, adjusted, pairs, strict=True):
-        kind = judge(
-            effect, (effect - w, effect + w), (effect - s, effect + s), margin, higher_is_better=higher_is_better
-        )
-        n = min(len(cells[pair.level]), len(cells[pair.baseline]))
-        needed = _needed(kind, fit.std, margin, alpha, len(pairs))
-        verdicts.append(Verdict(kind, float(effect), float(effect - w), float(effect + w), float(p), n, needed))
-    return verdicts, f"one linear model over all cells, pooled variance ({fit.df} df), {family.method}"
+    wide, narrow = (family.critical(level) * errors for level in (rule.alpha, 2 * rule.alpha))
+    p_values = family.p_values(effects / errors)
+    sizes = [min(len(cells[pair.level]), len(cells[pair.baseline])) for pair in pairs]
+    return [
+        _simultaneous(float(effect), float(w), float(s), float(p), n, rule, fit.std, len(pairs))
+        for effect, w, s, p, n in zip(effects, wide, narrow, p_values, sizes, strict=True)
+    ]
+
+
+def _simultaneous(
+    effect: float, wide: float, narrow: float, p: float, n: int, rule: _Rule, std: float, family: int
+) -> Verdict:
+    low, high = effect - wide, effect + wide
+    inner = effect - narrow, effect + narrow
+    kind = judge(effect, (low, high), inner, rule.margin, higher_is_better=rule.higher_is_better)
+    needed = None
+    if kind is Kind.undecided and rule.margin is not None:
+        needed = seeds_needed(std, rule.margin, alpha=rule.alpha, groups=family)
+    return Verdict(kind, effect, low, high, p, n, needed)
 
 
 class _Family:
@@ -293,11 +329,6 @@ class _Family:
         self._joint = len(root) <= LARGEST_FAMILY
         self._df, self._size = df, len(root)
         self._largest = _largest(correlation.tobytes(), df) if self._joint else np.empty(0)
-        self.method = (
-            "simultaneous by the joint t distribution (Dunnett's for one factor)"
-            if self._joint
-            else "Bonferroni's intervals and Holm's p-values"
-        )
 
     def critical(self, alpha: float) -> float:
         """The t that no contrast exceeds with probability ``1 - alpha`` where no effect is."""
@@ -329,40 +360,48 @@ def _largest(correlation: bytes, df: int) -> NDArray[np.float64]:
     return np.sort(np.abs(joint.rvs(size=DRAWS).reshape(DRAWS, size)).max(axis=1))
 
 
-def _welch(
-    pairs: Sequence[_Pair],
-    cells: Mapping[Levels, NDArray[np.float64]],
-    margin: float | None,
-    *,
-    higher_is_better: bool,
-    alpha: float,
-) -> tuple[list[Verdict], str]:
+def _separate(pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule) -> list[Verdict]:
+    """The levels that share a baseline, by themselves, at their share of alpha."""
+    found: dict[_Pair, Verdict] = {}
+    for _, each in itertools.groupby(sorted(pairs, key=_group), _group):
+        group = list(each)
+        share = len(group) / len(pairs)
+        for pair, one in zip(group, _one_baseline(group, cells, rule.of(share)), strict=True):
+            found[pair] = replace(one, p=None if one.p is None else min(1.0, one.p / share))
+    return [found[pair] for pair in pairs]
+
+
+def _group(pair: _Pair) -> tuple[int, Levels]:
+    return pair.factor, pair.baseline
+
+
+def _one_baseline(pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule) -> list[Verdict]:
+    mine = {levels: cells[levels] for levels in (pairs[0].baseline, *(pair.level for pair in pairs))}
+    equal = _equal_variances(mine)
+    fit = _fit([Observation(levels, 0, float(value)) for levels, values in mine.items() for value in values])
+    if fit is not None and fit.std > 0 and equal is not None and equal >= UNEQUAL:
+        return _pooled(fit, pairs, cells, rule)
+    return _welch(pairs, cells, rule)
+
+
+def _welch(pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule) -> list[Verdict]:
     """Each pair by itself, at alpha shared out evenly."""
     from statsmodels.stats.multitest import multipletests
 
+    one = rule.of(1 / len(pairs))
     each = [
         verdict(
             cells[pair.level],
             cells[pair.baseline],
-            margin=margin,
-            higher_is_better=higher_is_better,
-            alpha=alpha / len(pairs),
+            margin=one.margin,
+            higher_is_better=one.higher_is_better,
+            alpha=one.alpha,
         )
         for pair in pairs
     ]
-    known = [index for index, found in enumerate(each) if found.p is not None]
-    if known:
-        holm = multipletests([each[index].p for index in known], method="holm")[1]
-        for index, p in zip(known, holm, strict=True):
-            old = each[index]
-            each[index] = Verdict(old.kind, old.effect, old.low, old.high, float(p), old.n, old.seeds_needed, old.notes)
-    return each, "Welch's t for each pair, Bonferroni's intervals and Holm's p-values"
-
-
-def _needed(kind: Kind, std: float, margin: float | None, alpha: float, groups: int) -> int | None:
-    if kind is not Kind.undecided or margin is None:
-        return None
-    return seeds_needed(std, margin, alpha=alpha, groups=groups)
+    known = [found.p for found in each if found.p is not None]
+    holm = iter(multipletests(known, method="holm")[1] if known else [])
+    return [found if found.p is None else replace(found, p=float(next(holm))) for found in each]
 
 
 # -------------------------------------------------------------------------------------------------------------- effects

@@ -16,6 +16,8 @@ from ablate.tracking import StudyRecord, TrackingSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ablate.contrasts import Analysis
+
 Format = Literal["text", "md", "csv"]
 Outcome = Literal["finished", "diverged", "failed", "killed", "running"]
 
@@ -60,6 +62,7 @@ class Row:
         cost: Name -> the distinct values among the runs, in rising order: one, unless a factor hidden here moves it.
         outcomes: Counted points; ``not run`` for those that have no run yet.
         run_ids: The runs behind the estimate.
+        select: Rules by which their weights were chosen; a row that the test set chose is marked.
     """
 
     levels: tuple[str, ...]
@@ -67,6 +70,7 @@ class Row:
     cost: Mapping[str, list[int]]
     outcomes: Mapping[str, int]
     run_ids: tuple[str, ...]
+    select: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Table:
         title: What was measured, under what budget and rule.
         factors: Names of the leading columns.
         notes: Said below the table, a sentence or two each.
+        analysis: Verdicts on the levels; None where the design compares nothing.
     """
 
     title: str
@@ -84,9 +89,17 @@ class Table:
     metric: str
     rows: Sequence[Row]
     notes: Sequence[str] = field(default_factory=list)
+    analysis: "Analysis | None" = None
 
 
-def report_study(where: TrackingSpec, name: str, format: Format | str = "text", *, study: str | None = None) -> str:
+def report_study(
+    where: TrackingSpec,
+    name: str,
+    format: Format | str = "text",
+    *,
+    study: str | None = None,
+    margin: float | None = None,
+) -> str:
     """The table of a sweep, from the tracking store alone.
 
     Args:
@@ -94,6 +107,7 @@ def report_study(where: TrackingSpec, name: str, format: Format | str = "text", 
         name: The sweep's name, as in ``+sweep=name``.
         format: ``text``, ``md`` or ``csv``.
         study: One study of that name; None takes the one that ran last.
+        margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
 
     Raises:
         ReportError: The store knows no such study.
@@ -109,7 +123,7 @@ def report_study(where: TrackingSpec, name: str, format: Format | str = "text", 
         raise ReportError(
             f"report needs a study that {uri} (experiment {where.experiment}) holds, got {name!r}; {there}."
         )
-    table = report_table(tracking.read_runs(where, study=chosen.study), chosen.definition)
+    table = report_table(tracking.read_runs(where, study=chosen.study), chosen.definition, margin=margin)
     return render(table, format, _whereabouts(where, chosen, [record for record in mine if record is not chosen]))
 
 
@@ -130,14 +144,17 @@ def _whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[Stud
 # ---------------------------------------------------------------------------------------------------- runs -> table
 
 
-def report_table(frame: "pd.DataFrame", definition: Mapping[str, Any], *, metric: str = METRIC) -> Table:
-    """Mean and interval per combination of levels.
+def report_table(
+    frame: "pd.DataFrame", definition: Mapping[str, Any], *, metric: str = METRIC, margin: float | None = None
+) -> Table:
+    """Mean and interval per combination of levels, and verdicts on them.
 
     Args:
         frame: Runs of one study, in the columns of ``tracking.read_runs``; several attempts at a point count once.
         definition: What the sweep recorded: ``name``, ``question``, ``axes`` (axis -> levels), ``seeds``, ``points``,
             and where they are not every combination, ``combinations``: each row's levels, in the order of the axes.
         metric: The metric in the cells.
+        margin: Smallest effect of interest, in the metric's unit.
     """
     runs = counted(attempts(frame, metric))
     by_levels: dict[str, list[Run]] = {}
@@ -146,7 +163,30 @@ def report_table(frame: "pd.DataFrame", definition: Mapping[str, Any], *, metric
         by_levels.setdefault(_key([levels.get(axis) for axis in definition["axes"]]), []).append(run)
     planned = definition.get("runs_per_row", len(definition["seeds"]))
     rows = [_row(levels, by_levels.get(_key(levels), []), planned) for levels in _combinations(definition, by_levels)]
-    return Table(_title(definition, runs, metric), _short(definition["axes"]), metric, rows, _outcome_notes(rows, runs))
+    notes, factors = _outcome_notes(rows, runs), _short(definition["axes"])
+    analysis = _analysis(definition, runs, factors, metric, margin)
+    return Table(_title(definition, runs, metric), factors, metric, rows, notes, analysis)
+
+
+def _analysis(
+    definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], metric: str, margin: float | None
+) -> "Analysis | None":
+    """Finished runs and diverged ones, which have an outcome and no value, by their levels as the table shows them."""
+    if "baseline" not in definition:
+        return None
+    from ablate import findings
+    from ablate.contrasts import Observation
+
+    observations = []
+    for run in runs:
+        levels = dict(json.loads(run.point))
+        value = run.value if run.outcome == "finished" else None
+        if value is not None or run.outcome == "diverged":
+            shown = tuple(tracking.param_text(levels.get(axis)) for axis in definition["axes"])
+            observations.append(Observation(shown, int(levels["seed"]), float("nan") if value is None else value))
+    baseline = [tracking.param_text(definition["baseline"][axis]) for axis in definition["axes"]]
+    better = not metric.endswith("loss")
+    return findings.find(observations, factors, definition, baseline, margin=margin, higher_is_better=better)
 
 
 def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
@@ -205,6 +245,7 @@ def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int) -> Row:
         cost={name: sorted({run.cost[name] for run in runs if name in run.cost}) for name in _COSTS},
         outcomes={**outcomes, "not run": max(0, planned - len(runs))},
         run_ids=tuple(run.run_id for run in finished),
+        select=tuple(_distinct(finished, "train.select")),
     )
 
 
@@ -254,9 +295,11 @@ def _short(axes: Iterable[str]) -> tuple[str, ...]:
 
 
 _BUDGET = ("params.data.source", "params.data.root", "params.train.epochs", "params.train.select")
+_ON_TEST = "†"
 _SELECTED = {
     "best": "weights of the epoch with the best validation accuracy",
     "last": "weights of the last epoch",
+    "test": "weights of the epoch with the best TEST accuracy, which flatters: no honest result",
 }
 
 
@@ -308,6 +351,8 @@ def _outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     if any(row.estimate is not None and row.estimate.n == 1 for row in rows):
         notes.append("a cell of one run has no interval: run more seeds before you compare")
     notes += _repeat_notes(runs)
+    if any("test" in row.select for row in rows):
+        notes.append(f"{_ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
     if any(row.outcomes.get("diverged") for row in rows):
         notes.append("means are over finished runs: a row with diverged ones looks better than it is")
     return notes
@@ -337,10 +382,23 @@ def render(table: Table, format: Format | str, notes: Sequence[str] = ()) -> str
     said = [*table.notes, *notes]
     if format == "md":
         asked, _, budget = table.title.partition("\n")
-        return "\n".join([f"### {asked}", "", budget, "", *_markdown(head, body, table), "", *(f"- {n}" for n in said)])
+        found = _found(table, "markdown")
+        lines = [f"### {asked}", "", budget, "", *_markdown(head, body, table), "", *found, *(f"- {n}" for n in said)]
+        return "\n".join(lines)
     if format == "text":
-        return "\n".join([table.title, "", *_aligned(head, body, len(table.factors)), "", *said])
+        aligned = _aligned(head, body, len(table.factors))
+        return "\n".join([table.title, "", *aligned, "", *_found(table, "lines"), *said])
     raise ReportError(f"format must be text, md or csv, got {format!r}.")
+
+
+def _found(table: Table, form: Literal["lines", "markdown"]) -> list[str]:
+    """The verdicts, and a blank line after them."""
+    if table.analysis is None:
+        return []
+    from ablate import findings
+
+    text = getattr(findings, form)(table.analysis, unit=_label(table.metric))
+    return [*text, ""] if text else []
 
 
 def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -351,7 +409,7 @@ def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
     for row in table.rows:
         counts = [_range(row.cost[name]) for name in _SHOWN_COSTS]
         n = str(row.estimate.n) if row.estimate else "0"
-        body.append([*row.levels, _cell(row.estimate), n, *counts, *([_odd(row)] if odd else [])])
+        body.append([*row.levels, _cell(row), n, *counts, *([_odd(row)] if odd else [])])
     return head, body
 
 
@@ -359,10 +417,12 @@ def _odd(row: Row) -> str:
     return ", ".join(f"{row.outcomes[name]} {name}" for name in (*_RANK[1:], "not run") if row.outcomes.get(name))
 
 
-def _cell(estimate: Estimate | None) -> str:
+def _cell(row: Row) -> str:
+    estimate = row.estimate
     if estimate is None:
         return ""
-    return f"{estimate.mean:.2f}" + (f" ± {estimate.half:.2f}" if estimate.half is not None else "")
+    half = f" ± {estimate.half:.2f}" if estimate.half is not None else ""
+    return f"{estimate.mean:.2f}{half}" + (f" {_ON_TEST}" if "test" in row.select else "")
 
 
 def _range(values: Sequence[int]) -> str:
@@ -393,11 +453,13 @@ def _csv(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     outcomes = (*_RANK[1:], "not run")
     numbers = ("n", "mean", "low", "high", "std")
-    writer.writerow([*table.factors, "metric", *numbers, *_COSTS, *(o.replace(" ", "_") for o in outcomes), "run_ids"])
+    heads = [outcome.replace(" ", "_") for outcome in outcomes]
+    writer.writerow([*table.factors, "metric", *numbers, *_COSTS, *heads, "select", "run_ids"])
     for row in table.rows:
         estimate = row.estimate
         values = [getattr(estimate, name) for name in numbers] if estimate else [0, "", "", "", ""]
         costs = [" ".join(map(str, row.cost[name])) for name in _COSTS]
         counts = [row.outcomes.get(name, 0) for name in outcomes]
-        writer.writerow([*row.levels, table.metric, *values, *costs, *counts, " ".join(row.run_ids)])
+        said = (" ".join(row.select), " ".join(row.run_ids))
+        writer.writerow([*row.levels, table.metric, *values, *costs, *counts, *said])
     return out.getvalue().rstrip("\n")

@@ -108,7 +108,7 @@ def report(name: str, words: list[str]) -> int:
     from ablate.report import report_study
 
     options = compose_report(words)
-    text = report_study(options.tracking, name, options.format)
+    text = report_study(options.tracking, name, options.format, margin=options.margin)
     if options.out is None:
         print(text)
     else:
@@ -124,7 +124,7 @@ def plan(words: list[str]) -> int:
     print(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
     first = planned.points[0].point
     for each in planned.points:
-        if (each.point.seed, each.point.repeat) != (first.seed, first.repeat):
+        if (each.point.seed, each.point.repeat, each.point.trial) != (first.seed, first.repeat, first.trial):
             break  # seeds turn slowest: the other seeds repeat these rows
         levels = "  ".join(f"{each.point.levels[axis]!s:<20}" for axis in axes)
         costs = f"{each.cost.params:>14,}{each.cost.macs:>18,}{each.cost.tokens:>8,}" if each.cost else ""

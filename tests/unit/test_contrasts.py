@@ -77,10 +77,24 @@ def test_cells_of_unequal_spread_fall_back_to_welch_and_holm():
     assert got.equal_variance_p < 0.05 and "Welch" in got.method
     samples = {level: [run.value for run in runs if run.levels == (level,)] for level in "abc"}
     tests = [scipy.stats.ttest_ind(samples[level], samples["a"], equal_var=False) for level in "bc"]
-    assert [c.verdict.p for c in got.contrasts] == pytest.approx(
-        multipletests([t.pvalue for t in tests], method="holm")[1]
-    )
+    holm = multipletests([test.pvalue for test in tests], method="holm")[1]
+    assert [c.verdict.p for c in got.contrasts] == pytest.approx(holm)
     assert got.contrasts[0].verdict.low == pytest.approx(tests[0].confidence_interval(1 - 0.05 / 2).low)
+
+
+def test_levels_of_one_spread_are_pooled_where_other_models_spread_differs():
+    rng = np.random.default_rng(4)
+    means = {(m, p): 80.0 - 10 * (m == "vit" and p == "none") for m in ("vit", "cct") for p in ("on", "off", "none")}
+    runs = _sweep(means, seeds=3, rng=rng, scale=lambda levels: 3.0 if levels[0] == "vit" else 0.2)
+    got = analyse(runs, ["model", "pe"], {"model": "vit", "pe": "on"}, compare=["pe"])
+    assert got.equal_variance_p < 0.05 and {c.factor for c in got.contrasts} == {"pe"} and len(got.contrasts) == 4
+    vit = [[run.value for run in runs if run.levels == ("vit", level)] for level in ("on", "off", "none")]
+    want = scipy.stats.dunnett(*vit[1:], control=vit[0], rng=np.random.default_rng(0))
+    mine = [c.verdict for c in got.contrasts if c.at == {"model": "vit"}]
+    assert [v.p for v in mine] == pytest.approx(np.minimum(1, 2 * want.pvalue), abs=4e-3)
+    assert [v.low for v in mine] == pytest.approx(want.confidence_interval(0.975).low, abs=0.1)
+    with pytest.raises(ValueError, match="compare must name factors of model, pe, got positional"):
+        analyse(runs, ["model", "pe"], {"model": "vit", "pe": "on"}, compare=["positional"])
 
 
 def test_seeds_as_blocks_find_what_differs_less_than_seeds_do():

@@ -241,3 +241,50 @@ def test_report_study_shows_no_password() -> None:
     with pytest.raises(tracking.TrackingError) as caught:
         report_study(TrackingSpec(uri="http://me:hunter22@127.0.0.1:9"), "pe")
     assert "hunter22" not in str(caught.value)
+
+
+def _spread(effects: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
+    """Three seeds a cell of the definition's axes."""
+    cells = list(itertools.product(AXES["model"], AXES["model.positional"]))
+    noise = [-1.0, 0.1, 0.9]
+    return [_run(_point(m, p, s), 90 + effects.get((m, p), 0.0) + noise[(s + n) % 3])
+            for n, (m, p) in enumerate(cells) for s in range(3)]  # fmt: skip
+
+
+def _judged(runs: list[dict[str, Any]], format: str = "text", margin: float | None = None, **changes: Any) -> str:
+    base = {axis: levels[0] for axis, levels in AXES.items()}
+    definition = {**DEFINITION, "baseline": base, **changes}
+    return render(report_table(pd.DataFrame(runs), definition, margin=margin), format)
+
+
+def test_report_judges_each_level_against_its_baseline() -> None:
+    model, other = AXES["model"][:2]
+    level = AXES["model.positional"][1]
+    text = _judged(_spread({(model, level): -30.0}), margin=5.0)
+    found = {tuple(line.split()[:4]) for line in text.splitlines() if line.startswith("    ")}
+    assert (level, "at", model, "hurts") in found and (level, "at", other, "equivalent") in found
+    assert "positional, against" in text and "interaction model x positional: F" in text
+
+
+def test_report_calls_nothing_equivalent_without_a_margin_and_says_what_seeds_it_takes() -> None:
+    runs = _spread({})
+    assert "equivalent" not in _judged(runs) and "seeds would decide" not in _judged(runs)
+    assert "seeds would decide" in _judged(runs, margin=0.5)
+
+
+def test_report_judges_in_markdown_and_only_the_axes_to_compare() -> None:
+    text = _judged(_spread({}), "md", compare=["model.positional"])
+    rows = [line for line in text.splitlines() if line.startswith("| positional |")]
+    assert len(rows) == len(AXES["model"]) * (len(AXES["model.positional"]) - 1)
+    assert not [line for line in text.splitlines() if line.startswith("| model |") and "undecided" in line]
+
+
+def test_report_judges_axes_that_move_together_as_one() -> None:
+    pairs = list(zip(AXES["model"], AXES["model.positional"], strict=False))
+    runs = [_run(_point(m, p, s), 80.0 + 5 * n + s) for n, (m, p) in enumerate(pairs) for s in range(3)]
+    text = _judged(runs, method="zip", combinations=[list(pair) for pair in pairs])
+    assert f"model + positional, against {', '.join(pairs[0])}" in text
+
+
+def test_report_of_a_search_judges_nothing_since_its_points_were_chosen_by_their_results() -> None:
+    assert "verdicts" not in _judged(_spread({}), method="optuna")

@@ -1,0 +1,113 @@
+"""A sweep's analysis in words: which level helps, hurts or makes no difference, and how sure that is."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from ablate.contrasts import Analysis, Contrast, Observation, analyse
+from ablate.stats import Kind
+
+METHODS = ("grid", "one_factor", "zip")
+"""Sweeps whose points are levels to compare; those of a search were chosen by their results."""
+
+
+def find(
+    observations: Sequence[Observation],
+    axes: Sequence[str],
+    definition: Mapping[str, Any],
+    baseline: Sequence[str],
+    *,
+    margin: float | None = None,
+    higher_is_better: bool = True,
+) -> Analysis | None:
+    """The analysis of a sweep, or None where its design compares nothing.
+
+    Args:
+        observations: Runs, with their levels as the table shows them.
+        axes: As the table names them.
+        definition: The sweep's record: ``method``, and ``compare``, the axes that are judged.
+        baseline: The level of each axis that others are held against, as the table shows it.
+        margin: Smallest effect of interest, in the metric's unit.
+        higher_is_better: False for a loss.
+    """
+    method = definition.get("method", "grid")
+    if method not in METHODS or len({run.levels for run in observations}) < 2:
+        return None
+    judged = definition.get("compare") or list(definition["axes"])
+    compare = [axis for axis, full in zip(axes, definition["axes"], strict=True) if full in judged]
+    if method == "zip":  # axes that move together are one factor
+        observations = [Observation((", ".join(run.levels),), run.seed, run.value) for run in observations]
+        axes, baseline = [" + ".join(axes)], [", ".join(baseline)]
+        compare = list(axes)
+    held = dict(zip(axes, baseline, strict=True))
+    return analyse(observations, axes, held, compare=compare, margin=margin, higher_is_better=higher_is_better)
+
+
+def lines(analysis: Analysis, *, unit: str) -> list[str]:
+    """For a terminal: a heading, then each factor's levels against their baseline, then effects and how it was done."""
+    if not analysis.contrasts:
+        return []
+    out = [f"verdicts on {unit}, treatment minus baseline [simultaneous 95 % interval]"]
+    for (factor, baseline), group in groupby(analysis.contrasts, lambda each: (each.factor, each.baseline)):
+        rows = [(_where(each), *_cells(each)) for each in group]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        out.append(f"  {factor}, against {baseline}")
+        out += ["    " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*out, *(f"  {note}" for note in remarks(analysis))]
+
+
+def markdown(analysis: Analysis, *, unit: str) -> list[str]:
+    """The same as a table."""
+    if not analysis.contrasts:
+        return []
+    head = ["factor", "baseline", "level", "verdict", f"effect on {unit} [95 % simultaneous]", "p", "n", "seeds needed"]
+    rows = [
+        [
+            each.factor,
+            each.baseline,
+            _where(each),
+            *(cell.removeprefix("p ").removeprefix("n ") for cell in _cells(each)),
+        ]
+        for each in analysis.contrasts
+    ]
+    table = [head, ["---"] * len(head), *rows]
+    text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return [*text, "", *(f"- {note}" for note in remarks(analysis))]
+
+
+def _where(contrast: Contrast) -> str:
+    at = ", ".join(contrast.at.values())
+    return f"{contrast.level} at {at}" if at else contrast.level
+
+
+def _cells(contrast: Contrast) -> tuple[str, ...]:
+    """Kind, effect with its interval, p, n and seeds needed."""
+    found = contrast.verdict
+    effect = "" if found.effect is None else f"{found.effect:+.2f}"
+    if found.low is not None and found.high is not None:
+        effect += f" [{found.low:+.2f}, {found.high:+.2f}]"
+    p = "" if found.p is None else f"p {found.p:.3f}" if found.p >= 0.001 else "p < 0.001"
+    needed = "" if found.seeds_needed is None else f"{found.seeds_needed} seeds would decide"
+    lost = [f"{n} of {of} {side} diverged" for n, of, side in _lost(contrast) if n]
+    return str(found.kind), effect, p, f"n {found.n}", ", ".join([*([needed] if needed else []), *lost])
+
+
+def _lost(contrast: Contrast) -> list[tuple[int, int, str]]:
+    return list(zip(contrast.diverged, contrast.runs, ("runs", "baseline runs"), strict=True))
+
+
+def remarks(analysis: Analysis) -> list[str]:
+    """How the verdicts were made, and what else the model tells."""
+    out = [analysis.method]
+    if analysis.std is not None:
+        out.append(
+            f"standard deviation of a run within its cell: {analysis.std:.2f} ({analysis.df} degrees of freedom)"
+        )
+    crossed = [each for each in analysis.effects if len(each.factors) == 2]
+    out += [f"interaction {' x '.join(each.factors)}: F {each.f:.1f}, p {_p(each.p)}" for each in crossed]
+    undecided = any(each.verdict.kind is Kind.undecided for each in analysis.contrasts)
+    return out + [note for note in analysis.notes if undecided or "second look" not in note]
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
