@@ -23,6 +23,7 @@ from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ablate import registry
+from ablate.data.augment import AugmentSpec
 from ablate.data.spec import DataSpec
 from ablate.hardware import HardwareSpec
 from ablate.models import zoo
@@ -31,7 +32,7 @@ from ablate.sweep.space import SweepSpec
 from ablate.tracking import TrackingSpec
 from ablate.training.spec import SeedSpec, TrainSpec
 
-GROUPS = ("model", "data", "train", "hardware", "tracking")
+GROUPS = ("model", "data", "augment", "train", "recipe", "hardware", "tracking")
 
 
 class ConfigError(ValueError):
@@ -53,6 +54,7 @@ class RunSpec:
     hardware: HardwareSpec = field(default_factory=HardwareSpec)
     seed: int = 0
     seeds: SeedSpec = field(default_factory=SeedSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
     repeat: int = 0
 
     def leaves(self) -> dict[str, Any]:
@@ -112,7 +114,8 @@ class Config(RunSpec):
         if self.repeat < 0:
             raise ConfigError(f"repeat must be at least 0, got {self.repeat}.")
         _check_readable("model.weights", self.model.weights)
-        return RunSpec(self.model.resolved(), self.data, self.train, self.hardware, self.seed, self.seeds, self.repeat)
+        model, seeds = self.model.resolved(), self.seeds
+        return RunSpec(model, self.data, self.train, self.hardware, self.seed, seeds, self.augment, self.repeat)
 
 
 def _check_readable(key: str, path: str | None) -> None:
@@ -137,11 +140,13 @@ class ReportConfig:
         tracking: Where the records are.
         format: ``text`` for a terminal, ``md`` or ``csv`` for a file.
         out: File to write; None prints.
+        margin: Smallest difference of interest, in percentage points: what lies within it for sure is called equivalent.
     """
 
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     format: Format = Format.text
     out: str | None = None
+    margin: float | None = None
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -458,7 +463,7 @@ def _problem(override: Override, schema: type) -> str | None:
     key, value = override.key_or_group, override.value()
     if override.is_sweep_override():
         return f"{key} must be one value, got {override.input_line!r}; write a sweep (docs/sweeps.md)."
-    if key in (*GROUPS, "sweep") and key in get_type_hints(schema):
+    if key in (*GROUPS, "sweep") and (key in get_type_hints(schema) or (key == "recipe" and schema is Config)):
         if not isinstance(value, str) or value in group_choices(key) or (key == "model" and _is_model(value)):
             return None
         if key == "model":
