@@ -697,9 +697,11 @@ def test_docs_list_path_dtype_and_shape_of_every_weight(model):
 def test_docs_example_runs_and_says_what_it_promises(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(DOCS.read_text(encoding="utf-8").split("```python")[1].split("```")[0], names)
+    for block in DOCS.read_text(encoding="utf-8").split("```python")[1:]:
+        exec(block.split("```")[0], names)
     assert names["loaded"].interpolated == ("classifier.positional_emb",)
     assert names["loaded"].kept == ("classifier.fc.weight", "classifier.fc.bias")
+    assert (names["logits"].shape, names["vectors"].shape) == ((1, 10), (1, 128))
 
 
 def _row(weight):
