@@ -1,0 +1,1 @@
+"""What things cost in time, measured by hand and never by a test: ``python -m benchmarks.NAME``."""
