@@ -175,11 +175,9 @@ def models(pattern: str) -> int:
     """Lists the models that have a name, with what they cost.
 
     Raises:
-        ConfigError: No name matches.
+        ValueError: No name matches.
     """
-    names = zoo.list_models(pattern)
-    if not names:
-        raise ConfigError(f"a pattern must match a model's name, got {pattern!r}; try 'cct_*'.")
+    names = zoo.matching(pattern)
     head = ("model", "tokens", "params", "MACs", "modules only", "fvcore")
     print(f"{head[0]:<28}{head[1]:>8}{head[2]:>14}{head[3]:>18}{head[4]:>18}{head[5]:>18}")
     for name in names:

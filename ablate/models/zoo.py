@@ -180,6 +180,21 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in (*names, *_PORTS) if fnmatchcase(name, pattern)]
 
 
+def matching(pattern: str) -> list[str]:
+    """Names that a person may mean by a pattern: those on the list, else any name of the grammar, with its size.
+
+    Args:
+        pattern: Shell pattern, the beginning of a listed name up to an underscore, or a name of any L, P, C and size.
+
+    Raises:
+        ValueError: Nothing is named so; the message lists near names.
+    """
+    listed = list_models(pattern) or list_models(f"{pattern}_*")
+    if not listed and parse(pattern).image_size is None:
+        raise ValueError(f"a name must have a size where it is not on the list, got {pattern!r}; try {pattern}_32.")
+    return listed or [pattern]
+
+
 def _with_positional(name: str, suffix: str) -> str:
     base, classes = re.fullmatch(r"(.*?)(_c100|_fl)?", name).groups("")  # type: ignore[union-attr]
     return f"{base}{suffix}{classes}"

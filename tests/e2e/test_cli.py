@@ -56,6 +56,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
         (["report", "nothing_here"], "there are no records at sqlite:///mlflow.db"),
         (["report"], "name of a sweep"),
         (["models", "a", "b"], "got 'b' as well"),
+        (["models", "cct_7_3x_32"], "Did you mean cct_7_3x"),
         (["verify", "gold"], "a part of verify must be one of published, variants, golden; got 'gold'"),
     ],
 )

@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from ablate import reference
@@ -85,6 +86,93 @@ def test_list_models_each_positional_embedding_and_pattern():
     assert len(list_models()) == len(set(list_models()))
     for name in list_models():
         zoo.parse(name)
+
+
+@pytest.mark.parametrize("positional", ["", "_sine", "_none"])
+def test_list_models_holds_every_variant_of_the_papers_with_its_size_and_classes(positional):
+    small = [f"{family}_{layers}_4_32" for family in ("vit", "cvt") for layers in (2, 4, 6, 7)]
+    small += [f"cct_{kind}_32" for kind in ("2_3x2", "4_3x2", "6_3x1", "6_3x2", "7_3x1", "7_3x2")]
+    small += ["vit_7_8_32", "vit_7_16_32", "vit_12_16_32", "cvt_7_8_32"]
+    sized = {(name, "", 32, 10) for name in small} | {
+        ("cct_7_3x1_32", "_c100", 32, 100),
+        ("cct_7_7x2_224", "", 224, 102),
+        ("cct_14_7x2_224", "", 224, 1000),
+        ("cct_14_7x2_384", "", 384, 1000),
+        ("cct_14_7x2_384", "_fl", 384, 102),
+    }
+    for name, data, size, classes in sized:
+        assert f"{name}{positional}{data}" in list_models()
+        assert zoo.parse(f"{name}{positional}{data}")[1:] == ((size, size), classes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("cct7_3x1_32", "cct_7_3x1_32"),
+        ("cct_7-3x1_32", "cct_7_3x1_32"),
+        ("CCT_7_3x1_32", "cct_7_3x1_32"),
+        ("cct_7_3x1_32_sin", "cct_7_3x1_32_sine"),
+        ("vitlite_7_4_32", "vit_7_4_32"),
+        ("keras_cct", "keras_io_cct"),
+    ],
+)
+def test_parse_unknown_name_puts_the_nearest_first(wrong, near):
+    with pytest.raises(ValueError, match=rf"got '{wrong}'\. Did you mean {near}( or|\?)"):
+        zoo.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "channels"),
+    [
+        ("cct_2_3x2_32", (24, 40), 1),
+        ("cct_2_3x2_32", (9, 30), 2),
+        ("cct_2_7x2_32_sine", (48, 32), 5),
+        ("vit_2_4_32", (16, 40), 4),
+        ("cvt_2_4_32_sine", (32, 8), 1),
+        ("cct_keras_2_3x2_32", (20, 28), 3),
+        ("keras_io_cct", (20, 28), 1),
+    ],
+)
+def test_create_model_any_sides_and_channels(name, size, channels):
+    model = create_model(name, image_size=size, in_channels=channels, num_classes=7)
+    spec, shape = zoo.parse(name).spec, (*size, channels)
+    assert model.input_shape == (None, *shape) and model.output_shape == (None, 7)
+    assert sum(weight.shape.num_elements() for weight in model.trainable_weights) == spec.trainable_params(shape, 7)
+    logits = np.asarray(model(np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")))
+    assert np.isfinite(logits).all() and not np.allclose(logits[0], logits[1])
+
+
+def test_create_model_port_s_options_leave_with_their_variant():
+    model = create_model("keras_io_cct", positional="none")
+    assert "positional" not in {layer.name for layer in model.layers}
+    assert model.get_layer("tokenizer").get_config()["conv_padding"] == "after"
+    with pytest.raises(ValueError, match="trained is no option of positional=none"):
+        create_model("keras_io_cct", positional="none", options={"positional": {"trained": False}})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("cct_2_3x2*", ["cct_2_3x2_32", "cct_2_3x2_32_sine", "cct_2_3x2_32_none"]),
+        ("vit_7_8", ["vit_7_8_32", "vit_7_8_32_sine", "vit_7_8_32_none"]),
+        ("cct_3_5x2_64_sine", ["cct_3_5x2_64_sine"]),
+    ],
+)
+def test_matching_takes_patterns_beginnings_and_any_sized_name(pattern, names):
+    assert zoo.matching(pattern) == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("cct_7_3x_32", "Did you mean .*cct_7_3x1_32"),
+        ("cct_9_3x2", "try cct_9_3x2_32"),
+        ("res*", "must be vit_L_P_SIZE"),
+    ],
+)
+def test_matching_nothing_says_what_is_near(pattern, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.matching(pattern)
 
 
 def test_presets_are_names_without_size():
