@@ -59,7 +59,8 @@ class RunSpec:
 
     def leaves(self) -> dict[str, Any]:
         """Every leaf under its config name, e.g. ``{"model.positional": "none", …}``."""
-        return dict(_leaves({f.name: asdict(v) if is_dataclass(v := getattr(self, f.name)) else v for f in _POINT}))
+        parts = {part.name: getattr(self, part.name) for part in _POINT}
+        return dict(_leaves({name: asdict(part) if hasattr(part, "__dict__") else part for name, part in parts.items()}))
 
     def modules(self) -> list[str]:
         """Modules outside the package that define the model's variants: a plugin's spec, and its layer."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from ablate import tracking
+from ablate import searches, tracking
 from ablate.stats import Estimate, mean_interval
 from ablate.tracking import StudyRecord, TrackingSpec
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ablate.contrasts import Analysis
 
 Format = Literal["text", "md", "csv"]
-Outcome = Literal["finished", "diverged", "failed", "killed", "running"]
+Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "running"]
 
 METRIC = "final.test_top1_percent"
 _METRIC_LABELS = {METRIC: "test top-1 %", "final.val_top1_percent": "val top-1 %"}
 _COSTS = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
 _SHOWN_COSTS = {"params": "params", "macs": "MACs", "tokens": "tokens"}
-_RANK: Sequence[Outcome] = ("finished", "diverged", "failed", "killed", "running")
+_RANK: Sequence[Outcome] = ("finished", "diverged", "pruned", "failed", "killed", "running")
 _REASONS_SHOWN = 5
 
 
@@ -123,8 +123,10 @@ def report_study(
         raise ReportError(
             f"report needs a study that {uri} (experiment {where.experiment}) holds, got {name!r}; {there}."
         )
-    table = report_table(tracking.read_runs(where, study=chosen.study), chosen.definition, margin=margin)
-    return render(table, format, _whereabouts(where, chosen, [record for record in mine if record is not chosen]))
+    frame, definition = searches.rows(tracking.read_runs(where, study=chosen.study), chosen.definition)
+    table = report_table(frame, definition, margin=margin)
+    notes = definition.get("notes", [])
+    return render(table, format, notes + _whereabouts(where, chosen, [record for record in mine if record is not chosen]))
 
 
 def _whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[StudyRecord]) -> list[str]:

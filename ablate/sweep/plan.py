@@ -12,7 +12,18 @@ from ablate import identity
 from ablate.config import Config, RunSpec, composer, expand, parse_overrides, to_config
 from ablate.sweep.compose import Cost, Specs
 from ablate.sweep.inert import same_runs
-from ablate.sweep.space import LeftOut, Point, SweepError, SweepSpec, baseline_of, pin, span
+from ablate.sweep.space import (
+    LeftOut,
+    Point,
+    Search,
+    SweepError,
+    SweepSpec,
+    baseline_of,
+    objectives,
+    pin,
+    searched,
+    span,
+)
 from ablate.tracking import TrackingSpec, finished_settings, list_studies
 
 
@@ -50,6 +61,25 @@ class Plan:
     pinned: Mapping[str, Any]
     left_out: list[LeftOut]
     baseline: Mapping[str, Any]
+    words: Sequence[str] = ()
+    search: Search | None = None
+
+    def at(self, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
+        """A search's point, now that its levels are drawn.
+
+        Raises:
+            SpecError: They make no model.
+        """
+        return _at(self.specs, point, {**point.levels, **levels})
+
+    @cached_property
+    def specs(self) -> Specs:
+        """Makes further points like the ones that are here."""
+        return Specs(self.words, set(self.sweep.axes) - set(self.pinned))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which composes anew."""
+        return {key: value for key, value in self.__dict__.items() if key != "specs"}
 
     def definition(self) -> dict[str, Any]:
         """What the parent run records, so that a table can be made from the tracking store alone."""
@@ -70,6 +100,18 @@ class Plan:
             "seeds": sorted({planned.point.seed for planned in self.points}),
             "runs_per_row": len(self.points) // len(combinations),
             "points": len(self.points),
+            **(self._search_definition(self.search) if self.search else {}),
+        }
+
+    def _search_definition(self, search: Search) -> dict[str, Any]:
+        return {
+            "runs_per_row": len({p.point.seed for p in self.points if p.point.trial is None}),
+            "seeds": sorted({p.point.seed for p in self.points if p.point.trial is None or not p.point.levels}),
+            "searched": {axis.axis: self.sweep.axes[axis.axis] for axis in search.axes},
+            "objectives": [{"metric": each.metric, "maximize": each.maximize} for each in search.objectives],
+            "n_trials": search.trials,
+            "sampler": str(search.sampler),
+            "pruner": str(search.pruner),
         }
 
 
@@ -94,14 +136,25 @@ def make_plan(words: Sequence[str]) -> Plan:
         if "repeat" in given:
             pinned["repeat"] = given["repeat"]
             spanned = [replace(point, repeat=given["repeat"]) for point in spanned if not point.repeat]
-        points = _planned(Specs(words, shared.sweep.axes), spanned)
+        search = _search(shared, pinned) if shared.sweep.method.searches else None
+        points = _planned(Specs(words, set(shared.sweep.axes) - set(pinned if search else ())), spanned, search)
     definitions = [json.dumps(identity.definition(planned.leaves), default=str) for planned in points]
-    inert = same_runs([planned.point for planned in points], definitions)
+    inert = [] if search else same_runs([planned.point for planned in points], definitions)
     if inert and not shared.allow_inert:
         raise SweepError(inert[0].sentence())
-    study = f"{shared.sweep.name}-{identity.digest(definitions)[:8]}"
+    whole = [definitions, repr(search)] if search else definitions
+    study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
     study = _anew(study, len(points), shared.tracking) if shared.fresh else study
-    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline_of(shared.sweep, levels))
+    baseline = baseline_of(shared.sweep, levels)
+    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, words, search)
+
+
+def _search(config: Config, pinned: Mapping[str, Any]) -> Search:
+    sweep = config.sweep
+    if sweep is None:
+        raise SweepError("a search needs a sweep: add +sweep=NAME.")
+    axes, wanted = searched(sweep, pinned), objectives(sweep)
+    return Search(tuple(axes), tuple(wanted), sweep.n_trials, sweep.sampler, sweep.pruner, config.train.epochs)
 
 
 def _anew(study: str, points: int, where: TrackingSpec) -> str:
@@ -116,18 +169,28 @@ def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key in sweep.axes or key == "seed"}
 
 
-def _planned(specs: Specs, points: list[Point]) -> list[PlannedPoint]:
-    planned, problems = [], []
+def _planned(specs: Specs, points: list[Point], search: Search | None) -> list[PlannedPoint]:
+    """Every point; a search's with the first of its levels in place of those that will be drawn."""
+    planned, problems, sound = [], [], set()
     for point in points:
         try:
-            spec = specs.spec(point.levels, point.seed, point.repeat)
-            planned.append(PlannedPoint(point, spec, specs.cost(spec)))
+            ends = search.ends(point.levels) if search else [dict(point.levels)]
+            if search and (key := json.dumps(point.levels)) not in sound:
+                for levels in ends[1:]:
+                    _at(specs, point, levels)
+                sound.add(key)
+            planned.append(_at(specs, point, ends[0]))
         except ValueError as error:
             problems.append(f"{point.label}: {error}")
     if problems:
         more = f" ({len(problems) - 1} more points fail.)" if len(problems) > 1 else ""
         raise SweepError(f"every point must build before the first one trains, but {problems[0]}{more}")
     return planned
+
+
+def _at(specs: Specs, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
+    spec = specs.spec(levels, point.seed, point.repeat)
+    return PlannedPoint(point, spec, specs.cost(spec))
 
 
 def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
@@ -139,8 +202,7 @@ def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
     """
     backend = identity.backend()
     wanted = Counter(
-        identity.settings(planned.leaves, backend=backend, modules=planned.spec.modules())
-        for planned in plan.points
+        identity.settings(planned.leaves, backend=backend, modules=planned.spec.modules()) for planned in plan.points
     )
     return sum(min(count, finished.get(settings, 0)) for settings, count in wanted.items())
 

@@ -143,7 +143,6 @@ class SweepSpec:
             )
         return list(seeds)
 
-
     def repeats_of(self, seed: int) -> int:
         """How often a seed is run.
 
@@ -212,6 +211,37 @@ class Objective:
         return self.metric if "/" in self.metric else None
 
 
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and how.
+
+    Attributes:
+        axes: In the order in which they are drawn.
+        objectives: One, or several for a front.
+        trials: Of each level.
+        epochs: Of a trial, which a pruner has to know.
+    """
+
+    axes: tuple[Searched, ...]
+    objectives: tuple[Objective, ...]
+    trials: int
+    sampler: Sampler
+    pruner: Pruner
+    epochs: int
+
+    def ends(self, base: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Levels that have to build before anything is drawn: the first of every axis, and each axis' others alone."""
+
+        def drawn(changed: str, level: Any) -> dict[str, Any]:
+            levels = dict(base)
+            for axis in self.axes:
+                if axis.applies(levels):
+                    levels[axis.axis] = level if axis.axis == changed else axis.ends[0]
+            return levels
+
+        return [drawn(axis.axis, level) for axis in self.axes for level in axis.ends]
+
+
 _RANGE = {"low", "high", "step", "log", "when"}
 
 
@@ -233,7 +263,9 @@ def searched(sweep: SweepSpec, pinned: Iterable[str] = ()) -> list[Searched]:
         before = {*(other.axis for other in found[:place]), *(set(sweep.axes) - set(wanted))}
         for axis in each.when:
             if axis not in before:
-                raise SweepError(registry.unknown(f"when of axis {each.axis}, which names an axis above it,", axis, before))
+                raise SweepError(
+                    registry.unknown(f"when of axis {each.axis}, which names an axis above it,", axis, before)
+                )
         if sweep.sampler == Sampler.cmaes and (each.levels or each.when):
             raise SweepError(f"axis {each.axis} must be a plain range with sampler=cmaes; take sampler=tpe.")
     return found
@@ -284,7 +316,9 @@ def _objective(sweep: SweepSpec, given: Any) -> Objective:
             f"got {given!r}."
         )
     if "test" in entry["metric"]:
-        raise SweepError(f"objective must be no metric of the test set, which reports and never selects, got {given!r}.")
+        raise SweepError(
+            f"objective must be no metric of the test set, which reports and never selects, got {given!r}."
+        )
     return Objective(entry["metric"], entry["direction"] == "maximize")
 
 
@@ -382,7 +416,9 @@ def _slots(sweep: SweepSpec, kept: list[dict[str, Any]], seeds: list[int]) -> li
     if sweep.n_trials < 1:
         raise SweepError(f"n_trials of sweep {sweep.name} must be at least 1, got {sweep.n_trials}.")
     if sweep.method == Method.optuna and len(seeds) > 1:
-        raise SweepError(f"sweep {sweep.name} must have one seed with method=optuna, got {seeds}; method=tuned has more.")
+        raise SweepError(
+            f"sweep {sweep.name} must have one seed with method=optuna, got {seeds}; method=tuned has more."
+        )
     seed = seeds[0] if sweep.method == Method.optuna else max(seeds) + 1
     trials = [Point(levels, seed, trial=number) for number in range(sweep.n_trials) for levels in kept]
     winners = [] if sweep.method == Method.optuna else [Point(levels, s) for s in seeds for levels in kept]

@@ -1,9 +1,10 @@
 """Who does the work: takes points from the queue, trains them, and writes their records."""
 
 import io
+import json
 import logging
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from ablate.progress import RunScreen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.crew import Screen, open_study
 from ablate.sweep.plan import Plan, PlannedPoint
+from ablate.sweep.search import Pruned, Proposal, Searcher
 from ablate.sweep.study import Claim
 from ablate.tracking import Finished, RunWriter, Store, provenance
 from ablate.training.history import EpochMetrics, History, Predictions
@@ -76,6 +78,7 @@ class _Worker:
         self._graphs = {key: graph_key(planned.spec) for key, planned in self._planned.items()}
         self._traced: set[str] = set()
         self._workbench = Workbench()
+        self._searcher = Searcher(plan.config.study.storage, plan.study, plan.search) if plan.search else None
 
     def work(self) -> int:
         failed = 0
@@ -90,21 +93,34 @@ class _Worker:
 
     def _order(self, waiting: list[str], taken: Collection[str]) -> list[str]:
         """First the points whose graph this process has traced, then those whose graph no worker has yet."""
+        if self._searcher:
+            waiting = self._searcher.ready(waiting, {key: planned.point for key, planned in self._planned.items()})
         begun = {self._graphs[key] for key in taken}
         return sorted(waiting, key=lambda key: (self._graphs[key] not in self._traced, self._graphs[key] in begun))
 
     def _attempt(self, claim: Claim, planned: PlannedPoint) -> tuple[str, bool]:
         """One point, whatever becomes of it: a line for the screen, and whether it did not fail."""
+        proposal, levels = None, dict(planned.point.levels)
+        if self._searcher:
+            try:
+                drawn, proposal = self._searcher.settle(planned.point)
+                levels |= drawn
+                planned = self._plan.at(planned.point, drawn)
+            except ValueError as error:
+                self._tell_sampler(planned, proposal, None)
+                self._study.fail(claim, str(error))
+                return f"failed: {error}", False
         if claim.retry and (found := self._store.finished(self._parent, claim.key)):
-            self._study.complete(claim, found.value, found.run_id)
+            self._study.complete(claim, self._value(planned, proposal, found.metrics), found.run_id)
             return "finished already: an interrupt came between its record and its mark in the queue", True
         spec = planned.spec
         if spec.hardware.threads is None:
             spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))
         if not self._plan.config.fresh and (served := self._served(claim, spec)):
-            self._study.complete(claim, served.value, served.run_id)
+            self._study.complete(claim, self._value(planned, proposal, served.metrics), served.run_id)
             return f"finished already, by run {served.run_id}, which serves here too", True
         tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key}
+        tags |= {"ablate.levels": json.dumps(levels)} if self._searcher else {}
         writer = self._store.start_run(planned.point.label, spec.leaves(), tags, parent=self._parent)
         try:
             record = _recorded(
@@ -112,17 +128,56 @@ class _Worker:
                 self._workbench,
                 writer,
                 self._plan.config.tracking.log_model,
-                lambda metrics: self._screen.epoch(epoch_note(metrics, spec.train.total_epochs)),
+                lambda metrics: self._epoch(metrics, spec.train.total_epochs, proposal),
             )
+            if record.history.status != "diverged":
+                value = self._value(planned, proposal, _metrics(record))
         except KeyboardInterrupt:
             self._study.fail(claim, "interrupted")
             raise
+        except Pruned as stop:
+            self._tell_sampler(planned, proposal, None, pruned=True)
+            self._study.complete(claim, 0.0, writer.run_id)
+            return f"pruned {stop}", True
         except Exception as error:  # whatever it is, it is this point's outcome and no other's
             reason = f"{type(error).__name__}: {error}"
+            self._tell_sampler(planned, proposal, None)
             self._study.fail(claim, reason)
             return f"failed: {reason}", False
-        self._tell(claim, record.history, writer.run_id)
+        if record.history.status == "diverged":
+            self._tell_sampler(planned, proposal, None)
+            self._study.diverge(claim, record.history.reason, writer.run_id)
+        else:
+            self._study.complete(claim, value, writer.run_id)
         return outcome(record.history), True
+
+    def _epoch(self, metrics: EpochMetrics, epochs: int, proposal: Proposal | None) -> None:
+        self._screen.epoch(epoch_note(metrics, epochs))
+        if self._searcher and proposal:
+            self._searcher.watch(proposal, metrics.epoch, _epoch(metrics))
+
+    def _value(self, planned: PlannedPoint, proposal: Proposal | None, metrics: Mapping[str, float]) -> float:
+        """What the queue keeps of a finished run, of which a sampler hears as well.
+
+        Raises:
+            SweepError: The run has no such metric as the search selects by.
+        """
+        if self._searcher is None or proposal is None:
+            return float(metrics.get("final.val_top1_percent", metrics.get("final.test_top1_percent", 0.0)))
+        value = self._searcher.values(metrics)[0]
+        self._tell_sampler(planned, proposal, metrics)
+        return value
+
+    def _tell_sampler(
+        self,
+        planned: PlannedPoint,
+        proposal: Proposal | None,
+        metrics: Mapping[str, float] | None,
+        *,
+        pruned: bool = False,
+    ) -> None:
+        if self._searcher and proposal:
+            self._searcher.tell(planned.point, proposal, metrics, pruned=pruned)
 
     def _served(self, claim: Claim, spec: RunSpec) -> Finished | None:
         """A run of another study with the same identity; data that cannot be read is for the attempt to report."""
@@ -132,13 +187,6 @@ class _Worker:
         except Exception:
             return None
         return self._store.serve(name, self._plan.study, claim.key)
-
-    def _tell(self, claim: Claim, history: History, run_id: str) -> None:
-        if history.status == "diverged":
-            self._study.diverge(claim, history.reason, run_id)
-            return
-        value = history.val_top1_percent if history.val_top1_percent is not None else history.test_top1_percent
-        self._study.complete(claim, float(value or 0.0), run_id)
 
 
 def _recorded(
@@ -187,6 +235,9 @@ def _recorded(
         )
         _write(writer, spec, record, log_model)
         record.checkpoint.remove()
+    except Pruned as stop:
+        writer.finish("pruned", reason=str(stop))
+        raise
     except KeyboardInterrupt as stop:
         writer.finish("killed", reason=str(stop) or "interrupted")
         raise
@@ -214,6 +265,12 @@ def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool)
             record.model.save(path)
     writer.log(_final(history))
     writer.finish("finished")
+
+
+def _metrics(record: RunRecord) -> dict[str, float]:
+    """What a search may select by: cost, the last epoch, and what is known in the end."""
+    history = record.history
+    return _cost(record.cost) | _epoch(history.epochs[-1]) | _final(history) | {"final.seconds": history.seconds}
 
 
 def _cost(cost: Profile) -> dict[str, float]:

@@ -3,8 +3,6 @@
 import csv
 import io
 
-import pytest
-
 from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.test_cli import ablate
 

@@ -51,7 +51,9 @@ def test_plan_names_the_point_whose_level_is_of_the_wrong_type(sweep):
 def test_plan_refuses_levels_that_resolve_to_one_run_and_goes_on_when_told(sweep):
     words = sweep("axes: {model: [tiny, cct_2_3x1], model.layers: [2, 1], model.dim: [32]}", "model.heads=2")
     words += ["model.kernel=3", "model.convs=1", "model.mlp_ratio=1", "model.stochastic_depth=0.1"]
-    with pytest.raises(SweepError, match=r"model=tiny and model=cct_2_3x1 \(with model.layers=2, model.dim=32\) resolve"):
+    with pytest.raises(
+        SweepError, match=r"model=tiny and model=cct_2_3x1 \(with model.layers=2, model.dim=32\) resolve"
+    ):
         make_plan(words)
     assert len(make_plan([*words, "allow_inert=true"]).points) == 4
 

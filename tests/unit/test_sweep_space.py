@@ -119,4 +119,8 @@ def test_zip_lets_an_axis_stand_still():
     axes = {"p": [1, 1, 2], "q": [3, 4, 4]}
     assert _combinations(_sweep(method=Method.zip, axes=axes)) == [(1, 3), (1, 4), (2, 4)]
     sweep = _sweep(method=Method.zip, axes=axes)
-    assert [tuple(p.levels.values()) for p in span(sweep, {"p": [7], "q": [3, 4, 4]}, [0])[0]] == [(7, 3), (7, 4), (7, 4)]
+    assert [tuple(p.levels.values()) for p in span(sweep, {"p": [7], "q": [3, 4, 4]}, [0])[0]] == [
+        (7, 3),
+        (7, 4),
+        (7, 4),
+    ]
