@@ -136,6 +136,14 @@ def test_augment_rand_argument_at_magnitude_nine_is_timms(name):
     assert rand_argument(name, 9, increasing=True, negative=False) == pytest.approx(RAND_AT_9[name])
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"), {"solarize": (256, 128, 0), "posterize": (4, 2, 0), "solarize_add": (0, 55, 110)}.items()
+)
+def test_augment_rand_argument_runs_over_timms_range(name, arguments):
+    found = tuple(rand_argument(name, magnitude, increasing=True, negative=False) for magnitude in (0, 5, 10))
+    assert found == arguments
+
+
 def test_augment_rand_argument_has_two_sides_only_where_the_operation_has():
     for name in OPERATIONS:
         here = rand_argument(name, 9, increasing=True, negative=False)
@@ -360,6 +368,24 @@ def test_augment_batches_differ_between_seeds_and_between_epochs():
     arrays, indices = _images(), np.arange(64)
     augment = _augmenter(spec)
     assert not np.array_equal(augment.images(arrays.x, indices, 0), augment.images(arrays.x, indices, 1))
+
+
+def test_augment_batches_of_one_epoch_are_mixed_differently():
+    arrays, augment = _images(8), _augmenter(AugmentSpec(mixup=0.8))
+    shares = {tuple(augment(arrays.x, arrays.y, np.arange(8), 0, batch)[1].max(axis=1)) for batch in range(6)}
+    assert len(shares) == 6
+
+
+def test_augment_erasing_is_drawn_apart_from_what_went_before():
+    blank = np.zeros((800, 8, 8, 1), np.uint8)
+    blank[:, 0, 0] = 255
+    x, _ = _augmenter(AugmentSpec(flip=0.5, erasing_probability=0.5), channels=1)(
+        blank, np.zeros(800, np.int64), np.arange(800), 0, 0
+    )
+    erased = np.isin(x, (0, 255)).all(axis=(1, 2, 3)) == 0
+    kept = (x[:, 0, 0, 0] == 255) | (x[:, 0, -1, 0] == 255)  # the mark was not erased, so that its side is known
+    left = (x[:, 0, 0, 0] == 255)[kept]
+    assert abs(np.corrcoef(left, erased[kept])[0, 1]) < 0.15
 
 
 def test_augment_of_an_image_does_not_depend_on_its_place_in_the_batch():
