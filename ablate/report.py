@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ablate import searches, tracking
+from ablate.records import Records
 from ablate.stats import Estimate, mean_interval
 from ablate.tracking import StudyRecord, TrackingSpec
 
@@ -113,6 +114,30 @@ def report_study(
         ReportError: The store knows no such study.
         TrackingError: The store cannot be read.
     """
+    chosen, others = choose(where, name, study)
+    frame, definition = searches.rows(tracking.read_runs(where, study=chosen.study), chosen.definition)
+    table = report_table(frame, definition, margin=margin)
+    return render(table, format, [*definition.get("notes", []), *_whereabouts(where, chosen, others)])
+
+
+def report_records(
+    records: Records, format: Format | str = "text", *, metric: str = METRIC, margin: float | None = None
+) -> str:
+    """The table of a study that was read from a file or made of somebody else's runs."""
+    frame, definition = searches.rows(records.frame, records.definition)
+    table = report_table(frame, definition, metric=metric, margin=margin)
+    started = f", started {records.started}" if records.started else ""
+    notes = [*definition.get("notes", []), f"study {records.study}{started}, from {records.source}"]
+    return render(table, format, notes)
+
+
+def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[StudyRecord, list[StudyRecord]]:
+    """The study of a name that ran last, or the one that is named whole, and the others of that name.
+
+    Raises:
+        ReportError: The store knows no such study.
+        TrackingError: The store cannot be read.
+    """
     known = tracking.list_studies(where)
     mine = [record for record in known if record.definition.get("name") == name or record.study == name]
     chosen = next((record for record in mine if study in (None, record.study)), None)
@@ -123,10 +148,7 @@ def report_study(
         raise ReportError(
             f"report needs a study that {uri} (experiment {where.experiment}) holds, got {name!r}; {there}."
         )
-    frame, definition = searches.rows(tracking.read_runs(where, study=chosen.study), chosen.definition)
-    table = report_table(frame, definition, margin=margin)
-    notes = definition.get("notes", [])
-    return render(table, format, notes + _whereabouts(where, chosen, [record for record in mine if record is not chosen]))
+    return chosen, [record for record in mine if record is not chosen]
 
 
 def _whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[StudyRecord]) -> list[str]:
@@ -186,6 +208,8 @@ def _analysis(
         if value is not None or run.outcome == "diverged":
             shown = tuple(tracking.param_text(levels.get(axis)) for axis in definition["axes"])
             observations.append(Observation(shown, int(levels["seed"]), float("nan") if value is None else value))
+    place = [[tracking.param_text(level) for level in levels] for levels in definition["axes"].values()]
+    observations.sort(key=lambda each: [at.index(level) for at, level in zip(place, each.levels, strict=True)])
     baseline = [tracking.param_text(definition["baseline"][axis]) for axis in definition["axes"]]
     better = not metric.endswith("loss")
     return findings.find(observations, factors, definition, baseline, margin=margin, higher_is_better=better)
@@ -196,7 +220,7 @@ def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
     if "tags.ablate.point" not in frame:
         return []
     rows = frame[frame["tags.ablate.point"].notna()].to_dict("records")
-    return [_run(row, metric) for row in rows]
+    return [_run(row, metric) for row in rows if row.get("tags.ablate.status") != "superseded"]
 
 
 def _run(row: Mapping[str, Any], metric: str) -> Run:
@@ -309,6 +333,8 @@ def _title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> s
     """What was asked, what is in the cells, and under which budget and rule: a small budget is not to be overlooked."""
     asked = f"{definition['name']}: {definition.get('question', '')}".rstrip(": ")
     seeds = ", ".join(map(str, definition["seeds"]))
+    if definition.get("foreign"):  # runs that others made: nobody recorded how
+        return f"{asked}\n{_label(metric)}, mean ± 95 % interval over seeds (Student's t); {len(runs)} runs"
     parts = [
         f"{_label(metric)}, mean ± 95 % interval over seeds (Student's t)",
         f"data {_data(runs)}",

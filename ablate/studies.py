@@ -1,0 +1,113 @@
+"""Where a study's records come from, and where they go: a tracking store, a file, somebody else's runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ablate import tracking
+from ablate.config import ConfigError, ReportConfig
+from ablate.records import Records, RecordsError, epochs, from_csv, from_rows, read
+from ablate.report import choose
+from ablate.tracking import TrackingSpec
+
+CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr")
+SUFFIX = ".jsonl"
+
+
+def opened(name: str | None, options: ReportConfig) -> Records | None:
+    """The study that ``report`` was asked for, where it is not one of the tracking store's own sweeps; else None.
+
+    Raises:
+        ConfigError: A source without the columns that say what is compared.
+        RecordsError: A file or a table that cannot be read.
+    """
+    if name is not None and name.endswith(SUFFIX):
+        return read(Path(name))
+    if options.source is None and not options.factor:
+        return None
+    factors = [options.factor] if isinstance(options.factor, str) else [str(each) for each in options.factor or []]
+    if not factors or not options.value:
+        raise ConfigError(
+            "runs of your own need factor= and value=, the columns that are compared and measured, e.g. "
+            "factor=[model,lr] value=accuracy seed=seed."
+        )
+    baseline = {key: str(level) for key, level in options.baseline.items()}
+    if options.source is not None:
+        return from_csv(Path(options.source), factors, options.value, options.seed or "", baseline)
+    rows = _experiment(options.tracking)
+    name = options.tracking.experiment
+    return from_rows(rows, factors, options.value, options.seed or "", baseline, name=name, source=f"experiment {name}")
+
+
+def _experiment(where: TrackingSpec) -> list[dict[str, Any]]:
+    """Runs of an MLflow experiment that anybody logged, with ``params.*``, ``metrics.*`` and ``tags.*`` as columns."""
+    frame = tracking.read_runs(where)
+    rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), "").to_dict("records")
+    return rows
+
+
+def from_store(where: TrackingSpec, name: str, *, study: str | None = None) -> Records:
+    """A study of the tracking store, curves included.
+
+    Raises:
+        ReportError: The store knows no such study.
+        TrackingError: The store cannot be read.
+    """
+    chosen, _ = choose(where, name, study)
+    frame = tracking.read_runs(where, study=chosen.study)
+    frame = frame[frame["tags.ablate.role"] == "run"].reset_index(drop=True)
+    ids = list(frame["run_id"])
+    curves: dict[str, dict[str, Any]] = {run_id: {} for run_id in ids}
+    for metric in CURVES:
+        rows = tracking.read_curves(where, ids, metric).itertuples(index=False)
+        for run_id, values in epochs((row.run_id, row.step, row.value) for row in rows).items():
+            curves[run_id][metric] = values
+    started = f"{chosen.started:%Y-%m-%d %H:%M} UTC"
+    return Records(chosen.study, chosen.definition, started, frame, curves, tracking.redact(where.resolved_uri()))
+
+
+def to_store(records: Records, where: TrackingSpec) -> int:
+    """Writes a study's runs into a tracking store, those that it has already left out.
+
+    Returns:
+        How many runs were written.
+
+    Raises:
+        RecordsError: The records are somebody else's runs, which no sweep describes.
+        TrackingError: The store cannot be written.
+    """
+    if records.definition.get("foreign"):
+        raise RecordsError("import needs a file that python -m ablate export wrote, got runs of another kind.")
+    store = tracking.Store(where)
+    tags = {"ablate.study": records.study, "ablate.sweep": json.dumps(dict(records.definition))}
+    parent = store.sweep_run(records.study, {**tags, "ablate.imported": "true"})
+    there = store.imported(parent)
+    written = 0
+    for row in records.frame.to_dict("records"):
+        if row["run_id"] in there:
+            continue
+        _copy(store, parent, row, records.curves.get(row["run_id"], {}))
+        written += 1
+    store.resume(parent).finish("finished")
+    return written
+
+
+def _copy(store: tracking.Store, parent: str, row: dict[str, Any], curves: Any) -> None:
+    def part(name: str) -> dict[str, Any]:
+        head = f"{name}."
+        return {key.removeprefix(head): value for key, value in row.items() if key.startswith(head) and value == value}
+
+    tags = {key: str(value) for key, value in part("tags").items() if key not in ("ablate.status", "ablate.role")}
+    label = " ".join(str(level) for _, level in _point(row))
+    writer = store.start_run(label, part("params"), {**tags, "ablate.imported.run": row["run_id"]}, parent=parent)
+    shown = {metric for metric, values in curves.items() if values}
+    for metric in shown:
+        for step, value in enumerate(curves[metric], start=1):
+            writer.log({metric: float("nan") if value is None else value}, step=step)
+    writer.log({key: float(value) for key, value in part("metrics").items() if key not in shown})
+    status = row.get("tags.ablate.status", "finished")
+    writer.finish(status if status != "running" else "killed", reason=tags.get("ablate.reason"))
+
+
+def _point(row: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(axis, level) for axis, level in json.loads(row["tags.ablate.point"])]
