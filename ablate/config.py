@@ -410,7 +410,7 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
     copy = cfg.copy()
     for key, value in leaves.items():
         try:
-            OmegaConf.update(copy, key, value, merge=False)
+            OmegaConf.update(copy, key, value, merge=False, force_add=key.startswith("model.options."))
         except OmegaConfBaseException as error:
             problem = _walk(Config, key.split("."), key, value)
             raise ConfigError(problem or _sentence(error)) from None

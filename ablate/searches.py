@@ -26,7 +26,7 @@ def rows(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.Data
         return frame, dict(definition)
     trials = frame["tags.ablate.point"].map(lambda point: isinstance(point, str) and "trial" in dict(json.loads(point)))
     if definition["method"] == "tuned":
-        notes = _winners(frame[~trials], definition) + [_counts(frame[trials], definition)]
+        notes = [*_winners(frame[~trials], definition), _counts(frame[trials], definition)]
         return frame[~trials], {**definition, "notes": notes}
     return _trials(frame, definition)
 

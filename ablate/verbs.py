@@ -25,7 +25,9 @@ from ablate.data.spec import describe
 from ablate.hardware import import_keras
 from ablate.models import zoo
 from ablate.sweep.compose import cost
+from ablate.sweep.inert import suspects
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
+from ablate.sweep.space import SweepError
 
 logger = logging.getLogger(__name__)
 Job = Callable[[DictConfig], int]
@@ -94,9 +96,26 @@ def _sweep(plan: Plan) -> int:
     for line in summary(plan):
         print(line)
     _check_weights({planned.point.label: planned.spec for planned in plan.points})
+    _refuse_inert(plan)
     from ablate.sweep.crew import run_sweep
 
     return run_sweep(plan)
+
+
+def _refuse_inert(plan: Plan) -> None:
+    """Builds what settings cannot tell apart, and nothing where they can.
+
+    Raises:
+        SweepError: Two levels of a factor are one model.
+    """
+    pairs = [] if plan.config.allow_inert or plan.search else suspects(plan.points)
+    if not pairs:
+        return
+    import_keras()
+    from ablate.sweep.twins import same_models
+
+    if found := same_models(pairs, plan.specs):
+        raise SweepError(found[0].sentence())
 
 
 def report(name: str, words: list[str]) -> int:

@@ -1,9 +1,15 @@
 """Levels of a factor that change nothing: found before any training."""
 
+import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ablate.sweep.space import Point
+
+if TYPE_CHECKING:
+    from ablate.sweep.plan import PlannedPoint
 
 
 @dataclass(frozen=True)
@@ -39,3 +45,27 @@ def same_runs(points: Sequence[Point], definitions: Sequence[str]) -> list[Inert
             found.append(Inert(first[definition], point, "resolve to the same settings in every leaf"))
         first.setdefault(definition, point)
     return found
+
+
+def suspects(planned: "Sequence[PlannedPoint]") -> "list[tuple[PlannedPoint, PlannedPoint]]":
+    """Pairs that settings cannot tell to be different runs: their models have to be built and compared.
+
+    They differ in one axis, and there in leaves of the model alone; and either the closed forms agree, or a plugin's
+    variant takes part, whose closed form may not be what its layer does.
+    """
+    first = planned[0].point
+    alone = [p for p in planned if (p.point.seed, p.point.repeat, p.point.trial) == (first.seed, first.repeat, None)]
+    groups: dict[str, list[PlannedPoint]] = {}
+    for each in alone:
+        rest = {key: value for key, value in each.leaves.items() if not key.startswith("model.")}
+        groups.setdefault(json.dumps(rest, default=str), []).append(each)
+    pairs = (pair for group in groups.values() for pair in itertools.combinations(group, 2))
+    return [(one, other) for one, other in pairs if _one_apart(one.point, other.point) and _alike(one, other)]
+
+
+def _one_apart(one: Point, other: Point) -> bool:
+    return sum(level != other.levels.get(axis) for axis, level in one.levels.items()) == 1
+
+
+def _alike(one: "PlannedPoint", other: "PlannedPoint") -> bool:
+    return bool(one.cost == other.cost) or set(one.spec.modules()) != set(other.spec.modules())

@@ -1,8 +1,9 @@
 """Searches: who proposes a trial's levels, what it is told of the outcome, and which trial won.
 
 The queue hands out a search's trials as it does points: numbered, each once, again where a worker died. What a trial
-means is drawn when it starts, by a sampler with a study of its own in the same storage; a trial that is taken over keeps
-what was drawn for it. With ``method: tuned`` every level of the factor has such a study, so that none learns from another.
+means is drawn when it starts, by a sampler with a study of its own in the same storage; a trial that is taken over
+keeps what was drawn for it. With ``method: tuned`` every level of the factor has such a study, so that none learns from
+another.
 """
 
 import hashlib
@@ -63,9 +64,8 @@ class Searcher:
 
     def ready(self, waiting: Sequence[str], points: Mapping[str, Point]) -> list[str]:
         """Those of the waiting points that may start: a winner does when its level's trials are through."""
-        held = {
-            _level(point) for key, point in points.items() if point.trial is not None and not self._through(key, point, waiting)
-        }  # fmt: skip
+        trials = {key: point for key, point in points.items() if point.trial is not None}
+        held = {_level(point) for key, point in trials.items() if not self._through(key, point, waiting)}
         return [key for key in waiting if points[key].trial is not None or _level(points[key]) not in held]
 
     def _through(self, key: str, point: Point, waiting: Sequence[str]) -> bool:

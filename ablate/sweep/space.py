@@ -278,8 +278,8 @@ def _searched(sweep: SweepSpec, axis: str, levels: Any) -> Searched:
         return Searched(axis, tuple(levels["levels"]), when=levels.get("when") or {})
     if not isinstance(levels, dict) or not {"low", "high"} <= set(levels) or not set(levels) <= _RANGE:
         raise SweepError(
-            f"axis {axis} of sweep {sweep.name} must be a list of levels, {{low: …, high: …}} with log, step or when, or "
-            f"{{levels: […], when: …}}, got {levels!r}."
+            f"axis {axis} of sweep {sweep.name} must be a list of levels, {{low: …, high: …}} with log, step or when, "
+            f"or {{levels: […], when: …}}, got {levels!r}."
         )
     each = Searched(axis, (), levels["low"], levels["high"], levels.get("step"), levels.get("log", False),
                     levels.get("when") or {})  # fmt: skip
@@ -446,11 +446,15 @@ def _one_factor(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[
     return [baseline, *changed]
 
 
+def _nothing_yet(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    return [{}]
+
+
 _COMBINE = {
     Method.grid: _grid,
     Method.one_factor: _one_factor,
     Method.zip: _zip,
-    Method.optuna: lambda sweep, levels: [{}],
+    Method.optuna: _nothing_yet,
     Method.tuned: _grid,
 }
 

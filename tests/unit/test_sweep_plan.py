@@ -102,8 +102,8 @@ def test_plan_counts_finished_points_once_each(sweep):
 
 @pytest.mark.full
 def test_plan_of_a_thousand_points_takes_little_time(sweep):
-    axes = {"model": ["vit_2_4", "cct_2_3x1"], "model.positional": ["sine", "none"], "train.lr": [1e-3, 2e-3, 3e-3, 4e-3, 5e-3],
-            "train.weight_decay": [n / 10 for n in range(10)]}  # fmt: skip
+    axes = {"model": ["vit_2_4", "cct_2_3x1"], "model.positional": ["sine", "none"]}
+    axes |= {"train.lr": [n / 1000 for n in range(1, 6)], "train.weight_decay": [n / 10 for n in range(10)]}
     words = sweep(f"axes: {axes}\nseeds: 5")
     started = time.process_time()
     assert len(make_plan(words).points) == 1000

@@ -1,0 +1,58 @@
+"""Levels that change nothing are found before any training: the official sine that was learnable, planted here."""
+
+import pytest
+
+from ablate.sweep.inert import suspects
+from ablate.sweep.plan import make_plan
+from ablate.sweep.twins import same_models
+
+PLUGIN = """
+from dataclasses import dataclass
+from ablate.registry import register
+from ablate.specs import Params, Positional
+
+# As the official code's *_sine models did: the argument that asks for a sine is swallowed, and the default is built.
+@register("positional", "official_sine", layer="ablate.models.positional:learnable")
+@dataclass
+class OfficialSine(Positional):
+    trained: bool = True
+    draw: str = "normal"
+
+    def params(self, model, tokens):
+        return Params(fixed=tokens * model.width)  # what a sine would be
+"""
+
+
+@pytest.fixture
+def inert(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "planted_sine.py").write_text(PLUGIN)
+    (tmp_path / "sweeps").mkdir()
+
+    def find(axes, *words):
+        (tmp_path / "sweeps" / "mine.yaml").write_text(f"base: {{model: tiny, data: digits}}\naxes: {axes}\nseeds: 2")
+        plan = make_plan(["+sweep=mine", "plugins=[planted_sine]", *words])
+        pairs = suspects(plan.points)
+        return pairs, [found.sentence() for found in same_models(pairs, plan.specs)]
+
+    return find
+
+
+def test_the_official_sine_that_was_learnable_is_caught(inert):
+    _, found = inert({"model.positional": ["learnable", "sine", "official_sine"]})
+    assert len(found) == 1
+    assert "model.positional=learnable and model.positional=official_sine build one model" in found[0]
+
+
+def test_an_option_that_no_layer_reads_is_caught_and_one_that_works_is_not(inert):
+    assert len(inert({"model.stochastic_depth": [0.1, 0.3]}, "model.layers=1")[1]) == 1
+    pairs, found = inert({"model.stochastic_depth": [0.1, 0.6]}, "model.layers=2", "model.attention_dropout=0")
+    assert len(pairs) == 1 and not found
+    assert not inert({"model.norm_eps": [1e-5, 1e-6]})[1]
+    assert not inert({"model.options.positional.draw": ["normal", "uniform"]})[1]
+
+
+def test_training_and_data_settings_and_costs_that_differ_need_no_building(inert):
+    assert inert({"train.lr": [1e-3, 2e-3], "data.val_fraction": [0.1, 0.2]}) == ([], [])
+    assert inert({"model.pooling": ["seqpool", "mean"], "model.layers": [1, 2]}) == ([], [])
