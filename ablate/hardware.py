@@ -1,4 +1,4 @@
-"""What a run computes on: threads, precision, determinism."""
+"""What a run computes on: devices, threads, precision, determinism."""
 
 import importlib
 import os
@@ -6,6 +6,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Precision(StrEnum):
@@ -16,14 +17,26 @@ class Precision(StrEnum):
     mixed_float16 = "mixed_float16"
 
 
+class Device(StrEnum):
+    """Kinds of devices; ``auto`` takes a GPU where the framework finds one."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 @dataclass
 class HardwareSpec:
     """Attributes:
+    device: What is computed on.
+    replicas: Devices that share each batch, the weights copied to all (TensorFlow's MirroredStrategy); None takes all.
     threads: Threads of this process's numerical work; None leaves the choice to the framework.
     precision: Keras dtype policy of the model; weights stay float32 under the mixed ones.
     deterministic: Ask the backend for the same bits in every run, at some cost in speed.
     """
 
+    device: Device = Device.auto
+    replicas: int | None = 1
     threads: int | None = None
     precision: Precision = Precision.float32
     deterministic: bool = False
@@ -60,17 +73,23 @@ def _find_devices() -> None:
 
 
 def prepare(spec: HardwareSpec) -> None:
-    """Applies the spec to this process. The thread count holds from before the backend's first operation on.
+    """Applies the spec to this process. Threads and devices hold from before the backend's first operation on.
 
     Raises:
-        ValueError: ``threads`` is below 1.
+        ValueError: ``threads`` or ``replicas`` is below 1, there are fewer devices, or they are in use already.
     """
-    if spec.threads is not None and spec.threads < 1:
-        raise ValueError(f"hardware.threads must be at least 1, got {spec.threads}.")
+    for name, value in (("threads", spec.threads), ("replicas", spec.replicas)):
+        if value is not None and value < 1:
+            raise ValueError(f"hardware.{name} must be at least 1, got {value}.")
     import keras
 
     if keras.backend.backend() == "tensorflow":
         _prepare_tensorflow(spec)
+    elif spec.device != Device.auto or spec.replicas != 1:
+        raise ValueError(
+            "hardware.device and hardware.replicas must be auto and 1 without KERAS_BACKEND=tensorflow, got "
+            f"{spec.device} and {spec.replicas}; choose JAX's devices by JAX_PLATFORMS."
+        )
     keras.config.set_dtype_policy(str(spec.precision))
 
 
@@ -82,3 +101,48 @@ def _prepare_tensorflow(spec: HardwareSpec) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(spec.threads)
     if spec.deterministic:
         tf.config.experimental.enable_op_determinism()
+    names = _devices(spec)
+    if tf.distribute.has_strategy():
+        if tf.distribute.get_strategy().num_replicas_in_sync == len(names):
+            return
+        tf.distribute.experimental_set_strategy(None)
+    if len(names) > 1:
+        tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(names))
+
+
+def _devices(spec: HardwareSpec) -> list[str]:
+    """Names of the devices that share a batch."""
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    if spec.device == Device.cpu or (spec.device == Device.auto and not found):
+        return _processors(spec, found)
+    count = len(found) if spec.replicas is None else spec.replicas
+    if not 0 < count <= len(found):
+        raise ValueError(
+            f"hardware.replicas must be at most the number of GPUs, and TensorFlow sees {len(found)} GPUs, got "
+            f"hardware.device={spec.device} and hardware.replicas={spec.replicas}; check the driver, or take "
+            "hardware=cpu."
+        )
+    return [f"GPU:{i}" for i in range(count)]
+
+
+def _processors(spec: HardwareSpec, gpus: list[Any]) -> list[str]:
+    """This machine's processor, cut into as many devices as asked for: slower than one, to try what many would do."""
+    import tensorflow as tf
+
+    count = spec.replicas or 1
+    try:
+        if gpus and tf.config.get_visible_devices("GPU"):
+            tf.config.set_visible_devices([], "GPU")
+        (processor,) = tf.config.list_physical_devices("CPU")
+        # Once cut, a processor stays so: one part of it computes like the whole.
+        if count > len(tf.config.get_logical_device_configuration(processor) or [0]):
+            parts = [tf.config.LogicalDeviceConfiguration()] * count
+            tf.config.set_logical_device_configuration(processor, parts)
+    except RuntimeError as error:
+        raise ValueError(
+            f"hardware.device={spec.device} and hardware.replicas={spec.replicas} must be set before this process "
+            f"computes ({error}); take one kind of hardware a process."
+        ) from error
+    return [f"CPU:{i}" for i in range(count)]

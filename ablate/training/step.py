@@ -76,7 +76,13 @@ def compile_step(model: keras.Model, optimizer: AdamW, *, dtype: str = "uint8") 
     optimizer.build(model.trainable_variables)
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return _TensorFlowStep(model, optimizer, dtype)
+        import tensorflow as tf
+
+        if tf.distribute.has_strategy():
+            from ablate.training.mirrored import MirroredStep
+
+            return MirroredStep(model, optimizer, dtype)
+        return TensorFlowStep(model, optimizer, dtype)
     if backend == "jax":
         return _JaxStep(model, optimizer)
     raise NotImplementedError(f"training needs KERAS_BACKEND=tensorflow or jax, got {backend}.")
@@ -126,7 +132,7 @@ def _normalise(x: Any, scale: Any, shift: Any) -> Any:
     return ops.cast(x, keras.config.floatx()) * scale + shift
 
 
-class _TensorFlowStep:
+class TensorFlowStep:
     fixed_batch = False
 
     def __init__(self, model: keras.Model, optimizer: AdamW, dtype: str) -> None:
@@ -182,11 +188,14 @@ class _TensorFlowStep:
         smoothing: float,
         images: int,
     ) -> tuple[Any, Any]:
-        self._sums = self._sums or [self._tf.Variable(self._tf.zeros_like(v.value)) for v in self._variables]
+        self._sums = self._sums or [self._zeros(variable) for variable in self._variables]
         results: tuple[Any, Any] = self._accumulated[x.dtype.name](
             x, targets(y, self._classes), weight, scale, shift, smoothing, images
         )
         return results
+
+    def _zeros(self, variable: keras.Variable) -> Any:
+        return self._tf.Variable(self._tf.zeros_like(variable.value))
 
     def update(self, clip: float | None = None) -> None:
         if clip is None:

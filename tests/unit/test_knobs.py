@@ -123,6 +123,8 @@ EXEMPT = {
     "train.checkpoint_every": "when a run is kept, not what it does: tests/unit/test_training_checkpoint.py",
     "train.checkpoint_dir": "where a run is kept, not what it does: tests/unit/test_training_checkpoint.py",
     "augment.workers": "how many hands, not what they do: tests/unit/test_augment.py",
+    "hardware.device": "where, and up to rounding the same: tests/unit/test_hardware.py",
+    "hardware.replicas": "how many share a batch, up to rounding the same: tests/unit/test_hardware.py",
     "hardware.threads": "how many hands, not what they do: tests/unit/test_hardware.py",
     "hardware.deterministic": "asks for what the CPU gives already: tests/unit/test_hardware.py",
 }
