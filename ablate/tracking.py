@@ -539,6 +539,27 @@ def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
     return dict(Counter(value for _, run, key, value in entries if key == "ablate.settings" and run in whole))
 
 
+def cells(tracking: TrackingSpec, alike: Mapping[str, str]) -> dict[str, list[float]]:
+    """Test accuracies of finished runs by ``ablate.cell``: groups that differ by chance alone.
+
+    Args:
+        tracking: Where to read.
+        alike: Parameters, as they are recorded, that a run must have.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    frame = read_runs(tracking)
+    names = ("tags.ablate.cell", "metrics.final.test_top1_percent", *(f"params.{key}" for key in alike))
+    if any(name not in frame for name in names):
+        return {}
+    chosen = frame[(frame["tags.ablate.status"] == "finished") & frame["tags.ablate.cell"].notna()]
+    for key, value in alike.items():
+        chosen = chosen[chosen[f"params.{key}"] == value]
+    grouped = chosen.groupby("tags.ablate.cell")["metrics.final.test_top1_percent"]
+    return {str(name): [float(value) for value in values] for name, values in grouped}
+
+
 def list_studies(tracking: TrackingSpec, name: str | None = None) -> list[StudyRecord]:
     """Studies of a sweep, or all, the one that ran last first.
 

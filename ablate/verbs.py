@@ -138,7 +138,7 @@ def report(name: str, words: list[str]) -> int:
 def plan(words: list[str]) -> int:
     """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
     planned = make_plan(words)
-    print("\n".join([*summary(planned), f"  {_finished_already(planned)}"]))
+    print("\n".join([*summary(planned), f"  {_finished_already(planned)}", f"  {_visible(planned)}"]))
     axes = list(planned.points[0].point.levels)
     print(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
     first = planned.points[0].point
@@ -188,6 +188,30 @@ def sheet(words: list[str]) -> int:
         raise ConfigError(f"out must name a file that can be written, but {given['out']}: {error.strerror}.") from None
     print(f"each row: a training image, then the same in 8 epochs: {given['out']}")
     return 0
+
+
+def _visible(planned: Plan) -> str:
+    """The smallest difference that the planned seeds can show, from the noise of like runs in the store."""
+    from ablate.sweep.power import pooled_std, smallest_difference
+    from ablate.tracking import TrackingError, cells, finished_settings, param_text
+
+    seeds = len({each.point.seed for each in planned.points if each.point.trial is None})
+    like = ("data.source", "data.root", "train.epochs")
+    leaves = planned.points[0].leaves
+    try:
+        where = planned.config.tracking
+        known = cells(where, {key: param_text(leaves[key]) for key in like}) if finished_settings(where) else {}
+    except TrackingError as error:
+        return f"smallest difference that shows: not known, since {error}"
+    noise = pooled_std(known.values())
+    if noise is None:
+        return "smallest difference that shows: not known before like runs of several seeds (+sweep=noise_floor)"
+    std, runs, groups = noise
+    told = f"standard deviation {std:.2f} points, from {runs} like runs in {groups} cells"
+    shown = smallest_difference(std, seeds)
+    if shown is None:
+        return f"smallest difference that shows: none with one seed a level ({told})"
+    return f"smallest difference that {seeds} seeds a level show in 4 of 5 cases: {shown:.2f} points ({told})"
 
 
 def models(pattern: str) -> int:
