@@ -53,6 +53,7 @@ class Trainer:
 
     def _adopted(self, seed: int) -> keras.Model:
         self._model = _built(self._build, seed)
+        _require_no_float16(self._model)
         _require_same(self._model, _built(self._build, seed))
         self._optimizer = AdamW()
         self._step = compile_step(self._model, self._optimizer)
@@ -180,6 +181,15 @@ def _seeded(seed: int) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def _require_no_float16(model: keras.Model) -> None:
+    """Raises TrainError where small gradients would vanish: float16 needs a scaled loss, which this step has not."""
+    if any(layer.compute_dtype == "float16" for layer in model.layers):
+        raise TrainError(
+            "training must compute in float32 or bfloat16, got hardware.precision=mixed_float16, in which small gradients "
+            "become 0; hardware.precision=mixed_bfloat16 takes as few bytes and keeps them."
+        )
 
 
 def _require_same(one: keras.Model, other: keras.Model) -> None:
