@@ -153,11 +153,18 @@ def _sheet(command: Command) -> int:
     return sheet(command.words)
 
 
+def _sync(command: Command) -> int:
+    from ablate.verbs import sync
+
+    return sync(command.words)
+
+
 VERBS = {
     "train": Verb(_train, "train one model, or with +sweep=NAME a whole sweep (the default verb)"),
     "plan": Verb(_plan, "what +sweep=NAME would run, and what each model costs; trains nothing"),
     "report": Verb(_report, "the table of a sweep, from the tracking store alone", "the name of a sweep"),
     "sheet": Verb(_sheet, "a picture of augmented training images: data=… augment=… out=PATH"),
+    "sync": Verb(_sync, "deliver what was logged while the tracking store was away"),
     "models": Verb(_models, "the models that have a name, with parameters and MACs", "a pattern such as 'cct_*'"),
     "verify": Verb(
         _verify,

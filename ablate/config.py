@@ -78,10 +78,12 @@ class StudySpec:
     """Where a sweep keeps its queue.
 
     Attributes:
-        storage: Optuna storage URL.
+        storage: Optuna storage URL: SQLite for the workers of one machine, PostgreSQL for those of several.
+        heartbeat_seconds: How often a worker signs for its point. A point whose worker missed three is taken over.
     """
 
     storage: str = "sqlite:///optuna.db"
+    heartbeat_seconds: int = 20
 
 
 @dataclass
@@ -91,6 +93,7 @@ class Config(RunSpec):
     Attributes:
         plugins: The user's modules that register variants.
         workers: Processes of a sweep.
+        retries: How often a point that failed is tried again at once, where that may help (memory, files, network).
         fresh: Train a sweep's points anew, even where finished runs of the same identity are in the store.
         allow_inert: Train a sweep although levels of a factor are the same run under different names.
         calibrate: ``plan`` runs a few training steps of each distinct graph, to tell time and memory.
@@ -100,6 +103,7 @@ class Config(RunSpec):
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     study: StudySpec = field(default_factory=StudySpec)
     workers: int = 1
+    retries: int = 0
     fresh: bool = False
     allow_inert: bool = False
     calibrate: bool = False

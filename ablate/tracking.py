@@ -17,7 +17,8 @@ tag                   meaning
 ``ablate.cell``       digest of the settings without seeds and repeat: runs that differ by chance alone
 ``ablate.sweep``      on the parent: the sweep's definition as JSON
 ``ablate.levels``     of a search's run: what was drawn for it, as JSON
-``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed`` or ``killed``
+``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
+                      or ``superseded`` (finished after another had taken the point over: counts nowhere)
 ``ablate.reason``     why it diverged, failed or was killed
 ====================  ==========================================================================
 """
@@ -34,6 +35,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,21 +47,35 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ablate.databases import Lock, probe, remedy, sqlite_file
 from ablate.provenance import provenance as provenance
+from ablate.spool import About, Journal, left
 
 if TYPE_CHECKING:
     import pandas as pd
     import sqlalchemy
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_URI = "sqlite:///mlflow.db"
 """MLflow's own default, so that plain ``mlflow ui`` in the same folder shows the runs."""
 
-Status = Literal["finished", "diverged", "pruned", "failed", "killed"]
+Status = Literal["finished", "diverged", "pruned", "failed", "killed", "superseded"]
 Part = Literal["metrics", "params", "tags"]
 
-_MLFLOW_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+_MLFLOW_STATUS = {
+    "finished": "FINISHED",
+    "diverged": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "killed": "KILLED",
+    "superseded": "KILLED",
+}
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PARAM_LIMIT = 6000
 _TAG_LIMIT = 8000
+_RETRY_SECONDS = 15  # between two tries to reach a store that is away
+_MARK = "ablate.attempt"  # a name of our own for a run, from before MLflow has one for it
+_UNBORN = "waiting-"
+_STARTED = {"ablate.status": "running", "mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
 _PER_BATCH = 100  # parameters or tags in one call, MLflow's limit
 _TABLES: Mapping[Part, str] = {"metrics": "latest_metrics", "params": "params", "tags": "tags"}
 
@@ -74,11 +90,13 @@ class TrackingSpec:
 
     Attributes:
         uri: MLflow tracking URI, a database or a server; None takes MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``.
+        spool: Folder for what the store could not be told while it was away; ``python -m ablate sync`` delivers it.
         experiment: MLflow experiment, made where it is missing.
         log_model: Whether each run keeps its trained model among its artifacts.
     """
 
     uri: str | None = None
+    spool: str = "mlflow-spool"
     experiment: str = "ablate"
     log_model: bool = True
 
@@ -194,6 +212,7 @@ class Store:
             TrackingError: It cannot be reached, read or written.
         """
         self._uri = tracking.resolved_uri()
+        self._experiment, self._spool = tracking.experiment, Path(tracking.spool)
         self._lock = Lock(self._uri, "mlflow")
         self._client, self.experiment_id = _open(self._uri, tracking.experiment, self._lock)
 
@@ -216,7 +235,9 @@ class Store:
                 run_id: str = found[0].info.run_id
                 self._client.update_run(run_id, status="RUNNING")
                 return run_id
-            return self._create(study, {**tags, "ablate.study": study, "ablate.role": "sweep"})
+            ours = {**_STARTED, "ablate.study": study, "ablate.role": "sweep"}
+            made = self._client.create_run(self.experiment_id, tags=_tags({**tags, **ours}), run_name=study)
+            return str(made.info.run_id)
 
     def start_run(
         self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, parent: str | None = None
@@ -230,14 +251,50 @@ class Store:
             parent: Run id of the sweep it belongs to.
         """
         joined = {"mlflow.parentRunId": parent} if parent else {}
-        with _guard(self._uri):
-            run_id = self._create(name, {**tags, **joined, "ablate.role": "run"})
-            self._log_params(run_id, params)
-        return RunWriter(self._client, self._uri, run_id)
+        self.deliver()
+        mark = uuid.uuid4().hex
+        ours = {**_STARTED, **joined, "ablate.role": "run", _MARK: mark}
+        entry = {
+            "kind": "create", "experiment_id": self.experiment_id, "name": name[:250], "tags": _tags({**tags, **ours}),
+            "time": int(time.time() * 1000), "again": False,
+        }  # fmt: skip
+        try:
+            writer = self._writer(_create(self._client, entry), name)
+        except Exception as error:
+            _refuse(self._uri, error)
+            writer = self._writer(f"{_UNBORN}{mark}", name)
+            writer._journal.add({**entry, "again": True})
+            writer._later(error)
+        for some in _in_batches(params):
+            writer._tell({"kind": "params", "params": some})
+        return writer
 
     def resume(self, run_id: str) -> "RunWriter":
         """A writer for a run that exists, such as a sweep's parent."""
-        return RunWriter(self._client, self._uri, run_id)
+        return self._writer(run_id, run_id)
+
+    def deliver(self) -> "Delivered":
+        """Tells the store what it was not told while it was away; stops at the first that it cannot take.
+
+        Runs of living processes are theirs to tell, and so are those of other stores.
+        """
+        told, waiting, reason = 0, 0, ""
+        for journal in left(self._spool):
+            about = journal.about
+            if not journal.waits or (about.store, about.experiment) != (redact(self._uri), self._experiment) or reason:
+                waiting += journal.waits
+                continue
+            try:
+                _deliver(self._client, journal, about.run_id or "")
+                told += 1
+            except Exception as error:
+                waiting, reason = waiting + 1, str(_error(self._uri, error))
+        return Delivered(told, waiting, reason)
+
+    def _writer(self, run_id: str, name: str) -> "RunWriter":
+        known = None if run_id.startswith(_UNBORN) else run_id
+        about = About(redact(self._uri), self._experiment, known, name)
+        return RunWriter(self._client, self._uri, run_id, Journal.new(self._spool, about))
 
     def abandon(self, parent: str, point: str) -> None:
         """Closes the runs of a point that a dead worker left open."""
@@ -280,17 +337,27 @@ class Store:
                     return Finished(run.info.run_id, run.data.metrics)
         return None
 
-    def _create(self, name: str, tags: Mapping[str, str]) -> str:
-        ours = {"ablate.status": "running", "mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
-        run = self._client.create_run(self.experiment_id, tags=_tags({**tags, **ours}), run_name=name[:250])
-        return str(run.info.run_id)
+    def imported(self, parent: str) -> set[str]:
+        """Ids, in the store they came from, of the study's runs that an import has written."""
+        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status != 'RUNNING'"
+        with _guard(self._uri):
+            runs = self._client.search_runs([self.experiment_id], wanted, max_results=50_000)
+        return {run.data.tags["ablate.imported.run"] for run in runs if "ablate.imported.run" in run.data.tags}
 
-    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
 
-        entries = [Param(key, _fitted(param_text(value), _PARAM_LIMIT)) for key, value in params.items()]
-        for start in range(0, len(entries), _PER_BATCH):
-            self._client.log_batch(run_id, params=entries[start : start + _PER_BATCH])
+@dataclass(frozen=True)
+class Delivered:
+    """What became of what waited.
+
+    Attributes:
+        told: Runs that were told whole.
+        waiting: Runs that still wait.
+        reason: Why, in one sentence; empty where they belong to other stores.
+    """
+
+    told: int
+    waiting: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -307,28 +374,26 @@ class Finished:
 
 
 class RunWriter:
-    """One run, open for writing. Every method raises TrackingError where the store fails."""
+    """One run, open for writing.
 
-    def __init__(self, client: Any, uri: str, run_id: str) -> None:
-        """Made by ``Store``."""
-        self._client, self._uri = client, uri
+    What the store cannot take, because it is away, is kept in the spool and told in the same order once it is back: a
+    training is worth more than its record's delay. What the store refuses raises TrackingError.
+    """
+
+    def __init__(self, client: Any, uri: str, run_id: str, journal: Journal) -> None:
+        """Made by ``Store``; ``journal`` knows what the store does not yet."""
+        self._client, self._uri, self._journal = client, uri, journal
+        self._again = 0.0
         self.run_id = run_id
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Sets tags; those that are there already are replaced."""
-        from mlflow.entities import RunTag
-
-        with _guard(self._uri):
-            self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in _tags(tags).items()])
+        self._tell({"kind": "tags", "tags": _tags(tags)})
 
     def log(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
         """Records metrics in one call. NaN and infinite values are kept as such."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        with _guard(self._uri):
-            entries = [Metric(key, float(value), now, step) for key, value in metrics.items()]
-            self._client.log_batch(self.run_id, entries)
+        values = {key: float(value) for key, value in metrics.items()}
+        self._tell({"kind": "metrics", "metrics": values, "step": step})
 
     def artifact(self, name: str, content: str | bytes) -> None:
         """Stores a file among the run's artifacts.
@@ -347,11 +412,8 @@ class RunWriter:
         with tempfile.TemporaryDirectory(prefix="ablate-") as scratch:
             path = Path(scratch) / file
             yield path
-            with _guard(self._uri):
-                if path.is_dir():
-                    self._client.log_artifacts(self.run_id, str(path), name)
-                else:
-                    self._client.log_artifact(self.run_id, str(path), folder or None)
+            whole = path.is_dir()
+            self._tell({"kind": "artifact", "folder": name if whole else folder, "file": file}, path)
 
     def finish(self, status: Status, *, reason: str | None = None) -> None:
         """Ends the run.
@@ -361,8 +423,102 @@ class RunWriter:
             reason: One sentence for what did not finish.
         """
         self.tag({"ablate.status": status} | ({"ablate.reason": redact(reason)} if reason else {}))
-        with _guard(self._uri):
-            self._client.set_terminated(self.run_id, _MLFLOW_STATUS[status])
+        self._tell({"kind": "finish", "status": _MLFLOW_STATUS[status]})
+        if self._journal.waits:
+            self._journal.release()
+
+    def _tell(self, entry: dict[str, Any], file: Path | None = None) -> None:
+        entry["time"] = int(time.time() * 1000)
+        if self._journal.waits:
+            self._journal.add(entry, file)  # behind what waits already
+            if time.monotonic() > self._again:
+                self._catch_up()
+            return
+        try:
+            _send(self._client, self.run_id, entry, file.parent if file else Path())
+        except Exception as error:
+            _refuse(self._uri, error)
+            self._journal.add(entry, file)
+            self._later(error)
+
+    def _catch_up(self) -> None:
+        try:
+            self.run_id = _deliver(self._client, self._journal, self.run_id)
+        except Exception as error:
+            _refuse(self._uri, error)
+            self._later(error)
+
+    def _later(self, error: Exception) -> None:
+        if not self._again:
+            logger.warning("run %s: %s; what is logged waits in %s", self.run_id,
+                           _error(self._uri, error), self._journal.folder)  # fmt: skip
+        self._again = time.monotonic() + _RETRY_SECONDS
+
+
+def _send(client: Any, run_id: str, entry: Mapping[str, Any], files: Path) -> None:
+    """Tells MLflow one entry; twice the same does no harm."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    match entry["kind"]:
+        case "params":
+            client.log_batch(run_id, params=[Param(key, value) for key, value in entry["params"].items()])
+        case "tags":
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in entry["tags"].items()])
+        case "metrics":
+            told = [Metric(key, value, entry["time"], entry["step"]) for key, value in entry["metrics"].items()]
+            client.log_batch(run_id, told)
+        case "artifact":
+            path = files / entry["file"]
+            send = client.log_artifacts if path.is_dir() else client.log_artifact
+            send(run_id, str(path), entry["folder"] or None)
+        case "finish":
+            client.set_terminated(run_id, entry["status"], end_time=entry["time"])
+
+
+def _deliver(client: Any, journal: Journal, run_id: str) -> str:
+    """Tells MLflow all that waits in a journal. Returns the run's id, which is MLflow's from now on."""
+    now_id = run_id
+
+    def send(entry: Mapping[str, Any], files: Path) -> None:
+        nonlocal now_id
+        if entry["kind"] == "create":
+            now_id = _create(client, entry)
+        else:
+            _send(client, now_id, entry, files)
+
+    journal.deliver(send)
+    return now_id
+
+
+def _create(client: Any, entry: Mapping[str, Any]) -> str:
+    """A run, made unless an earlier try made it, whose answer was lost on its way."""
+    wanted = f"tags.`{_MARK}` = '{entry['tags'][_MARK]}'"
+    found = client.search_runs([entry["experiment_id"]], wanted) if entry["again"] else []
+    if not found:
+        experiment_id, start = entry["experiment_id"], entry["time"]
+        found = [client.create_run(experiment_id, start_time=start, tags=entry["tags"], run_name=entry["name"])]
+    return str(found[0].info.run_id)
+
+
+def _refuse(uri: str, error: Exception) -> None:
+    """Raises what no waiting mends: what the store was asked is wrong, or not allowed.
+
+    Raises:
+        TrackingError: In one sentence.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
+    may_pass = isinstance(error, (MlflowException, OSError, SQLAlchemyError))
+    if (400 <= status < 500 and status not in (408, 429)) or not may_pass:
+        raise _error(uri, error) from None
+
+
+def _in_batches(params: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    entries = [(key, _fitted(param_text(value), _PARAM_LIMIT)) for key, value in params.items()]
+    for start in range(0, len(entries), _PER_BATCH):
+        yield dict(entries[start : start + _PER_BATCH])
 
 
 def _link(study: str) -> str:
@@ -404,6 +560,7 @@ def _open(uri: str, experiment: str, lock: Lock) -> tuple[Any, str]:
 def _mlflow_client() -> Any:
     """MLflow's client class, imported with its telemetry and its chatter off."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 hold a training up for minutes
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
     from mlflow.tracking import MlflowClient
@@ -581,7 +738,9 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
     study = parent["tags.ablate.study"]
     runs = _adopted(frame, study)
     runs = runs[runs["tags.ablate.study"] == study]
-    done = runs[runs["tags.ablate.status"].isin(["finished", "diverged", "pruned"]) & (runs["tags.ablate.role"] == "run")]
+    done = runs[
+        runs["tags.ablate.status"].isin(["finished", "diverged", "pruned"]) & (runs["tags.ablate.role"] == "run")
+    ]
     points = done["tags.ablate.point"].nunique() if "tags.ablate.point" in done else 0
     return StudyRecord(
         study=study,

@@ -214,6 +214,49 @@ def _visible(planned: Plan) -> str:
     return f"smallest difference that {seeds} seeds a level show in 4 of 5 cases: {shown:.2f} points ({told})"
 
 
+def sync(words: list[str]) -> int:
+    """Delivers what was logged while the tracking store was away.
+
+    Returns:
+        Exit code: 1 where something still waits.
+
+    Raises:
+        TrackingError: The store is still away.
+    """
+    from ablate.tracking import Store
+
+    tracking = compose_report(words).tracking
+    delivered = Store(tracking).deliver()
+    print(f"delivered {delivered.told} runs to the tracking store; {delivered.waiting} wait in {tracking.spool}.")
+    if delivered.reason:
+        print(delivered.reason)
+    return int(delivered.waiting > 0)
+
+
+def _visible(planned: Plan) -> str:
+    """The smallest difference that the planned seeds can show, from the noise of like runs in the store."""
+    from ablate.sweep.power import pooled_std, smallest_difference
+    from ablate.tracking import TrackingError, cells, finished_settings, param_text
+
+    seeds = len({each.point.seed for each in planned.points if each.point.trial is None})
+    like = ("data.source", "data.root", "train.epochs")
+    leaves = planned.points[0].leaves
+    try:
+        where = planned.config.tracking
+        known = cells(where, {key: param_text(leaves[key]) for key in like}) if finished_settings(where) else {}
+    except TrackingError as error:
+        return f"smallest difference that shows: not known, since {error}"
+    noise = pooled_std(known.values())
+    if noise is None:
+        return "smallest difference that shows: not known before like runs of several seeds (+sweep=noise_floor)"
+    std, runs, groups = noise
+    told = f"standard deviation {std:.2f} points, from {runs} like runs in {groups} cells"
+    shown = smallest_difference(std, seeds)
+    if shown is None:
+        return f"smallest difference that shows: none with one seed a level ({told})"
+    return f"smallest difference that {seeds} seeds a level show in 4 of 5 cases: {shown:.2f} points ({told})"
+
+
 def models(pattern: str) -> int:
     """Lists the models that have a name, with what they cost.
 

@@ -23,7 +23,7 @@ from ablate.report import Format, report_study
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Study
-from ablate.tracking import Store
+from ablate.tracking import Store, TrackingError
 
 _CONTEXT = multiprocessing.get_context("spawn")  # a fork of a process that holds TensorFlow or a database hangs
 
@@ -52,26 +52,34 @@ def run_sweep(plan: Plan) -> int:
         raise SweepError(f"workers must be at least 1, got {workers}.")
     store, study = Store(plan.config.tracking), open_study(plan)
     tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
-    parent = store.sweep_run(plan.study, tags)
-    for key in study.fill():
+    with study.alone():  # two leaders at once would make two parents, where a server has no lock to offer
+        parent = store.sweep_run(plan.study, tags)
+        orphans = study.fill()
+    for key in orphans:
         store.abandon(parent, key)
     record, before = store.resume(parent), study.progress()
     try:
-        with SweepScreen(len(plan.points), before.done + before.diverged, workers) as screen:
+        with SweepScreen(len(plan.points), before.done + before.diverged + before.pruned, workers) as screen:
             failed = _alone(plan, parent, screen) if workers == 1 else _together(plan, parent, screen)
     except KeyboardInterrupt:
         record.finish("killed", reason="interrupted")
         print("interrupted: the same command goes on from here.")
         raise
-    record.artifact("report.md", _table(plan, "md"))
+    try:
+        store.deliver()
+        record.artifact("report.md", _table(plan, "md"))
+        print(_table(plan, "text"))
+    except TrackingError as error:  # all is trained, and what was logged is kept
+        print(f"{error} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
     record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
-    print(_table(plan, "text"))
     return int(failed > 0)
 
 
 def open_study(plan: Plan) -> Study:
     """The plan's queue."""
-    return Study(plan.config.study.storage, plan.study, [planned.point for planned in plan.points])
+    points = [planned.point for planned in plan.points]
+    where = plan.config.study
+    return Study(where.storage, plan.study, points, heartbeat_seconds=where.heartbeat_seconds)
 
 
 def _table(plan: Plan, format: Format) -> str:

@@ -86,6 +86,13 @@ class Claim:
         return self.trial.should_prune()
 
 
+class Superseded(Exception):
+    """A point that another worker has taken over; what this one finds counts nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__("superseded: this worker fell silent for too long, and another has taken the point over")
+
+
 Order = Callable[[list[str], Collection[str]], list[str]]
 
 
@@ -322,6 +329,10 @@ class Study:
                 attrs = {"retry": True, "failures": claim.failures + 1}
                 self._patiently(lambda: self._enqueue(claim.key, attrs))
         return counts
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether the point is still this worker's."""
+        return self._patiently(lambda: self._storage.get_trial(claim.trial_id).state == TrialState.RUNNING)
 
     def _close(self, claim: Claim, state: TrialState, value: float | None = None, **notes: str) -> bool:
         return self._patiently(lambda: self._closed(claim, state, value, notes))

@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ablate.config import Config, RunSpec
+from ablate.data import DataError
 from ablate.data.augment.sheet import contact_sheet
 from ablate.hardware import prepare
 from ablate.identity import backend, cell, content, settings
@@ -20,9 +21,9 @@ from ablate.progress import RunScreen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.crew import Screen, open_study
 from ablate.sweep.plan import Plan, PlannedPoint
-from ablate.sweep.search import Pruned, Proposal, Searcher
-from ablate.sweep.study import Claim
-from ablate.tracking import Finished, RunWriter, Store, provenance
+from ablate.sweep.search import Proposal, Pruned, Searcher
+from ablate.sweep.study import Claim, Superseded
+from ablate.tracking import Finished, RunWriter, Store, TrackingError, provenance
 from ablate.training.history import EpochMetrics, History, Predictions
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,11 @@ def train_one(config: Config) -> int:
     print(outcome(record.history))
     print(f"record: run {writer.run_id} in {store.uri_shown}")
     return 0
+
+
+def may_help(error: Exception) -> bool:
+    """Whether another try may go better: memory, disk and network recover; what a definition says wrongly does not."""
+    return isinstance(error, DataError) or not isinstance(error, ValueError)
 
 
 def outcome(history: History) -> str:
@@ -82,7 +88,7 @@ class _Worker:
 
     def work(self) -> int:
         failed = 0
-        while claim := self._study.claim(self._order):
+        for claim in self._study.claims(self._order):
             planned = self._planned[claim.key]
             self._traced.add(self._graphs[claim.key])
             self._screen.start(planned.point.label)
@@ -110,7 +116,7 @@ class _Worker:
                 self._tell_sampler(planned, proposal, None)
                 self._study.fail(claim, str(error))
                 return f"failed: {error}", False
-        if claim.retry and (found := self._store.finished(self._parent, claim.key)):
+        if claim.retry and (found := _if_there(lambda: self._left(claim))):
             self._study.complete(claim, self._value(planned, proposal, found.metrics), found.run_id)
             return "finished already: an interrupt came between its record and its mark in the queue", True
         spec = planned.spec
@@ -128,30 +134,49 @@ class _Worker:
                 self._workbench,
                 writer,
                 self._plan.config.tracking.log_model,
-                lambda metrics: self._epoch(metrics, spec.train.total_epochs, proposal),
+                lambda metrics: self._epoch(claim, metrics, spec.train.total_epochs, proposal),
+                still_ours=lambda: self._still_ours(claim),
             )
             if record.history.status != "diverged":
                 value = self._value(planned, proposal, _metrics(record))
         except KeyboardInterrupt:
-            self._study.fail(claim, "interrupted")
+            self._study.interrupt(claim)
             raise
+        except Superseded as late:
+            return str(late), True
         except Pruned as stop:
             self._tell_sampler(planned, proposal, None, pruned=True)
-            self._study.complete(claim, 0.0, writer.run_id)
+            self._study.prune(claim, str(stop), writer.run_id)
             return f"pruned {stop}", True
         except Exception as error:  # whatever it is, it is this point's outcome and no other's
             reason = f"{type(error).__name__}: {error}"
             self._tell_sampler(planned, proposal, None)
-            self._study.fail(claim, reason)
-            return f"failed: {reason}", False
+            return self._failed(claim, error, reason)
         if record.history.status == "diverged":
             self._tell_sampler(planned, proposal, None)
-            self._study.diverge(claim, record.history.reason, writer.run_id)
+            counts = self._study.diverge(claim, record.history.reason, writer.run_id)
         else:
-            self._study.complete(claim, value, writer.run_id)
+            counts = self._study.complete(claim, value, writer.run_id)
+        if not counts:  # taken over in the moment between the last look and the record's end
+            writer.finish("superseded", reason=str(Superseded()))
+            return str(Superseded()), True
         return outcome(record.history), True
 
-    def _epoch(self, metrics: EpochMetrics, epochs: int, proposal: Proposal | None) -> None:
+    def _failed(self, claim: Claim, error: Exception, reason: str) -> tuple[str, bool]:
+        again = claim.failures < self._plan.config.retries and may_help(error)
+        self._study.fail(claim, reason, again=again)
+        self._workbench = Workbench()  # what filled the memory may be the models of the points before
+        if again:
+            return f"failed, to be tried again ({claim.failures + 1} of {self._plan.config.retries}): {reason}", True
+        return f"failed: {reason}", False
+
+    def _still_ours(self, claim: Claim) -> None:
+        if not self._study.holds(claim):
+            raise Superseded
+
+    def _epoch(self, claim: Claim, metrics: EpochMetrics, epochs: int, proposal: Proposal | None) -> None:
+        if claim.lost.is_set():  # told by the thread that signs: a queue that is away must not hold a training up
+            raise Superseded
         self._screen.epoch(epoch_note(metrics, epochs))
         if self._searcher and proposal:
             self._searcher.watch(proposal, metrics.epoch, _epoch(metrics))
@@ -186,7 +211,21 @@ class _Worker:
             name = identify(spec, self._workbench.splits(spec.data))
         except Exception:
             return None
-        return self._store.serve(name, self._plan.study, claim.key)
+        return _if_there(lambda: self._store.serve(name, self._plan.study, claim.key))
+
+    def _left(self, claim: Claim) -> Finished | None:
+        """What the attempts before this one left: a finished run, or an open one, which is closed."""
+        self._store.abandon(self._parent, claim.key)
+        return self._store.finished(self._parent, claim.key)
+
+
+def _if_there(ask: Callable[[], Finished | None]) -> Finished | None:
+    """What the store knows; nothing, while it is away: then the point is trained."""
+    try:
+        return ask()
+    except TrackingError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _recorded(
@@ -197,8 +236,10 @@ def _recorded(
     show_epoch: Callable[[EpochMetrics], None],
     show_batch: Callable[[int, int], None] = lambda step, steps: None,
     show_resume: Callable[[int], None] = lambda epochs: None,
+    *,
+    still_ours: Callable[[], None] = lambda: None,
 ) -> RunRecord:
-    """Runs the point and writes its record, how ever it ends.
+    """Runs the point and writes its record, how ever it ends; ``still_ours`` raises where others have taken it over.
 
     Raises:
         Exception: What the run raised, after it was recorded.
@@ -233,10 +274,14 @@ def _recorded(
             on_batch=show_batch,
             on_resume=on_resume,
         )
+        still_ours()
         _write(writer, spec, record, log_model)
         record.checkpoint.remove()
     except Pruned as stop:
         writer.finish("pruned", reason=str(stop))
+        raise
+    except Superseded as late:
+        writer.finish("superseded", reason=str(late))
         raise
     except KeyboardInterrupt as stop:
         writer.finish("killed", reason=str(stop) or "interrupted")

@@ -1,6 +1,7 @@
 """What needs other processes: a real MLflow server, and several that make one database at once."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ import pytest
 
 from ablate.report import report_study
 from ablate.tracking import Store, TrackingSpec, list_studies, read_curves, read_runs
+from tests import servers
+from tests.e2e.test_cli import ablate
 
 pytestmark = pytest.mark.full
 
@@ -168,3 +171,88 @@ def test_provenance_outside_the_checkout_names_the_users_own_commit(tmp_path: Pa
     )
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert out.stdout == head.stdout
+
+
+# ----------------------------------------------------------------------------------------------- a server that goes away
+
+
+def _histories(where: TrackingSpec, metric: str) -> dict[str, list[tuple[int, float]]]:
+    frame = read_runs(where)
+    names = dict(zip(frame["run_id"], frame["tags.mlflow.runName"], strict=True))
+    curves = read_curves(where, frame["run_id"], metric)
+    found: dict[str, list[tuple[int, float]]] = {name: [] for name in names.values()}
+    for run_id, step, value in curves.itertuples(index=False):
+        found[names[run_id]].append((step, value))
+    return found
+
+
+def test_what_was_logged_while_the_server_was_away_arrives_once(tmp_path: Path) -> None:
+    with servers.mlflow_server(tmp_path) as (server, address):
+        where = TrackingSpec(uri=address, spool=str(tmp_path / "spool"))
+        store = Store(where)
+        before = store.start_run("before", {"train.epochs": 3}, {"ablate.study": "s"})
+        before.log({"val/loss": 1.0}, step=1)
+        server.stop()
+        before.log({"val/loss": 0.5, "nan": math.nan}, step=2)
+        meanwhile = store.start_run("meanwhile", {"long": "x" * 9000}, {"ablate.study": "s"}, parent=before.run_id)
+        meanwhile.log({"val/loss": 0.25}, step=1)
+        meanwhile.artifact("tables/a.md", "kept\n")
+        with meanwhile.local_artifact("model") as folder:
+            folder.mkdir()
+            (folder / "weights").write_bytes(b"w")
+        meanwhile.finish("finished")
+        assert len(list((tmp_path / "spool").iterdir())) == 2
+        server.start()
+        after = store.start_run("after", {}, {})  # the next run delivers what a finished one left
+        assert after.run_id
+        before.log({"val/loss": 0.1}, step=3)
+        before._again = 0.0  # as if its time to look again had come
+        before.finish("diverged", reason="nan")
+        assert not [path for path in (tmp_path / "spool").iterdir() if (path / "said.jsonl").exists()]
+        frame = read_runs(where).set_index("tags.mlflow.runName")
+        assert _histories(where, "val/loss") == {
+            "before": [(1, 1.0), (2, 0.5), (3, 0.1)],
+            "meanwhile": [(1, 0.25)],
+            "after": [],
+        }
+        assert list(frame.loc[["before", "meanwhile"], "tags.ablate.status"]) == ["diverged", "finished"]
+        assert list(frame.loc[["before", "meanwhile"], "status"]) == ["FINISHED", "FINISHED"]
+        assert frame.loc["meanwhile", "params.long"].startswith("xxx")
+        assert (
+            frame.loc["meanwhile", "end_time"] < frame.loc["after", "start_time"]
+        )  # when it ended, not when it was told
+        query = urllib.parse.urlencode({"run_id": frame.loc["meanwhile", "run_id"], "path": "model/weights"})
+        with urllib.request.urlopen(f"{address}/get-artifact?{query}", timeout=20) as answer:
+            assert answer.read() == b"w"
+
+
+def test_sync_delivers_what_a_killed_process_left(tmp_path: Path) -> None:
+    with servers.mlflow_server(tmp_path) as (server, address):
+        where = TrackingSpec(uri=address, spool=str(tmp_path / "mlflow-spool"))
+        code = (
+            "import os, signal\n"
+            "from ablate.tracking import Store, TrackingSpec\n"
+            f"writer = Store(TrackingSpec(uri={address!r})).start_run('killed', {{}}, {{}})\n"
+            "print('open', flush=True); input()\n"
+            "writer.log({'x': 1.0}, step=1); writer.log({'x': 2.0}, step=2)\n"
+            "print('said', flush=True); input()\n"
+        )
+        worker = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert worker.stdin and worker.stdout
+        assert worker.stdout.readline() == "open\n"
+        server.stop()
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+        assert worker.stdout.readline() == "said\n"
+        server.start()
+        assert Store(where).deliver().told == 0  # its process lives, and will tell it itself
+        worker.kill()
+        worker.wait()
+        result = ablate("sync", f"tracking.uri={address}", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "delivered 1 runs" in result.stdout
+        assert _histories(where, "x") == {"killed": [(1, 1.0), (2, 2.0)]}
+        again = ablate("sync", f"tracking.uri={address}", cwd=tmp_path)
+        assert "delivered 0 runs to the tracking store; 0 wait" in again.stdout

@@ -345,3 +345,68 @@ def test_provenance_names_commit_versions_and_machine() -> None:
     if inside.returncode == 0:
         assert tags["mlflow.source.git.commit"] == inside.stdout.strip()
         assert tags["ablate.git.dirty"] in ("true", "false")
+
+
+# ------------------------------------------------------------------------------------------- a store that goes away
+
+
+def _entries() -> list[dict[str, Any]]:
+    return [
+        {"kind": "params", "params": {"a": "1"}, "time": 5},
+        {"kind": "metrics", "metrics": {"x": 1.0, "nan": math.nan}, "step": 1, "time": 5},
+        {"kind": "metrics", "metrics": {"x": 2.0}, "step": 2, "time": 6},
+        {"kind": "tags", "tags": {"ablate.status": "finished"}, "time": 7},
+        {"kind": "finish", "status": "FINISHED", "time": 7},
+    ]
+
+
+def test_what_is_delivered_twice_is_recorded_once(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    run = _run(store)
+    for _ in range(2):  # as where the answer to the last entry was lost
+        for entry in _entries():
+            tracking._send(store._client, run.run_id, entry, Path())
+    assert list(read_curves(_spec(store_uri), [run.run_id], "x")["value"]) == [1.0, 2.0]
+    (row,) = read_runs(_spec(store_uri)).to_dict("records")
+    assert (row["status"], row["params.a"], row["tags.ablate.status"]) == ("FINISHED", "1", "finished")
+    born = {"kind": "create", "experiment_id": store.experiment_id, "name": "n", "time": 5, "again": True}
+    ids = [tracking._create(store._client, {**born, "tags": {"ablate.attempt": "m"}}) for _ in range(2)]
+    assert ids[0] == ids[1]
+
+
+def test_what_waits_is_delivered_in_order_by_the_next_run_and_kept_until_then(store_uri: str, tmp_path: Path) -> None:
+    where = TrackingSpec(uri=store_uri, spool=str(tmp_path / "spool"))
+    run = _run(Store(where))
+    journal = run._journal
+    for entry in _entries():
+        journal.add(entry)
+    with (journal.folder / "said.jsonl").open("a") as said:
+        said.write('{"kind": "tags", "ta')  # a crash cut it off
+    assert Store(where).deliver().told == 0  # this process holds it
+    journal.release()
+    assert Store(TrackingSpec(uri=store_uri, spool=where.spool, experiment="other")).deliver().waiting == 1
+    _run(Store(where), "next")
+    assert not journal.waits
+    assert list(read_curves(where, [run.run_id], "x")["value"]) == [1.0, 2.0]
+
+
+def test_what_the_store_refuses_is_raised_at_once(store_uri: str, tmp_path: Path) -> None:
+    run = _run(Store(TrackingSpec(uri=store_uri, spool=str(tmp_path / "spool"))))
+    with pytest.raises(TrackingError):
+        run.log({"no/such name: [": 1.0})
+    assert not run._journal.waits
+
+
+@pytest.mark.full
+def test_a_database_that_is_locked_meanwhile_loses_nothing(store_uri: str, tmp_path: Path) -> None:
+    where = TrackingSpec(uri=store_uri + "?timeout=0.1", spool=str(tmp_path / "spool"))
+    run = _run(Store(where))
+    holder = sqlite3.connect(store_uri.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("begin exclusive")
+    run.log({"x": 1.0}, step=1)
+    assert run._journal.waits
+    holder.close()
+    run._again = 0.0  # as if its time to look again had come
+    run.log({"x": 2.0}, step=2)
+    assert not run._journal.waits
+    assert list(read_curves(where, [run.run_id], "x")["value"]) == [1.0, 2.0]
