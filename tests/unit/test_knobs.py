@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import keras
 import numpy as np
 import pytest
 
@@ -128,6 +129,14 @@ EXEMPT = {
     "hardware.threads": "how many hands, not what they do: tests/unit/test_hardware.py",
     "hardware.deterministic": "asks for what the CPU gives already: tests/unit/test_hardware.py",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _policy_as_before():
+    """A run sets Keras' policy for the whole process, and so would leave it for the tests after these."""
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
 
 
 @cache
