@@ -150,7 +150,24 @@ def plan(words: list[str]) -> int:
         print(f"  {levels}{costs}")
     for out in planned.left_out:
         print(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
+    if planned.config.calibrate:
+        _calibrate(planned)
     return 0
+
+
+def _calibrate(planned: Plan) -> None:
+    import_keras()
+    from ablate.sweep.calibrate import calibrate
+
+    print(f"\n  {'graph of':<36}{'points':>8}{'start':>10}{'a step':>12}{'all its runs':>16}{'memory':>12}")
+    total = 0.0
+    for each in calibrate(planned.points):
+        total += each.run_seconds
+        print(
+            f"  {each.label:<36}{each.points:>8}{each.start_seconds:>8.1f} s{1000 * each.step_seconds:>9.1f} ms"
+            f"{each.run_seconds / 60:>12.1f} min{each.peak_mib:>8.0f} MiB"
+        )
+    print(f"  about {total / 60:.1f} minutes in all, with every core at one run; memory is one process's")
 
 
 def _finished_already(planned: Plan) -> str:

@@ -13,6 +13,7 @@ from ablate.config import Config, RunSpec, composer, expand, parse_overrides, to
 from ablate.sweep.compose import Cost, Specs
 from ablate.sweep.inert import same_runs
 from ablate.sweep.space import (
+    Budget,
     LeftOut,
     Point,
     Search,
@@ -52,6 +53,9 @@ class Plan:
         pinned: Axes that the command line fixed, with their level.
         left_out: Combinations that are not run, with the reason.
         baseline: Axis -> the level that others are held against.
+        words: The overrides that all points share.
+        search: What is drawn, where points are chosen as results come in.
+        macs: Of one image at the baseline, where all points get its training MACs.
     """
 
     study: str
@@ -63,6 +67,7 @@ class Plan:
     baseline: Mapping[str, Any]
     words: Sequence[str] = ()
     search: Search | None = None
+    macs: int | None = None
 
     def at(self, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
         """A search's point, now that its levels are drawn.
@@ -70,7 +75,7 @@ class Plan:
         Raises:
             SpecError: They make no model.
         """
-        return _at(self.specs, point, {**point.levels, **levels})
+        return _equalised(_at(self.specs, point, {**point.levels, **levels}), self.macs)
 
     @cached_property
     def specs(self) -> Specs:
@@ -138,6 +143,9 @@ def make_plan(words: Sequence[str]) -> Plan:
             spanned = [replace(point, repeat=given["repeat"]) for point in spanned if not point.repeat]
         search = _search(shared, pinned) if shared.sweep.method.searches else None
         points = _planned(Specs(words, set(shared.sweep.axes) - set(pinned if search else ())), spanned, search)
+    baseline = baseline_of(shared.sweep, levels)
+    macs = _baseline_macs(shared.sweep, points, baseline) if shared.sweep.budget == Budget.macs else None
+    points = [_equalised(planned, macs) for planned in points]
     definitions = [json.dumps(identity.definition(planned.leaves), default=str) for planned in points]
     inert = [] if search else same_runs([planned.point for planned in points], definitions)
     if inert and not shared.allow_inert:
@@ -145,8 +153,27 @@ def make_plan(words: Sequence[str]) -> Plan:
     whole = [definitions, repr(search)] if search else definitions
     study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
     study = _anew(study, len(points), shared.tracking) if shared.fresh else study
-    baseline = baseline_of(shared.sweep, levels)
-    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, words, search)
+    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, words, search, macs)
+
+
+def _baseline_macs(sweep: SweepSpec, points: Sequence[PlannedPoint], baseline: Mapping[str, Any]) -> int:
+    """MACs of one image at the baseline, or at the first point where the baseline is left out."""
+    images = {"data", "data.source", "data.fraction", "data.per_class", "data.root", "train.epochs"}
+    if moved := images & set(sweep.axes):
+        raise SweepError(f"budget=macs needs the same images and epochs at every point, got the axis {min(moved)}.")
+    reference = next((p for p in points if dict(p.point.levels) == dict(baseline)), points[0])
+    if reference.cost is None:
+        raise SweepError("budget=macs needs a model whose cost is known before its data is read.")
+    return reference.cost.macs
+
+
+def _equalised(planned: PlannedPoint, macs: int | None) -> PlannedPoint:
+    """The point with as many whole epochs, at least one, as come nearest to the baseline's MACs."""
+    if macs is None or planned.cost is None:
+        return planned
+    train = planned.spec.train
+    epochs = max(1, round(train.epochs * macs / planned.cost.macs))
+    return replace(planned, spec=replace(planned.spec, train=replace(train, epochs=epochs)))
 
 
 def _search(config: Config, pinned: Mapping[str, Any]) -> Search:
@@ -214,6 +241,12 @@ def summary(plan: Plan) -> list[str]:
     lines += [f"  {axis}: {', '.join(map(str, levels))}" for axis, levels in definition["axes"].items()]
     lines += [f"  seeds: {', '.join(map(str, definition['seeds']))}"]
     lines += [f"  {axis} is pinned to {level} by the command line" for axis, level in plan.pinned.items()]
-    first = plan.points[0].spec
-    lines += [f"  {len(plan.points)} runs of {first.train.epochs} epochs on {first.data.source}; study {plan.study}"]
+    lines += [
+        f"  {axis}: {said}, drawn by {plan.sweep.sampler}" for axis, said in definition.get("searched", {}).items()
+    ]
+    epochs = sorted({planned.spec.train.epochs for planned in plan.points})
+    span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+    budget = " (equal training MACs)" if plan.macs else ""
+    source = plan.points[0].spec.data.source
+    lines += [f"  {len(plan.points)} runs of {span} epochs{budget} on {source}; study {plan.study}"]
     return lines

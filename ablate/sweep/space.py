@@ -52,13 +52,12 @@ class Budget(StrEnum):
 
     Attributes:
         epochs: As many epochs as ``train.epochs`` says.
-        macs: As many multiply-accumulates of training as the baseline needs for ``train.epochs``.
-        seconds: As much training time as the baseline needs for them, measured before.
+        macs: As many multiply-accumulates of training as the baseline's model needs for ``train.epochs``, in whole
+            epochs: a cheaper model gets more of them.
     """
 
     epochs = "epochs"
     macs = "macs"
-    seconds = "seconds"
 
 
 @dataclass

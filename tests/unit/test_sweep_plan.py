@@ -108,3 +108,22 @@ def test_plan_of_a_thousand_points_takes_little_time(sweep):
     started = time.process_time()
     assert len(make_plan(words).points) == 1000
     assert time.process_time() - started < 6  # about 1 s alone; a shared machine counts its neighbours' stalls too
+
+
+def test_budget_of_macs_gives_cheaper_models_more_epochs(sweep):
+    plan = make_plan(sweep("axes: {model.layers: [2, 1, 8]}\nbudget: macs", "train.epochs=20"))
+    spent = [planned.spec.train.epochs * planned.cost.macs for planned in plan.points]
+    assert plan.points[0].spec.train.epochs == 20 and plan.points[1].spec.train.epochs > 20
+    assert all(abs(each / spent[0] - 1) < 0.1 for each in spent)
+    with pytest.raises(SweepError, match="same images and epochs at every point, got the axis data.per_class"):
+        make_plan(sweep("axes: {data.per_class: [5, 10]}\nbudget: macs"))
+
+
+def test_calibrate_measures_each_graph_once(sweep):
+    from ablate.sweep.calibrate import calibrate
+
+    plan = make_plan(sweep("axes: {model.pooling: [seqpool, mean], train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2"))
+    found = list(calibrate(plan.points))
+    assert [each.points for each in found] == [4, 4]
+    assert all(0 < each.step_seconds < each.start_seconds and each.peak_mib > 100 for each in found)
+    assert all(each.run_seconds > each.start_seconds for each in found)
