@@ -248,7 +248,7 @@ class _JaxStep:
         # The old values are dropped as the new ones come: half the memory.
         self._train = jax.jit(self._moved, donate_argnums=0)
         self._accumulated = jax.jit(self._added, donate_argnums=(1, 2))
-        self._updated = jax.jit(self._applied, donate_argnums=(0, 1, 2))
+        self._updated = jax.jit(self._applied, donate_argnums=(0, 1))
         self._predict = jax.jit(self._logits)
 
     def train(
