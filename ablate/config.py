@@ -136,7 +136,9 @@ class Format(StrEnum):
 
     text = "text"
     md = "md"
+    latex = "latex"
     csv = "csv"
+    json = "json"
 
 
 @dataclass
@@ -145,7 +147,7 @@ class ReportConfig:
 
     Attributes:
         tracking: Where the records are.
-        format: ``text`` for a terminal, ``md`` or ``csv`` for a file.
+        format: ``text`` for a terminal; ``md``, ``latex``, ``csv`` or ``json`` for a file.
         out: File to write; None prints.
         margin: Smallest difference of interest, in percentage points: what lies within it for sure is called equivalent.
     """

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from ablate.audit import Difference
+from ablate.audit import lines as audited
 from ablate.contrasts import Analysis, Contrast, Observation, analyse
 from ablate.stats import Kind
 
@@ -43,36 +45,54 @@ def find(
     return analyse(observations, axes, held, compare=compare, margin=margin, higher_is_better=higher_is_better)
 
 
-def lines(analysis: Analysis, *, unit: str) -> list[str]:
+FLAG = "‡"
+"""Marks a contrast whose sides differ in more than its factor."""
+
+
+def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[str]:
     """For a terminal: a heading, then each factor's levels against their baseline, then effects and how it was done."""
     if not analysis.contrasts:
         return []
     out = [f"verdicts on {unit}, treatment minus baseline [simultaneous 95 % interval]"]
-    for (factor, baseline), group in groupby(analysis.contrasts, lambda each: (each.factor, each.baseline)):
-        rows = [(_where(each), *_cells(each)) for each in group]
+    words = [(_where(each), *_cells(each, flag)) for each, flag in _flagged(analysis, audit)]
+    for (factor, baseline), group in groupby(
+        zip(analysis.contrasts, words, strict=True), lambda each: (each[0].factor, each[0].baseline)
+    ):
+        rows = [row for _, row in group]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         out.append(f"  {factor}, against {baseline}")
         out += ["    " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*out, *(f"  {note}" for note in remarks(analysis))]
+    return [*out, *(f"  {note}" for note in remarks(analysis, audit))]
 
 
-def markdown(analysis: Analysis, *, unit: str) -> list[str]:
-    """The same as a table."""
-    if not analysis.contrasts:
-        return []
+def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[list[str]]:
+    """The same as a table: its head, and a row a contrast."""
     head = ["factor", "baseline", "level", "verdict", f"effect on {unit} [95 % simultaneous]", "p", "n", "seeds needed"]
-    rows = [
+    body = [
         [
             each.factor,
             each.baseline,
             _where(each),
-            *(cell.removeprefix("p ").removeprefix("n ") for cell in _cells(each)),
+            *(cell.removeprefix("p ").removeprefix("n ") for cell in _cells(each, flag)),
         ]
-        for each in analysis.contrasts
+        for each, flag in _flagged(analysis, audit)
     ]
-    table = [head, ["---"] * len(head), *rows]
+    return [head, *body]
+
+
+def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[str]:
+    """That table in Markdown, and remarks below it."""
+    if not analysis.contrasts:
+        return []
+    head, *body = rows(analysis, unit=unit, audit=audit)
+    table = [head, ["---"] * len(head), *body]
     text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
-    return [*text, "", *(f"- {note}" for note in remarks(analysis))]
+    return [*text, "", *(f"- {note}" for note in remarks(analysis, audit))]
+
+
+def _flagged(analysis: Analysis, audit: Sequence[Difference]) -> list[tuple[Contrast, bool]]:
+    touched = {index for each in audit for index in each.contrasts}
+    return [(each, index in touched) for index, each in enumerate(analysis.contrasts)]
 
 
 def _where(contrast: Contrast) -> str:
@@ -80,7 +100,7 @@ def _where(contrast: Contrast) -> str:
     return f"{contrast.level} at {at}" if at else contrast.level
 
 
-def _cells(contrast: Contrast) -> tuple[str, ...]:
+def _cells(contrast: Contrast, flag: bool) -> tuple[str, ...]:
     """Kind, effect with its interval, p, n and seeds needed."""
     found = contrast.verdict
     effect = "" if found.effect is None else f"{found.effect:+.2f}"
@@ -89,16 +109,17 @@ def _cells(contrast: Contrast) -> tuple[str, ...]:
     p = "" if found.p is None else f"p {found.p:.3f}" if found.p >= 0.001 else "p < 0.001"
     needed = "" if found.seeds_needed is None else f"{found.seeds_needed} seeds would decide"
     lost = [f"{n} of {of} {side} diverged" for n, of, side in _lost(contrast) if n]
-    return str(found.kind), effect, p, f"n {found.n}", ", ".join([*([needed] if needed else []), *lost])
+    kind = f"{found.kind} {FLAG}" if flag else str(found.kind)
+    return kind, effect, p, f"n {found.n}", ", ".join([*([needed] if needed else []), *lost])
 
 
 def _lost(contrast: Contrast) -> list[tuple[int, int, str]]:
     return list(zip(contrast.diverged, contrast.runs, ("runs", "baseline runs"), strict=True))
 
 
-def remarks(analysis: Analysis) -> list[str]:
-    """How the verdicts were made, and what else the model tells."""
-    out = [analysis.method]
+def remarks(analysis: Analysis, audit: Sequence[Difference] = ()) -> list[str]:
+    """What differs besides the factors, how the verdicts were made, and what else the model tells."""
+    out = [*(f"{FLAG} {line}" for line in audited(audit, analysis.contrasts)), analysis.method]
     if analysis.std is not None:
         out.append(
             f"standard deviation of a run within its cell: {analysis.std:.2f} ({analysis.df} degrees of freedom)"

@@ -100,7 +100,7 @@ def _tidy(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _travels(key: str) -> bool:
     private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", "params.data.root", "params.data.cache")
-    return key in ("run_id", "status", "seconds") or (
+    return key in ("run_id", "status", "seconds", "tags.mlflow.source.git.commit") or (
         key.startswith(("metrics.", "params.", "tags.")) and not key.startswith(private)
     )
 

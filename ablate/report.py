@@ -1,37 +1,26 @@
-"""Runs -> the table of a sweep, for a terminal, Markdown or CSV; reads records alone, imports nothing heavy."""
+"""Runs -> the table of a sweep; reads records alone, imports nothing heavy. `rendering` writes it out."""
 
-import csv
-import io
 import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ablate import searches, tracking
 from ablate.records import Records
-from ablate.stats import Estimate, mean_interval
+from ablate.rendering import ON_TEST, Format, render
+from ablate.stats import best_of, mean_interval
+from ablate.table import COSTS, METRIC, RANK, Outcome, ReportError, Row, Table, label
 from ablate.tracking import StudyRecord, TrackingSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ablate.audit import Difference
     from ablate.contrasts import Analysis
 
-Format = Literal["text", "md", "csv"]
-Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "running"]
-
-METRIC = "final.test_top1_percent"
-_METRIC_LABELS = {METRIC: "test top-1 %", "final.val_top1_percent": "val top-1 %"}
-_COSTS = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
-_SHOWN_COSTS = {"params": "params", "macs": "MACs", "tokens": "tokens"}
-_RANK: Sequence[Outcome] = ("finished", "diverged", "pruned", "failed", "killed", "running")
 _REASONS_SHOWN = 5
-
-
-class ReportError(ValueError):
-    """Nothing to report; one sentence."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +31,7 @@ class Run:
         value: The metric; None where the run has none.
         cost: ``cost.*`` metrics, by the name after the dot.
         budget: Parameters that belong in the table's title.
+        record: All that is recorded of it, in the columns of ``tracking.read_runs``.
     """
 
     point: str
@@ -51,46 +41,7 @@ class Run:
     reason: str
     cost: Mapping[str, int]
     budget: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One combination of levels.
-
-    Attributes:
-        levels: In the order of the table's factors.
-        estimate: Over the finished runs; None without any.
-        cost: Name -> the distinct values among the runs, in rising order: one, unless a factor hidden here moves it.
-        outcomes: Counted points; ``not run`` for those that have no run yet.
-        run_ids: The runs behind the estimate.
-        select: Rules by which their weights were chosen; a row that the test set chose is marked.
-    """
-
-    levels: tuple[str, ...]
-    estimate: Estimate | None
-    cost: Mapping[str, list[int]]
-    outcomes: Mapping[str, int]
-    run_ids: tuple[str, ...]
-    select: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Table:
-    """A sweep's table, before it is written in any format.
-
-    Attributes:
-        title: What was measured, under what budget and rule.
-        factors: Names of the leading columns.
-        notes: Said below the table, a sentence or two each.
-        analysis: Verdicts on the levels; None where the design compares nothing.
-    """
-
-    title: str
-    factors: tuple[str, ...]
-    metric: str
-    rows: Sequence[Row]
-    notes: Sequence[str] = field(default_factory=list)
-    analysis: "Analysis | None" = None
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def report_study(
@@ -189,7 +140,39 @@ def report_table(
     rows = [_row(levels, by_levels.get(_key(levels), []), planned) for levels in _combinations(definition, by_levels)]
     notes, factors = _outcome_notes(rows, runs), _short(definition["axes"])
     analysis = _analysis(definition, runs, factors, metric, margin)
-    return Table(_title(definition, runs, metric), factors, metric, rows, notes, analysis)
+    audit = _audit(definition, runs, factors, analysis) if analysis else []
+    return Table(_title(definition, runs, metric), factors, metric, rows, notes, analysis, audit)
+
+
+def _audit(
+    definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], analysis: "Analysis"
+) -> list["Difference"]:
+    """Both sides of each contrast, run by run."""
+    from ablate.audit import Side, audit
+
+    axes = list(definition["axes"])
+    names = dict(zip(factors, ([axis] for axis in axes), strict=True))
+    zipped = definition.get("method") == "zip"
+    cells: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        shown = tuple(tracking.param_text(dict(json.loads(run.point)).get(axis)) for axis in axes)
+        cells.setdefault((", ".join(shown),) if zipped else shown, []).append(run)
+    if zipped:
+        names, factors = {" + ".join(factors): axes}, [" + ".join(factors)]
+    sides = {levels: Side(_by_chance(runs), Counter(run.outcome for run in runs)) for levels, runs in cells.items()}
+    pairs = []
+    for each in analysis.contrasts:
+        at = [{**each.at, each.factor: level} for level in (each.level, each.baseline)]
+        first, second = (sides[tuple(levels[factor] for factor in factors)] for levels in at)
+        pairs.append((first, second))
+    declared = ["train.epochs"] if definition.get("budget") == "macs" else []
+    return audit(analysis.contrasts, pairs, names, declared=declared)
+
+
+def _by_chance(runs: Iterable[Run]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
+    """Seed and repeat -> the run, of those in the mean."""
+    points = [(dict(json.loads(run.point)), run) for run in runs if run.outcome == "finished" and run.value is not None]
+    return {(point.get("seed"), point.get("repeat")): run.record for point, run in points}
 
 
 def _analysis(
@@ -233,8 +216,9 @@ def _run(row: Mapping[str, Any], metric: str) -> Run:
         outcome=_outcome(row),
         value=metrics.get(metric),
         reason=reason if isinstance(reason, str) else "",
-        cost={name: int(metrics[f"cost.{name}"]) for name in _COSTS if f"cost.{name}" in metrics},
+        cost={name: int(metrics[f"cost.{name}"]) for name in COSTS if f"cost.{name}" in metrics},
         budget=params,
+        record=row,
     )
 
 
@@ -249,7 +233,7 @@ def _outcome(row: Mapping[str, Any]) -> Outcome:
     ended: dict[str, Outcome] = {"FAILED": "failed", "KILLED": "killed"}
     if status == "running" and row["status"] in ended:
         return ended[row["status"]]
-    return next((outcome for outcome in _RANK if outcome == status), "running")
+    return next((outcome for outcome in RANK if outcome == status), "running")
 
 
 def counted(runs: Iterable[Run]) -> list[Run]:
@@ -257,7 +241,7 @@ def counted(runs: Iterable[Run]) -> list[Run]:
     best: dict[str, Run] = {}
     for run in runs:
         present = best.get(run.point)
-        if present is None or _RANK.index(run.outcome) <= _RANK.index(present.outcome):
+        if present is None or RANK.index(run.outcome) <= RANK.index(present.outcome):
             best[run.point] = run
     return list(best.values())
 
@@ -265,13 +249,15 @@ def counted(runs: Iterable[Run]) -> list[Run]:
 def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int) -> Row:
     finished = [run for run in runs if run.outcome == "finished" and run.value is not None]
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
+    values = list(_by_seed(finished).values())
     return Row(
         levels=tuple(map(tracking.param_text, levels)),
-        estimate=mean_interval(_by_seed(finished).values()) if finished else None,
-        cost={name: sorted({run.cost[name] for run in runs if name in run.cost}) for name in _COSTS},
+        estimate=mean_interval(values) if values else None,
+        cost={name: sorted({run.cost[name] for run in runs if name in run.cost}) for name in COSTS},
         outcomes={**outcomes, "not run": max(0, planned - len(runs))},
         run_ids=tuple(run.run_id for run in finished),
         select=tuple(_distinct(finished, "train.select")),
+        best_of_4=best_of(values, 4) if len(values) >= 4 else None,
     )
 
 
@@ -292,8 +278,8 @@ def _repeat_notes(runs: Sequence[Run]) -> list[str]:
             rest = [pair for pair in json.loads(run.point) if pair[0] != "repeat"]
             cells.setdefault(_name(json.dumps(rest)), []).append(run.value)
     stds = [(name, len(several), mean_interval(several).std) for name, several in cells.items() if len(several) > 1]
-    return [f"{n} repeats of {name}: standard deviation {std:.3f}; a seed's repeats enter the mean as one" for name, n, std
-            in stds]  # fmt: skip
+    said = "a seed's repeats enter the mean as one"
+    return [f"{n} repeats of {name}: standard deviation {std:.3f}; {said}" for name, n, std in stds]
 
 
 def _key(levels: Iterable[Any]) -> str:
@@ -321,7 +307,6 @@ def _short(axes: Iterable[str]) -> tuple[str, ...]:
 
 
 _BUDGET = ("params.data.source", "params.data.root", "params.train.epochs", "params.train.select")
-_ON_TEST = "†"
 _SELECTED = {
     "best": "weights of the epoch with the best validation accuracy",
     "last": "weights of the last epoch",
@@ -334,19 +319,15 @@ def _title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> s
     asked = f"{definition['name']}: {definition.get('question', '')}".rstrip(": ")
     seeds = ", ".join(map(str, definition["seeds"]))
     if definition.get("foreign"):  # runs that others made: nobody recorded how
-        return f"{asked}\n{_label(metric)}, mean ± 95 % interval over seeds (Student's t); {len(runs)} runs"
+        return f"{asked}\n{label(metric)}, mean ± 95 % interval over seeds (Student's t); {len(runs)} runs"
     parts = [
-        f"{_label(metric)}, mean ± 95 % interval over seeds (Student's t)",
+        f"{label(metric)}, mean ± 95 % interval over seeds (Student's t)",
         f"data {_data(runs)}",
         f"{_values(runs, 'train.epochs')} epochs",
         f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
         " or ".join(_SELECTED.get(rule, rule) for rule in _distinct(runs, "train.select")) or "no run yet",
     ]
     return f"{asked}\n{'; '.join(parts)}"
-
-
-def _label(metric: str) -> str:
-    return _METRIC_LABELS.get(metric, metric)
 
 
 def _distinct(runs: Iterable[Run], name: str) -> list[str]:
@@ -370,7 +351,7 @@ def _outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.outcomes)
-    rest = [f"{total[name]} {name}" for name in (*_RANK[1:], "not run") if total[name]]
+    rest = [f"{total[name]} {name}" for name in (*RANK[1:], "not run") if total[name]]
     notes = [f"{total['finished']} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)]
     bad = [run for run in runs if run.reason and run.outcome != "finished"]
     notes += [f"{_name(run.point)} {run.outcome}: {run.reason.splitlines()[0]}" for run in bad[:_REASONS_SHOWN]]
@@ -380,7 +361,7 @@ def _outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
         notes.append("a cell of one run has no interval: run more seeds before you compare")
     notes += _repeat_notes(runs)
     if any("test" in row.select for row in rows):
-        notes.append(f"{_ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
+        notes.append(f"{ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
     if any(row.outcomes.get("diverged") for row in rows):
         notes.append("means are over finished runs: a row with diverged ones looks better than it is")
     return notes
@@ -388,106 +369,3 @@ def _outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
 
 def _name(point: str) -> str:
     return " ".join(f"{axis}={tracking.param_text(level)}" for axis, level in json.loads(point))
-
-
-# ------------------------------------------------------------------------------------------------------ table -> words
-
-
-def render(table: Table, format: Format | str, notes: Sequence[str] = ()) -> str:
-    """Writes a table out.
-
-    Args:
-        table: What to write.
-        format: ``text``, ``md``, or ``csv`` (numbers alone, every cost and the run ids; no title, no notes).
-        notes: Further ones, said below the table's own.
-
-    Raises:
-        ReportError: There is no such format.
-    """
-    if format == "csv":
-        return _csv(table)
-    head, body = _cells(table)
-    said = [*table.notes, *notes]
-    if format == "md":
-        asked, _, budget = table.title.partition("\n")
-        found = _found(table, "markdown")
-        lines = [f"### {asked}", "", budget, "", *_markdown(head, body, table), "", *found, *(f"- {n}" for n in said)]
-        return "\n".join(lines)
-    if format == "text":
-        aligned = _aligned(head, body, len(table.factors))
-        return "\n".join([table.title, "", *aligned, "", *_found(table, "lines"), *said])
-    raise ReportError(f"format must be text, md or csv, got {format!r}.")
-
-
-def _found(table: Table, form: Literal["lines", "markdown"]) -> list[str]:
-    """The verdicts, and a blank line after them."""
-    if table.analysis is None:
-        return []
-    from ablate import findings
-
-    text = getattr(findings, form)(table.analysis, unit=_label(table.metric))
-    return [*text, ""] if text else []
-
-
-def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
-    """The table as people read it."""
-    odd = any(_odd(row) for row in table.rows)
-    head = [*table.factors, _label(table.metric), "n", *_SHOWN_COSTS.values(), *(["not in the mean"] if odd else [])]
-    body = []
-    for row in table.rows:
-        counts = [_range(row.cost[name]) for name in _SHOWN_COSTS]
-        n = str(row.estimate.n) if row.estimate else "0"
-        body.append([*row.levels, _cell(row), n, *counts, *([_odd(row)] if odd else [])])
-    return head, body
-
-
-def _odd(row: Row) -> str:
-    return ", ".join(f"{row.outcomes[name]} {name}" for name in (*_RANK[1:], "not run") if row.outcomes.get(name))
-
-
-def _cell(row: Row) -> str:
-    estimate = row.estimate
-    if estimate is None:
-        return ""
-    half = f" ± {estimate.half:.2f}" if estimate.half is not None else ""
-    return f"{estimate.mean:.2f}{half}" + (f" {_ON_TEST}" if "test" in row.select else "")
-
-
-def _range(values: Sequence[int]) -> str:
-    ends = dict.fromkeys((values[0], values[-1])) if values else {}
-    return " to ".join(f"{value:,}" for value in ends)
-
-
-def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], factors: int) -> list[str]:
-    """Columns under their heads, numbers to the right."""
-    widths = [max(len(line[n]) for line in [head, *body]) for n in range(len(head))]
-
-    def write(line: Sequence[str]) -> str:
-        left, right = line[:factors], line[factors:]
-        cells = [cell.ljust(width) for cell, width in zip(left, widths, strict=False)]
-        cells += [cell.rjust(width) for cell, width in zip(right, widths[factors:], strict=True)]
-        return "  ".join(cells).rstrip()
-
-    return [write(head), "  ".join("-" * width for width in widths), *map(write, body)]
-
-
-def _markdown(head: Sequence[str], body: Sequence[Sequence[str]], table: Table) -> list[str]:
-    rule = ["---" if n < len(table.factors) else "---:" for n in range(len(head))]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [head, rule, *body]]
-
-
-def _csv(table: Table) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    outcomes = (*_RANK[1:], "not run")
-    numbers = ("n", "mean", "low", "high", "std")
-    heads = [outcome.replace(" ", "_") for outcome in outcomes]
-    writer.writerow([*table.factors, "metric", *numbers, *_COSTS, *heads, "select", "run_ids"])
-    for row in table.rows:
-        estimate = row.estimate
-        values = [getattr(estimate, name) for name in numbers] if estimate else [0, "", "", "", ""]
-        costs = [" ".join(map(str, row.cost[name])) for name in _COSTS]
-        counts = [row.outcomes.get(name, 0) for name in outcomes]
-        said = (" ".join(row.select), " ".join(row.run_ids))
-        writer.writerow([*row.levels, table.metric, *values, *costs, *counts, *said])
-    return out.getvalue().rstrip("\n")

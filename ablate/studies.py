@@ -10,7 +10,7 @@ from ablate.records import Records, RecordsError, epochs, from_csv, from_rows, r
 from ablate.report import choose
 from ablate.tracking import TrackingSpec
 
-CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr")
+CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
 SUFFIX = ".jsonl"
 
 

@@ -99,6 +99,7 @@ class Plan:
             "question": self.sweep.question,
             "table": self.sweep.table,
             "method": str(self.sweep.method),
+            "budget": str(self.sweep.budget),
             "axes": levels,
             "baseline": dict(self.baseline),
             "combinations": list(combinations.values()),

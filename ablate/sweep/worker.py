@@ -14,7 +14,7 @@ from ablate.config import Config, RunSpec
 from ablate.data import DataError
 from ablate.data.augment.sheet import contact_sheet
 from ablate.hardware import prepare
-from ablate.identity import backend, cell, content, settings
+from ablate.identity import backend, cell, content, settings, sources
 from ablate.models.weights import Loaded
 from ablate.profile import Profile
 from ablate.progress import RunScreen, epoch_note
@@ -253,7 +253,7 @@ def _recorded(
     def on_start(identity: str, data_digest: str, cost: Profile) -> None:
         told = settings(spec.leaves(), backend=backend(), modules=spec.modules())
         tags = {"ablate.identity": identity, "ablate.settings": told, "ablate.cell": cell(spec.leaves())}
-        writer.tag(tags | {"ablate.data.digest": data_digest})
+        writer.tag(tags | {"ablate.data.digest": data_digest, "ablate.sources": sources(), "ablate.backend": backend()})
         writer.log(_cost(cost))
 
     def on_epoch(metrics: EpochMetrics) -> None:
@@ -299,7 +299,8 @@ def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool)
     writer.artifact("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(spec)))
     if spec.augment.active:
         writer.artifact("augmented.png", contact_sheet(record.splits, spec.augment, spec.seeds.augment))
-    writer.log({"final.seconds": history.seconds})
+    told = {"final.seconds": history.seconds, "final.epochs_trained": len(history.epochs)}
+    writer.log(told | {"data.train_images": len(record.splits.train)})
     if history.status == "diverged":
         writer.finish("diverged", reason=history.reason)
         return

@@ -180,8 +180,67 @@ def test_render_csv_has_full_numbers_and_run_ids() -> None:
 
 
 def test_render_refuses_an_unknown_format() -> None:
-    with pytest.raises(ValueError, match="format must be text, md or csv, got 'html'"):
-        render(_table(_full()), "html")
+    with pytest.raises(ValueError, match="format must be one of text, md, latex, csv, json, got 'docx'"):
+        render(_table(_full()), "docx")
+
+
+def _compared(value: float = 80.0) -> Table:
+    baseline = {"baseline": {"model": "vit_2_4", "model.positional": "learnable"}}
+    runs = [
+        _run(_point(m, p, s), value + s + 3 * (m == "cct_2_3x2") + 0.5 * s * (p == "none"))
+        for m, p, s in itertools.product(AXES["model"], AXES["model.positional"], (0, 1, 2))
+    ]
+    runs[0] |= {"params.train.lr": "0.1"}
+    return _table(runs, **baseline)
+
+
+def test_render_json_holds_all_there_is() -> None:
+    table = _compared()
+    read = json.loads(render(table, "json", ["one more_note"]))
+    assert [row["levels"] for row in read["rows"]][3] == {"model": "cct_2_3x2", "positional": "none"}
+    for got, row in zip(read["rows"], table.rows, strict=True):
+        assert row.estimate is not None
+        assert got["estimate"]["mean"] == pytest.approx(row.estimate.mean)
+        assert tuple(got["run_ids"]) == row.run_ids
+    assert table.analysis is not None
+    assert len(read["analysis"]["contrasts"]) == len(table.analysis.contrasts) == 4
+    assert read["analysis"]["contrasts"][0]["verdict"]["kind"] == str(table.analysis.contrasts[0].verdict.kind)
+    assert read["analysis"]["effects"][-1]["factors"] == ["model", "positional"]
+    assert read["notes"] == [*table.notes, "one more_note"]
+    assert read["audit"][0]["kind"] == "train.lr" and read["audit"][0]["contrasts"]
+    assert {"title", "factors", "metric"} <= read.keys()
+
+
+def test_render_json_has_no_number_that_json_has_none_for() -> None:
+    text = render(_table([{"run_id": "parent", "status": "RUNNING"}]), "json")
+    assert json.loads(text)["rows"][0]["estimate"] is None
+    assert "NaN" not in text
+
+
+def test_render_latex_escapes_and_closes_what_it_opens() -> None:
+    text = render(_compared(), "latex", ["50 % of #1 at ~/x^2 {a_b} & c\\d"])
+    assert r"50 \% of \#1 at \textasciitilde{}/x\textasciicircum{}2 \{a\_b\} \& c\textbackslash{}d" in text
+    assert r"vit\_2\_4 & learnable & 81.00 $\pm$ 2.48" in text
+    for opened in ("table", "tabular"):
+        assert text.count(rf"\begin{{{opened}}}") == text.count(rf"\end{{{opened}}}") > 0
+    assert text.encode("latin-1") and text.count("$") % 2 == 0
+    rules = [line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(set(rules[:5])) == 1
+
+
+def test_render_marks_a_contrast_that_differs_in_more_than_its_factor() -> None:
+    for format in ("text", "md"):
+        text = render(_compared(), format)
+        assert "train.lr not recorded against 0.1, not recorded" in text
+        flagged = [line for line in text.splitlines() if " ‡" in line and "differs" not in line]
+        assert len(flagged) == 2, text
+
+
+def test_report_table_gives_the_best_of_four_where_there_are_four() -> None:
+    runs = _full(seeds=(0, 1, 2, 3))
+    table = _table(runs, seeds=[0, 1, 2, 3], points=16)
+    assert [row.best_of_4 for row in table.rows] == [83.0] * 4
+    assert "best of 4" in render(table, "md") and "best of 4" not in render(_table(_full()), "md")
 
 
 # ------------------------------------------------------------------------------------------------- from a real store
