@@ -130,9 +130,23 @@ def _plan(command: Command) -> int:
 def _report(command: Command) -> int:
     from ablate.verbs import report
 
-    if command.name is None:
-        raise UsageError("report needs the name of a sweep: python -m ablate report pe_type.")
     return report(command.name, command.words)
+
+
+def _export(command: Command) -> int:
+    from ablate.verbs import export
+
+    if command.name is None:
+        raise UsageError("export needs the name of a sweep: python -m ablate export pe_type out=pe_type.jsonl.")
+    return export(command.name, command.words)
+
+
+def _import(command: Command) -> int:
+    from ablate.verbs import bring
+
+    if command.name is None:
+        raise UsageError("import needs a file that export wrote: python -m ablate import pe_type.jsonl.")
+    return bring(command.name, command.words)
 
 
 def _models(command: Command) -> int:
@@ -162,7 +176,9 @@ def _sync(command: Command) -> int:
 VERBS = {
     "train": Verb(_train, "train one model, or with +sweep=NAME a whole sweep (the default verb)"),
     "plan": Verb(_plan, "what +sweep=NAME would run, and what each model costs; trains nothing"),
-    "report": Verb(_report, "the table of a sweep, from the tracking store alone", "the name of a sweep"),
+    "report": Verb(_report, "table and verdicts of a sweep, a file of records or source=RUNS.csv", "a sweep or a file"),
+    "export": Verb(_export, "a sweep's records as one text file that git can keep: out=FILE", "the name of a sweep"),
+    "import": Verb(_import, "reads such a file into the tracking store", "a file"),
     "sheet": Verb(_sheet, "a picture of augmented training images: data=… augment=… out=PATH"),
     "sync": Verb(_sync, "deliver what was logged while the tracking store was away"),
     "models": Verb(_models, "the models that have a name, with parameters and MACs", "a pattern such as 'cct_*'"),

@@ -149,13 +149,23 @@ class ReportConfig:
         tracking: Where the records are.
         format: ``text`` for a terminal; ``md``, ``latex``, ``csv`` or ``json`` for a file.
         out: File to write; None prints.
-        margin: Smallest difference of interest, in percentage points: what lies within it for sure is called equivalent.
+        margin: Smallest difference of interest, in the metric's unit: what surely lies within it is called equivalent.
+        source: A CSV file of anybody's runs, one a row; None reads the tracking store.
+        factor: Columns that are compared, one or a list. Without a source: of the experiment's runs (params.NAME).
+        value: Column of the result (metrics.NAME of an experiment).
+        seed: Column that tells runs of one cell apart; None numbers them.
+        baseline: Factor -> the level that others are held against; the first, where it is not named.
     """
 
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     format: Format = Format.text
     out: str | None = None
     margin: float | None = None
+    source: str | None = None
+    factor: Any = None
+    value: str | None = None
+    seed: str | None = None
+    baseline: dict[str, Any] = field(default_factory=dict)
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -459,6 +469,8 @@ def _left_behind(overrides: Sequence[Override]) -> list[str]:
 
 
 def _free(override: Override) -> bool:
+    if override.key_or_group.startswith("baseline."):  # of report; a sweep's stands in its file
+        return True
     schema: Any = Config
     for name in override.key_or_group.split("."):
         if not is_dataclass(schema):

@@ -118,20 +118,55 @@ def _refuse_inert(plan: Plan) -> None:
         raise SweepError(found[0].sentence())
 
 
-def report(name: str, words: list[str]) -> int:
-    """Prints the table of a sweep from the tracking store alone.
+def report(name: str | None, words: list[str]) -> int:
+    """Prints the table of a sweep from records alone: the tracking store's, a file's, or anybody's runs.
 
     Raises:
-        ConfigError: The store knows no study of that name.
+        ConfigError: The store knows no study of that name, or no name and no source came.
     """
-    from ablate.report import report_study
+    from ablate import studies
+    from ablate.report import METRIC, report_records, report_study
 
     options = compose_report(words)
-    text = report_study(options.tracking, name, options.format, margin=options.margin)
-    if options.out is None:
+    records = studies.opened(name, options)
+    if records is not None:
+        metric = METRIC if records.definition.get("foreign") is None else str(options.value).removeprefix("metrics.")
+        text = report_records(records, options.format, metric=metric, margin=options.margin)
+    elif name is not None:
+        text = report_study(options.tracking, name, options.format, margin=options.margin)
+    else:
+        raise ConfigError("report needs the name of a sweep, a file of records, or source=: report pe_type.")
+    _put(text, options.out)
+    return 0
+
+
+def _put(text: str, out: str | None) -> None:
+    if out is None:
         print(text)
     else:
-        Path(options.out).write_text(text + "\n", "utf-8")
+        Path(out).write_text(text + "\n", "utf-8")
+
+
+def export(name: str, words: list[str]) -> int:
+    """Writes a study's records as one text file."""
+    from ablate import records, studies
+
+    options = compose_report(words)
+    found = studies.from_store(options.tracking, name)
+    path = Path(options.out or f"{name}{studies.SUFFIX}")
+    records.write(found, path)
+    print(f"{len(found.frame)} runs of study {found.study} are in {path} ({path.stat().st_size:,} bytes).")
+    return 0
+
+
+def bring(name: str, words: list[str]) -> int:
+    """Reads such a file into the tracking store."""
+    from ablate import records, studies
+
+    options = compose_report(words)
+    found = records.read(Path(name))
+    written = studies.to_store(found, options.tracking)
+    print(f"{written} runs of study {found.study} were written, {len(found.frame) - written} were there already.")
     return 0
 
 
@@ -205,30 +240,6 @@ def sheet(words: list[str]) -> int:
         raise ConfigError(f"out must name a file that can be written, but {given['out']}: {error.strerror}.") from None
     print(f"each row: a training image, then the same in 8 epochs: {given['out']}")
     return 0
-
-
-def _visible(planned: Plan) -> str:
-    """The smallest difference that the planned seeds can show, from the noise of like runs in the store."""
-    from ablate.sweep.power import pooled_std, smallest_difference
-    from ablate.tracking import TrackingError, cells, finished_settings, param_text
-
-    seeds = len({each.point.seed for each in planned.points if each.point.trial is None})
-    like = ("data.source", "data.root", "train.epochs")
-    leaves = planned.points[0].leaves
-    try:
-        where = planned.config.tracking
-        known = cells(where, {key: param_text(leaves[key]) for key in like}) if finished_settings(where) else {}
-    except TrackingError as error:
-        return f"smallest difference that shows: not known, since {error}"
-    noise = pooled_std(known.values())
-    if noise is None:
-        return "smallest difference that shows: not known before like runs of several seeds (+sweep=noise_floor)"
-    std, runs, groups = noise
-    told = f"standard deviation {std:.2f} points, from {runs} like runs in {groups} cells"
-    shown = smallest_difference(std, seeds)
-    if shown is None:
-        return f"smallest difference that shows: none with one seed a level ({told})"
-    return f"smallest difference that {seeds} seeds a level show in 4 of 5 cases: {shown:.2f} points ({told})"
 
 
 def sync(words: list[str]) -> int:
