@@ -155,6 +155,9 @@ class ReportConfig:
         value: Column of the result (metrics.NAME of an experiment).
         seed: Column that tells runs of one cell apart; None numbers them.
         baseline: Factor -> the level that others are held against; the first, where it is not named.
+        at: Read validation curves at equal compute instead of final results: ``epoch:3``, ``macs:1e12``, ``seconds:60``.
+        images: Training images of an epoch, for ``at=macs:…`` of runs that do not record it.
+        license: Of a model card: a licence's name on the Hugging Face hub, such as ``mit``; None states none.
     """
 
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
@@ -166,6 +169,9 @@ class ReportConfig:
     value: str | None = None
     seed: str | None = None
     baseline: dict[str, Any] = field(default_factory=dict)
+    at: str | None = None
+    images: int | None = None
+    license: str | None = None
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

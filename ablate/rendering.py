@@ -140,7 +140,7 @@ _ESCAPES = {
         "‡": r"$\ddagger$",
         "°": r"$^{\circ}$",
     },
-    **{"[": "{[}", "]": "{]}", "…": r"\ldots{}", "²": "$^2$", "\u03b1": r"$\alpha$"},
+    **{"°": r"$^{\circ}$", "[": "{[}", "]": "{]}", "…": r"\ldots{}", "²": "$^2$", "\u03b1": r"$\alpha$"},
 }
 _SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
 
@@ -210,7 +210,7 @@ def content(table: Table, notes: Sequence[str]) -> dict[str, Any]:
     """All of a table in JSON's own types: numbers to 9 significant digits, None for what is not known."""
     rows = [{**asdict(row), "levels": dict(zip(table.factors, row.levels, strict=True))} for row in table.rows]
     analysis = None if table.analysis is None else asdict(table.analysis)
-    return _plain(
+    whole: dict[str, Any] = _plain(
         {
             "title": table.title,
             "factors": table.factors,
@@ -221,6 +221,7 @@ def content(table: Table, notes: Sequence[str]) -> dict[str, Any]:
             "notes": notes,
         }
     )
+    return whole
 
 
 def _plain(value: Any) -> Any:

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ablate import searches, tracking
-from ablate.records import Records
-from ablate.rendering import ON_TEST, Format, render
+from ablate import compute, searches, tracking
+from ablate.audit import EPOCHS, Side, audit
+from ablate.records import Curves, Records
+from ablate.rendering import ON_TEST, UNFINISHED
+from ablate.rendering import Format as Format
+from ablate.rendering import render as render
 from ablate.stats import best_of, mean_interval
-from ablate.table import COSTS, METRIC, RANK, Outcome, ReportError, Row, Table, label
+from ablate.table import COSTS, RANK, Outcome, ReportError, Row, Table, label
+from ablate.table import METRIC as METRIC
 from ablate.tracking import StudyRecord, TrackingSpec
 
 if TYPE_CHECKING:
@@ -72,14 +76,51 @@ def report_study(
 
 
 def report_records(
-    records: Records, format: Format | str = "text", *, metric: str = METRIC, margin: float | None = None
+    records: Records,
+    format: Format | str = "text",
+    *,
+    metric: str = METRIC,
+    margin: float | None = None,
+    at: str | None = None,
+    images: int | None = None,
 ) -> str:
-    """The table of a study that was read from a file or made of somebody else's runs."""
-    frame, definition = searches.rows(records.frame, records.definition)
-    table = report_table(frame, definition, metric=metric, margin=margin)
-    started = f", started {records.started}" if records.started else ""
-    notes = [*definition.get("notes", []), f"study {records.study}{started}, from {records.source}"]
+    """The table of a study that was read from a file or made of somebody else's runs.
+
+    Args:
+        records: The study.
+        format: See ``render``.
+        metric: The metric in the cells.
+        margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
+        at: Compute at which the validation curves are read instead: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
+        images: Training images of an epoch, for runs that do not record it.
+
+    Raises:
+        ReportError: ``at`` is something else, or the runs do not say enough to read them there.
+    """
+    table, notes = records_table(records, metric=metric, margin=margin, at=at, images=images)
     return render(table, format, notes)
+
+
+def records_table(
+    records: Records,
+    *,
+    metric: str = METRIC,
+    margin: float | None = None,
+    at: str | None = None,
+    images: int | None = None,
+) -> tuple[Table, list[str]]:
+    """What ``report_records`` writes: the table, and notes for below it."""
+    frame, definition = searches.rows(records.frame, records.definition)
+    notes = list(definition.get("notes", []))
+    if at is not None:
+        if definition.get("foreign"):
+            raise ReportError("at= reads the curves of runs of ours, got runs that others made: they have none here.")
+        budget = compute.parse(at)
+        frame, more = compute.read_at(frame, records.curves, budget, images=images)
+        metric, notes = compute.METRIC, [*notes, *more]
+    table = report_table(frame, definition, metric=metric, margin=margin, curves=records.curves)
+    started = f", started {records.started}" if records.started else ""
+    return table, [*notes, f"study {records.study}{started}, from {records.source}"]
 
 
 def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[StudyRecord, list[StudyRecord]]:
@@ -120,7 +161,12 @@ def _whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[Stud
 
 
 def report_table(
-    frame: "pd.DataFrame", definition: Mapping[str, Any], *, metric: str = METRIC, margin: float | None = None
+    frame: "pd.DataFrame",
+    definition: Mapping[str, Any],
+    *,
+    metric: str = METRIC,
+    margin: float | None = None,
+    curves: Curves | None = None,
 ) -> Table:
     """Mean and interval per combination of levels, and verdicts on them.
 
@@ -130,8 +176,9 @@ def report_table(
             and where they are not every combination, ``combinations``: each row's levels, in the order of the axes.
         metric: The metric in the cells.
         margin: Smallest effect of interest, in the metric's unit.
+        curves: Of these runs, where they are at hand: they tell the epochs of older runs, which do not record them.
     """
-    runs = counted(attempts(frame, metric))
+    runs = counted(attempts(_with_epochs(frame, curves or {}), metric))
     by_levels: dict[str, list[Run]] = {}
     for run in runs:
         levels = dict(json.loads(run.point))
@@ -144,12 +191,18 @@ def report_table(
     return Table(_title(definition, runs, metric), factors, metric, rows, notes, analysis, audit)
 
 
+def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
+    """The epochs that runs really trained, by their curves where they do not record it."""
+    if EPOCHS in frame or "run_id" not in frame:
+        return frame
+    lengths = [len(curves.get(run_id, {}).get("train/loss", ())) or None for run_id in frame["run_id"]]
+    return frame.assign(**{EPOCHS: lengths}) if any(lengths) else frame
+
+
 def _audit(
     definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], analysis: "Analysis"
 ) -> list["Difference"]:
     """Both sides of each contrast, run by run."""
-    from ablate.audit import Side, audit
-
     axes = list(definition["axes"])
     names = dict(zip(factors, ([axis] for axis in axes), strict=True))
     zipped = definition.get("method") == "zip"
@@ -258,6 +311,8 @@ def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int) -> Row:
         run_ids=tuple(run.run_id for run in finished),
         select=tuple(_distinct(finished, "train.select")),
         best_of_4=best_of(values, 4) if len(values) >= 4 else None,
+        read=tuple(dict.fromkeys(read for run in finished if isinstance(read := run.record.get(compute.READ), str))),
+        unfinished=any(run.record.get(compute.UNFINISHED) == "true" for run in finished),
     )
 
 
@@ -325,9 +380,15 @@ def _title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> s
         f"data {_data(runs)}",
         f"{_values(runs, 'train.epochs')} epochs",
         f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
-        " or ".join(_SELECTED.get(rule, rule) for rule in _distinct(runs, "train.select")) or "no run yet",
+        _selected(runs, metric),
     ]
     return f"{asked}\n{'; '.join(parts)}"
+
+
+def _selected(runs: Sequence[Run], metric: str) -> str:
+    if metric == compute.METRIC:
+        return "weights of the epoch that is read, none selected"
+    return " or ".join(_SELECTED.get(rule, rule) for rule in _distinct(runs, "train.select")) or "no run yet"
 
 
 def _distinct(runs: Iterable[Run], name: str) -> list[str]:
@@ -360,6 +421,8 @@ def _outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     if any(row.estimate is not None and row.estimate.n == 1 for row in rows):
         notes.append("a cell of one run has no interval: run more seeds before you compare")
     notes += _repeat_notes(runs)
+    if any(row.unfinished for row in rows):
+        notes.append(f"{UNFINISHED} read before the schedule had ended: a training of that length would do better")
     if any("test" in row.select for row in rows):
         notes.append(f"{ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
     if any(row.outcomes.get("diverged") for row in rows):

@@ -15,7 +15,11 @@ Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "running
 METRIC = "final.test_top1_percent"
 COSTS = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
 RANK: Sequence[Outcome] = ("finished", "diverged", "pruned", "failed", "killed", "running")
-_METRIC_LABELS = {METRIC: "test top-1 %", "final.val_top1_percent": "val top-1 %"}
+_METRIC_LABELS = {
+    METRIC: "test top-1 %",
+    "final.val_top1_percent": "val top-1 %",
+    "at.val_top1_percent": "val top-1 %",  # at equal compute
+}
 
 
 class ReportError(ValueError):

@@ -129,9 +129,13 @@ def report(name: str | None, words: list[str]) -> int:
 
     options = compose_report(words)
     records = studies.opened(name, options)
+    if records is None and name is not None and options.at is not None:  # curves are read where they are needed
+        records = studies.from_store(options.tracking, name)
     if records is not None:
         metric = METRIC if records.definition.get("foreign") is None else str(options.value).removeprefix("metrics.")
-        text = report_records(records, options.format, metric=metric, margin=options.margin)
+        text = report_records(
+            records, options.format, metric=metric, margin=options.margin, at=options.at, images=options.images
+        )
     elif name is not None:
         text = report_study(options.tracking, name, options.format, margin=options.margin)
     else:

@@ -160,18 +160,16 @@ def test_audit_takes_epochs_at_equal_training_macs_as_declared() -> None:
 
 def test_audit_of_axes_that_move_together_lets_all_of_them_move() -> None:
     axes = {"model.tokenizer": ["patch", "conv"], "model.layers": [2, 4]}
-    runs = [
-        run | {
-            "tags.ablate.point": json.dumps([["model.tokenizer", t], ["model.layers", n], ["seed", s]]),
-            "params.model.tokenizer": t,
-            "params.model.layers": str(n),
-        }
-        for run, (t, n, s) in zip(_runs(), [(t, n, s) for t, n in (("patch", 2), ("conv", 4)) for s in range(3)], strict=True)
-    ]  # fmt: skip
-    both = {"method": "zip", "combinations": [["patch", 2], ["conv", 4]]}
-    assert not _table(runs, axes, **both).audit
+    both = [("patch", "2"), ("conv", "4")]
+    runs = _runs()
+    for run, (tokenizer, layers) in zip(runs, [pair for pair in both for _ in range(3)], strict=True):
+        point = [["model.tokenizer", tokenizer], ["model.layers", int(layers)], ["seed", int(run["params.seeds.init"])]]
+        run["tags.ablate.point"] = json.dumps(point)
+        run |= {"params.model.tokenizer": tokenizer, "params.model.layers": layers}
+    more: dict[str, Any] = {"method": "zip", "combinations": [["patch", 2], ["conv", 4]]}
+    assert not _table(runs, axes, **more).audit
     runs[0]["params.train.lr"] = "9"
-    (found,) = _table(runs, axes, **both).audit
+    (found,) = _table(runs, axes, **more).audit
     assert found.kind == "train.lr" and found.contrasts == (0,)
 
 

@@ -1,0 +1,198 @@
+"""Readings at equal compute: validation accuracy of every run after so many epochs, training MACs or seconds.
+
+One training per run serves all three, since its curve is there; a reading is the last epoch that ended within the
+budget, never between two epochs. It is no run of that budget: the learning rate had not come down, unless the schedule
+ended there, and what had not ended is marked.
+
+Training MACs of an epoch are 3 x MACs of one image's forward pass x training images: the backward pass multiplies each
+activation's and each weight's gradient, twice the forward pass. Validation, augmentation and the optimizer's own work
+do not count, nor does what freezing saves.
+Source of the factor: Kaplan et al. 2020, arXiv 2001.08361, section 2.1 (6 FLOPs a weight and token: 2 forward, 4 back).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ablate.records import Curves
+from ablate.table import ReportError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Unit = Literal["epoch", "macs", "seconds"]
+UNITS: tuple[Unit, ...] = ("epoch", "macs", "seconds")
+
+BACKWARD = 3
+"""Training MACs of a step over those of its forward pass."""
+CURVE = "val/top1_percent"
+METRIC = "at.val_top1_percent"
+READ, UNFINISHED = "tags.ablate.at.read", "tags.ablate.at.unfinished"
+_SECONDS = "train/seconds_per_epoch"
+_IMAGES = "metrics.data.train_images"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much each run may have spent when it is read."""
+
+    unit: Unit
+    amount: float
+
+    def __str__(self) -> str:
+        amount = f"{self.amount:g}"
+        return {
+            "epoch": f"epoch {amount}",
+            "macs": f"{amount} training MACs",
+            "seconds": f"{amount} seconds of training",
+        }[self.unit]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One run at a budget.
+
+    Attributes:
+        epoch: Last epoch that ended within the budget; 0 where none did.
+        of: Epochs of the whole schedule.
+        value: Validation top-1, percent, after that epoch; None where there is none.
+        spent: What had been spent by then, in the budget's unit.
+    """
+
+    epoch: int
+    of: int
+    value: float | None
+    spent: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule had ended, so that this is what a run of this length gives."""
+        return self.epoch >= self.of
+
+
+def parse(text: str) -> Budget:
+    """Takes ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
+
+    Raises:
+        ReportError: It is something else.
+    """
+    unit, _, number = text.partition(":")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    for known in UNITS:
+        if unit == known and amount > 0 and math.isfinite(amount):
+            return Budget(known, amount)
+    raise ReportError(f"at must be epoch:N, macs:N or seconds:N with N above 0, got {text!r}; e.g. at=epoch:3.")
+
+
+def reading(run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]], budget: Budget) -> Reading:
+    """What a run had reached when the budget was spent.
+
+    Args:
+        run: In the columns of ``tracking.read_runs``.
+        curves: Metric -> its value after each epoch.
+        budget: Where to read.
+
+    Raises:
+        ReportError: The run has no validation curve, or does not say what an epoch of it costs.
+    """
+    values = curves.get(CURVE, ())
+    if not values:
+        raise ReportError(
+            f"at={budget.unit} reads validation curves, and run {run['run_id']} has none: it held out no images "
+            "(data.val_fraction)."
+        )
+    spent = 0.0
+    epoch = 0
+    for cost in _costs(run, curves, budget.unit, len(values)):
+        if spent + cost > budget.amount * (1 + 1e-9):
+            break
+        spent, epoch = spent + cost, epoch + 1
+    return Reading(epoch, _schedule(run, len(values)), values[epoch - 1] if epoch else None, spent)
+
+
+def _costs(
+    run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]], unit: Unit, epochs: int
+) -> Sequence[float]:
+    """What each epoch cost."""
+    if unit == "epoch":
+        return [1.0] * epochs
+    if unit == "macs":
+        needed = ("metrics.cost.macs", _IMAGES)
+        if any(not _known(run.get(name)) for name in needed):
+            raise ReportError(
+                f"at=macs needs the MACs and the number of training images that runs record, and run {run['run_id']} "
+                "lacks one: it is older than that; say images=N."
+            )
+        return [BACKWARD * float(run[needed[0]]) * float(run[needed[1]])] * epochs
+    seconds = curves.get(_SECONDS, ())
+    if len(seconds) == epochs and all(value is not None for value in seconds):
+        return [float(value) for value in seconds if value is not None]
+    last = run.get(f"metrics.{_SECONDS}")
+    if not _known(last):
+        raise ReportError(f"at=seconds needs the time of an epoch, and run {run['run_id']} records none.")
+    return [float(str(last))] * epochs
+
+
+def _schedule(run: Mapping[str, Any], epochs: int) -> int:
+    """Epochs with cooldown, as planned; an early end is an unfinished schedule too."""
+    named = [run.get(f"params.train.{name}") for name in ("epochs", "cooldown_epochs")]
+    planned = sum(int(value) for value in named if isinstance(value, str) and value.isdigit())
+    return planned or epochs
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value
+
+
+def read_at(
+    frame: "pd.DataFrame", curves: Curves, budget: Budget, *, images: int | None = None
+) -> tuple["pd.DataFrame", list[str]]:
+    """Runs with their readings in place of their final results.
+
+    Args:
+        frame: Runs of one study.
+        curves: Run id -> metric -> value after each epoch.
+        budget: Where to read.
+        images: Training images of an epoch, for runs that do not record it.
+
+    Returns:
+        The frame with the metric ``METRIC`` and what was read where, and notes for below the table.
+
+    Raises:
+        ReportError: A finished run cannot be read.
+    """
+    if images is not None:
+        known = frame[_IMAGES].fillna(images) if _IMAGES in frame else images
+        frame = frame.assign(**{_IMAGES: known})
+    columns: dict[str, list[Any]] = {f"metrics.{METRIC}": [], READ: [], UNFINISHED: []}
+    short, assumed = 0, 0
+    for run in frame.to_dict("records"):
+        if run.get("tags.ablate.status") != "finished" or not isinstance(run.get("tags.ablate.point"), str):
+            found, assumes = None, False
+        else:
+            mine = curves.get(run["run_id"], {})
+            found = reading(run, mine, budget)
+            assumes = budget.unit == "seconds" and len(mine.get(_SECONDS, ())) != len(mine[CURVE])
+        short += found is not None and not found.epoch
+        assumed += assumes
+        columns[f"metrics.{METRIC}"].append(math.nan if found is None or found.value is None else found.value)
+        columns[READ].append(f"epoch {found.epoch} of {found.of}" if found and found.epoch else None)
+        columns[UNFINISHED].append(str(not found.finished).lower() if found and found.epoch else None)
+    return frame.assign(**columns), _notes(budget, short, assumed)
+
+
+def _notes(budget: Budget, short: int, assumed: int) -> list[str]:
+    notes = [f"read at {budget}: each run after the last epoch that ended within it, from the curve of one training"]
+    if budget.unit == "macs":
+        notes.append("training MACs: 3 x MACs of a forward pass x training images, validation not counted")
+    if budget.unit == "seconds":
+        notes.append("seconds are those of the machine that trained, other work on it included")
+    if assumed:
+        notes.append(f"{assumed} runs record the seconds of their last epoch alone, which stand for each of theirs")
+    if short:
+        notes.append(f"{short} runs had not ended an epoch within it, and are blank")
+    return notes
