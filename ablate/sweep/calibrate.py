@@ -1,5 +1,7 @@
 """A few training steps of each distinct graph: what a sweep will take in time and memory on this machine."""
 
+import contextlib
+import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -67,12 +69,10 @@ def _measured(group: Sequence[PlannedPoint], workbench: Workbench) -> Measured:
             raise _Enough
 
     spec = group[0].spec
-    try:
+    with contextlib.suppress(_Enough):
         run(spec, workbench, on_batch=on_batch)
-    except _Enough:
-        pass
     start = times[1] - times[0]
-    steps = [b - a for a, b in zip(times[1:], times[2:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(times[1:])]
     step = median(steps) if steps else start
     once = sum(per_epoch[-1] * step * each.spec.train.total_epochs for each in group)
     seconds = start + once * (1 + _validation(spec, workbench))

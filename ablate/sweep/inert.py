@@ -68,4 +68,5 @@ def _one_apart(one: Point, other: Point) -> bool:
 
 
 def _alike(one: "PlannedPoint", other: "PlannedPoint") -> bool:
-    return bool(one.cost == other.cost) or set(one.spec.modules()) != set(other.spec.modules())
+    same_cost: bool = one.cost == other.cost
+    return same_cost or set(one.spec.modules()) != set(other.spec.modules())

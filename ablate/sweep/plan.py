@@ -80,7 +80,7 @@ class Plan:
     @cached_property
     def specs(self) -> Specs:
         """Makes further points like the ones that are here."""
-        return Specs(self.words, set(self.sweep.axes) - set(self.pinned))
+        return Specs(self.words, _open(self.sweep, self.pinned, self.search))
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which composes anew."""
@@ -143,7 +143,7 @@ def make_plan(words: Sequence[str]) -> Plan:
             pinned["repeat"] = given["repeat"]
             spanned = [replace(point, repeat=given["repeat"]) for point in spanned if not point.repeat]
         search = _search(shared, pinned) if shared.sweep.method.searches else None
-        points = _planned(Specs(words, set(shared.sweep.axes) - set(pinned if search else ())), spanned, search)
+        points = _planned(Specs(words, _open(shared.sweep, pinned, search)), spanned, search)
     baseline = baseline_of(shared.sweep, levels)
     macs = _baseline_macs(shared.sweep, points, baseline) if shared.sweep.budget == Budget.macs else None
     points = [_equalised(planned, macs) for planned in points]
@@ -190,6 +190,14 @@ def _anew(study: str, points: int, where: TrackingSpec) -> str:
     known = {record.study: record.finished for record in list_studies(where)} if finished_settings(where) else {}
     names = (f"{study}-fresh{number}" for number in itertools.count(1))
     return next(name for name in names if known.get(name, 0) < points)
+
+
+def _open(sweep: SweepSpec, pinned: Mapping[str, Any], search: Search | None) -> set[str]:
+    """Axes that every point sets, so that words about them give way."""
+    if search is None:
+        return set(sweep.axes)
+    searched = {axis.axis for axis in search.axes}
+    return search.always() | (set(sweep.axes) - searched - set(pinned))
 
 
 def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:

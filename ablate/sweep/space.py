@@ -231,14 +231,19 @@ class Search:
     def ends(self, base: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Levels that have to build before anything is drawn: the first of every axis, and each axis' others alone."""
 
-        def drawn(changed: str, level: Any) -> dict[str, Any]:
+        def drawn(changed: Searched, level: Any) -> dict[str, Any]:
+            needed = {axis: first[0] if isinstance(first, list) else first for axis, first in changed.when.items()}
             levels = dict(base)
             for axis in self.axes:
                 if axis.applies(levels):
-                    levels[axis.axis] = level if axis.axis == changed else axis.ends[0]
+                    levels[axis.axis] = level if axis is changed else needed.get(axis.axis, axis.ends[0])
             return levels
 
-        return [drawn(axis.axis, level) for axis in self.axes for level in axis.ends]
+        return [drawn(axis, level) for axis in self.axes for level in axis.ends]
+
+    def always(self) -> set[str]:
+        """Axes that every trial has: the base settings of others stay in force where they are not drawn."""
+        return {axis.axis for axis in self.axes if not axis.when}
 
 
 _RANGE = {"low", "high", "step", "log", "when"}

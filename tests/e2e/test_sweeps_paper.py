@@ -52,7 +52,7 @@ TINY = {"data": "digits", "train.epochs": "1", "train.batch_size": "256", "track
 PAPER = {  # sweep -> (overrides that keep it tiny, rows of its table, runs behind a row)
     "pe_type": (["model=cct_2_3x1", "seed=0"], 3, 1),
     "pooling": (["model=vit_2_4", "seed=0"], 3, 1),
-    "tokenizer": (["seed=0", "model.kernel=4", "model.convs=1"], 3, 1),
+    "tokenizer": (["seed=0"], 4, 1),
     "depth": (["model.layers=1", "model.dim=32", "seed=0"], 1, 1),
     "kernel": (["model=cvt_2_4", "seed=0", "data.image_size=28"], 3, 1),
     "convs": (["model.dim=32", "seed=0"], 3, 1),
@@ -70,7 +70,8 @@ def test_every_sweep_of_ours_names_its_question_and_composes():
     from ablate.paper import TABLES
     from ablate.sweep.plan import make_plan
 
-    for name in sweep_files():
+    own_files = {"finetune"}  # of weights and images, which the command line has to name
+    for name in set(sweep_files()) - own_files:
         plan = make_plan([f"+sweep={name}"])
         assert plan.sweep.question.endswith("?") and plan.points, name
         assert plan.sweep.table in ("", *TABLES), name
