@@ -86,6 +86,14 @@ class StudySpec:
     heartbeat_seconds: int = 20
 
 
+class Engine(StrEnum):
+    """Who starts a sweep's workers."""
+
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
 @dataclass
 class Config(RunSpec):
     """All that the command line can say: a point, what is swept over it, and where things are kept.
@@ -93,6 +101,8 @@ class Config(RunSpec):
     Attributes:
         plugins: The user's modules that register variants.
         workers: Processes of a sweep.
+        engine: Who starts them: this process, a Ray cluster, SLURM.
+        engine_options: What Ray or submitit take, e.g. ``{num_gpus: 1}`` or ``{slurm_partition: gpu}``.
         retries: How often a point that failed is tried again at once, where that may help (memory, files, network).
         fresh: Train a sweep's points anew, even where finished runs of the same identity are in the store.
         allow_inert: Train a sweep although levels of a factor are the same run under different names.
@@ -103,6 +113,8 @@ class Config(RunSpec):
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     study: StudySpec = field(default_factory=StudySpec)
     workers: int = 1
+    engine: Engine = Engine.local
+    engine_options: dict[str, Any] = field(default_factory=dict)
     retries: int = 0
     fresh: bool = False
     allow_inert: bool = False

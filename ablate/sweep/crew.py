@@ -7,7 +7,6 @@ leader creates both, shows what happens, and prints the table. A worker whose le
 import json
 import multiprocessing
 import os
-import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +14,17 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
-from ablate.config import load_plugins
+from ablate.config import Engine, load_plugins
 from ablate.hardware import import_keras
 from ablate.progress import SweepScreen
 from ablate.provenance import provenance
-from ablate.report import Format, report_study
+from ablate.rendering import Format
+from ablate.report import report_study
+from ablate.sweep.devices import gpus, share, share_of_cores
+from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
-from ablate.sweep.study import Study
+from ablate.sweep.study import Progress, Study
 from ablate.tracking import Store, TrackingError
 
 _CONTEXT = multiprocessing.get_context("spawn")  # a fork of a process that holds TensorFlow or a database hangs
@@ -42,7 +44,7 @@ def run_sweep(plan: Plan) -> int:
     """Works on the sweep's queue until it is empty, then prints the table.
 
     Returns:
-        Exit code: 1 where a point failed or a worker died.
+        Exit code: 1 where a point failed, or is left since all workers died.
 
     Raises:
         SweepError: ``workers`` is below 1.
@@ -60,11 +62,18 @@ def run_sweep(plan: Plan) -> int:
     record, before = store.resume(parent), study.progress()
     try:
         with SweepScreen(len(plan.points), before.done + before.diverged + before.pruned, workers) as screen:
-            failed = _alone(plan, parent, screen) if workers == 1 else _together(plan, parent, screen)
+            if plan.config.engine != Engine.local:
+                work_elsewhere(plan, parent, screen, lambda: _standing(study.progress()))
+            elif workers == 1:
+                _alone(plan, parent, screen)
+            else:
+                _together(plan, parent, screen)
     except KeyboardInterrupt:
         record.finish("killed", reason="interrupted")
         print("interrupted: the same command goes on from here.")
         raise
+    after = study.progress()
+    failed = after.failed + after.left
     try:
         store.deliver()
         record.artifact("report.md", _table(plan, "md"))
@@ -86,35 +95,55 @@ def _table(plan: Plan, format: Format) -> str:
     return report_study(plan.config.tracking, plan.sweep.name, format, study=plan.study)
 
 
-def _alone(plan: Plan, parent: str, screen: SweepScreen) -> int:
+def _standing(progress: Progress) -> str:
+    names = ("done", "diverged", "pruned", "failed", "left")
+    return ", ".join(f"{count} {name}" for name in names if (count := getattr(progress, name)) or name == "left")
+
+
+def _alone(plan: Plan, parent: str, screen: SweepScreen) -> None:
     import_keras()
     from ablate.sweep.worker import work
 
-    return work(plan, parent, screen.of(0), threads=None)
+    work(plan, parent, screen.of(0), threads=None)
 
 
 # ------------------------------------------------------------------------------------------------- several processes
 
 
-def _together(plan: Plan, parent: str, screen: SweepScreen) -> int:
-    """Returns how many points failed, a dead worker's among them."""
-    told: Any = _CONTEXT.Queue()
-    threads = max(1, (os.cpu_count() or 1) // plan.config.workers)
-    crew = [
-        _CONTEXT.Process(target=_worker, args=(plan, parent, number, threads, told), name=f"ablate-{number}")
-        for number in range(plan.config.workers)
-    ]
-    for process in crew:
-        process.start()
+def _together(plan: Plan, parent: str, screen: SweepScreen) -> None:
+    threads, devices = share_of_cores(plan.config.workers), gpus(os.environ)
+    crew, heard = [], []
+    for number in range(plan.config.workers):
+        ear, mouth = _CONTEXT.Pipe(duplex=False)
+        environment = share(plan.config.hardware, number, devices)
+        told = (plan, parent, threads, environment, mouth)
+        crew.append(_CONTEXT.Process(target=_worker, args=told, name=f"ablate-{number}"))
+        heard.append(ear)
+        crew[-1].start()
+        mouth.close()  # ours: the worker's own ends with it
     with _ended_with(crew):
-        failed = sum(_heard(told, screen) for _ in iter(lambda: any(process.is_alive() for process in crew), False))
-        failed += _heard(told, screen)
-    dead = [process for process in crew if process.exitcode]
-    for process in dead:
-        screen.say(
-            f"worker {process.name} died with exit code {process.exitcode}; the same command runs its point again."
-        )
-    return failed + len(dead)
+        _listen(heard, screen)
+        for process in crew:
+            process.join()
+    for process in crew:
+        if process.exitcode:
+            screen.say(
+                f"worker {process.name} died with exit code {process.exitcode}; its point went back into the queue."
+            )
+
+
+def _listen(ears: list[Any], screen: SweepScreen) -> None:
+    """Passes on what workers say until the last has fallen silent; a pipe each, which no other's death can block."""
+    numbers: dict[Any, int] = {ear: number for number, ear in enumerate(ears)}
+    while numbers:
+        ready: list[Any] = wait(list(numbers))
+        for ear in ready:
+            try:
+                method, arguments = ear.recv()
+            except (EOFError, OSError):
+                del numbers[ear]
+                continue
+            getattr(screen.of(numbers[ear]), method)(**arguments)
 
 
 @contextmanager
@@ -132,23 +161,11 @@ def _ended_with(crew: list[Any]) -> Iterator[None]:
                 process.kill()
 
 
-def _heard(told: Any, screen: SweepScreen) -> int:
-    """Passes on what workers said until they fall silent for a moment. Returns how many points failed."""
-    failed = 0
-    while True:
-        try:
-            number, method, arguments = told.get(timeout=0.2)
-        except queue.Empty:
-            return failed
-        failed += bool(arguments.get("failed"))
-        getattr(screen.of(number), method)(**arguments)
-
-
 class _Teller:
     """A screen that is another process's."""
 
-    def __init__(self, number: int, told: Any) -> None:
-        self._tell: Callable[[str, dict[str, Any]], None] = lambda method, said: told.put((number, method, said))
+    def __init__(self, mouth: Any) -> None:
+        self._tell: Callable[[str, dict[str, Any]], None] = lambda method, said: mouth.send((method, said))
 
     def start(self, label: str) -> None:
         self._tell("start", {"label": label})
@@ -160,18 +177,19 @@ class _Teller:
         self._tell("end", {"outcome": outcome, "failed": failed})
 
 
-def _worker(plan: Plan, parent: str, number: int, threads: int, told: Any) -> None:
+def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], mouth: Any) -> None:
     """One process of a crew."""
     signal.signal(signal.SIGINT, _interrupt_once)
     leader = multiprocessing.parent_process()
     if leader is not None:
         threading.Thread(target=_end_with, args=(leader.sentinel,), daemon=True).start()
+    os.environ.update(environment)
     load_plugins(plan.config.plugins)
     try:
         import_keras()
         from ablate.sweep.worker import work
 
-        work(plan, parent, _Teller(number, told), threads=threads)
+        work(plan, parent, _Teller(mouth), threads=threads)
     except KeyboardInterrupt:
         return
 
