@@ -167,6 +167,12 @@ def _sheet(command: Command) -> int:
     return sheet(command.words)
 
 
+def _lr_range(command: Command) -> int:
+    from ablate.verbs import lr_range
+
+    return lr_range(command.words)
+
+
 def _sync(command: Command) -> int:
     from ablate.verbs import sync
 
@@ -180,6 +186,7 @@ VERBS = {
     "export": Verb(_export, "a sweep's records as one text file that git can keep: out=FILE", "the name of a sweep"),
     "import": Verb(_import, "reads such a file into the tracking store", "a file"),
     "sheet": Verb(_sheet, "a picture of augmented training images: data=… augment=… out=PATH"),
+    "lr_range": Verb(_lr_range, "a learning-rate range test, one short training: [steps= low= high= out=]"),
     "sync": Verb(_sync, "deliver what was logged while the tracking store was away"),
     "models": Verb(_models, "the models that have a name, with parameters and MACs", "a pattern such as 'cct_*'"),
     "verify": Verb(

@@ -3,14 +3,18 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ablate.config import (
     Config,
     ConfigError,
+    Format,
     RunSpec,
     compose,
     compose_report,
@@ -28,6 +32,9 @@ from ablate.sweep.compose import cost
 from ablate.sweep.inert import suspects
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
 from ablate.sweep.space import SweepError
+
+if TYPE_CHECKING:
+    from ablate.lr_range import Ramp
 
 logger = logging.getLogger(__name__)
 Job = Callable[[DictConfig], int]
@@ -125,17 +132,18 @@ def report(name: str | None, words: list[str]) -> int:
         ConfigError: The store knows no study of that name, or no name and no source came.
     """
     from ablate import studies
+    from ablate.page import page
     from ablate.report import METRIC, report_records, report_study
 
     options = compose_report(words)
     records = studies.opened(name, options)
-    if records is None and name is not None and options.at is not None:  # curves are read where they are needed
+    drawn = options.format is Format.html
+    if records is None and name is not None and (options.at is not None or drawn):  # curves: where they are needed
         records = studies.from_store(options.tracking, name)
     if records is not None:
         metric = METRIC if records.definition.get("foreign") is None else str(options.value).removeprefix("metrics.")
-        text = report_records(
-            records, options.format, metric=metric, margin=options.margin, at=options.at, images=options.images
-        )
+        write = page if drawn else partial(report_records, format=options.format)
+        text = write(records, metric=metric, margin=options.margin, at=options.at, images=options.images)
     elif name is not None:
         text = report_study(options.tracking, name, options.format, margin=options.margin)
     else:
@@ -243,6 +251,38 @@ def sheet(words: list[str]) -> int:
     except OSError as error:
         raise ConfigError(f"out must name a file that can be written, but {given['out']}: {error.strerror}.") from None
     print(f"each row: a training image, then the same in 8 epochs: {given['out']}")
+    return 0
+
+
+def lr_range(words: list[str]) -> int:
+    """Trains once at rising rates; writes a CSV file and a picture to ``out=FOLDER``, or into Hydra's run folder.
+
+    Raises:
+        RangeError: ``steps``, ``low`` or ``high`` make no sense, or ``out`` cannot be written to.
+    """
+    from ablate.lr_range import Ramp, RangeError
+
+    own = ("steps", "low", "high", "out")
+    overrides = {word: parse_overrides([word])[0] for word in words}
+    given = {override.key_or_group: override.value() for override in overrides.values()}
+    rest = [word for word, override in overrides.items() if override.key_or_group not in own]
+    ramp = Ramp.of({name: given[name] for name in own[:3] if name in given})
+    config = to_config(compose(expand(rest)))
+    _check(config)
+    if "out" not in given:
+        return _as_hydra_job(expand(rest), [], lambda cfg: _ramp(config, ramp, HydraConfig.get().runtime.output_dir))
+    if not isinstance(given["out"], str):
+        raise RangeError(f"out must name a folder, got {given['out']}.")
+    return _ramp(config, ramp, given["out"])
+
+
+def _ramp(config: Config, ramp: "Ramp", folder: str) -> int:
+    import_keras()
+    from ablate import lr_range
+
+    curve = lr_range.measure_run(config.point(), ramp)
+    print("\n".join(lr_range.told(curve)))
+    print(" and ".join(map(str, lr_range.write(curve, Path(folder)))))
     return 0
 
 

@@ -1,8 +1,9 @@
 """One training, from weights that are set to a history; between any two steps its state can be kept."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,13 @@ class Loop:
             test_loss=test.loss,
             test_predictions=_predictions(test.logits, self._splits.test.y),
         )
+
+    def losses_at(self, rates: Iterable[float]) -> Iterator[float]:
+        """Takes one step at each rate, through as many epochs as that takes, and yields its batch's loss before it."""
+        batches = (batch for epoch in itertools.count() for batch in self._batches.epoch(epoch))
+        for rate, (x, y) in zip(rates, batches, strict=False):
+            self._optimizer.learning_rate = rate
+            yield float(self._move(x, y)[0])
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._started

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import keras
@@ -103,6 +103,39 @@ class Trainer:
             DataError: A batch takes more images than there are, or the augmentation does not fit them.
         """
         started = time.perf_counter()
+        self._check(spec, seeds)
+        _require_validation(splits, spec)
+        loop = self._loop(splits, spec, seeds, augment, checkpoint)
+        return loop.history(started, Listeners(on_epoch, on_batch, on_resume))
+
+    def losses_at(
+        self,
+        splits: Splits,
+        spec: TrainSpec,
+        seeds: SeedSpec,
+        rates: Iterable[float],
+        *,
+        augment: AugmentSpec | None = None,
+    ) -> Iterator[float]:
+        """Trains from the start, one step at each rate instead of the rule's schedule.
+
+        Args:
+            splits: Images of the model's input shape.
+            spec: The rule of a step; its rates and epochs are not looked at.
+            seeds: As for ``fit``.
+            rates: Learning rates, one a step, over as many epochs as they take.
+            augment: As for ``fit``.
+
+        Yields:
+            The mean loss of each step's batch, before it moves the weights: what the rates before it have led to.
+
+        Raises:
+            TrainError, DataError: As ``fit``.
+        """
+        self._check(spec, seeds)
+        yield from self._loop(splits, spec, seeds, augment, None).losses_at(rates)
+
+    def _check(self, spec: TrainSpec, seeds: SeedSpec) -> None:
         spec.check()
         seeds.check()
         if spec.freeze != self._freeze:
@@ -110,13 +143,21 @@ class Trainer:
                 f"train.freeze must be what the Trainer was made with, {self._freeze}, got {spec.freeze}; make another "
                 "Trainer for it."
             )
-        _require_validation(splits, spec)
+
+    def _loop(
+        self,
+        splits: Splits,
+        spec: TrainSpec,
+        seeds: SeedSpec,
+        augment: AugmentSpec | None,
+        checkpoint: Checkpoint | None,
+    ) -> Loop:
+        """A training whose weights, optimizer and generators are set to its start."""
         batches = _batches(splits, spec, seeds, augment or AugmentSpec())
         self.reset(seeds)
         self._optimizer.set_decay(spec.weight_decay, decay_1d=spec.decay_1d)
         averages = None if spec.ema_decay is None else self._averaging()
-        loop = Loop(self.model, self._optimizer, self._step, averages, splits, spec, batches, checkpoint)
-        return loop.history(started, Listeners(on_epoch, on_batch, on_resume))
+        return Loop(self.model, self._optimizer, self._step, averages, splits, spec, batches, checkpoint)
 
     def _averaging(self) -> Averages:
         """The averages, from the weights as they are."""
