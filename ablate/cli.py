@@ -149,6 +149,20 @@ def _import(command: Command) -> int:
     return bring(command.name, command.words)
 
 
+def _tables(command: Command) -> int:
+    from ablate.verbs import tables
+
+    return tables(command.words)
+
+
+def _card(command: Command) -> int:
+    from ablate.verbs import card
+
+    if command.name is None:
+        raise UsageError("card needs the id of a run: python -m ablate card RUN_ID out=README.md.")
+    return card(command.name, command.words)
+
+
 def _models(command: Command) -> int:
     from ablate.verbs import models
 
@@ -185,6 +199,8 @@ VERBS = {
     "report": Verb(_report, "table and verdicts of a sweep, a file of records or source=RUNS.csv", "a sweep or a file"),
     "export": Verb(_export, "a sweep's records as one text file that git can keep: out=FILE", "the name of a sweep"),
     "import": Verb(_import, "reads such a file into the tracking store", "a file"),
+    "tables": Verb(_tables, "published tables with ours beside, from docs/records/; check=true: are they up to date"),
+    "card": Verb(_card, "a run's Hugging Face model card: license=… out=README.md", "the id of a run"),
     "sheet": Verb(_sheet, "a picture of augmented training images: data=… augment=… out=PATH"),
     "lr_range": Verb(_lr_range, "a learning-rate range test, one short training: [steps= low= high= out=]"),
     "sync": Verb(_sync, "deliver what was logged while the tracking store was away"),

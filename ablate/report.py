@@ -302,7 +302,7 @@ def counted(runs: Iterable[Run]) -> list[Run]:
 def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int) -> Row:
     finished = [run for run in runs if run.outcome == "finished" and run.value is not None]
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
-    values = list(_by_seed(finished).values())
+    values = list(by_seed(finished).values())
     return Row(
         levels=tuple(map(tracking.param_text, levels)),
         estimate=mean_interval(values) if values else None,
@@ -316,7 +316,7 @@ def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int) -> Row:
     )
 
 
-def _by_seed(runs: Iterable[Run]) -> dict[int, float]:
+def by_seed(runs: Iterable[Run]) -> dict[int, float]:
     """Seed -> the mean of its repeats: a repeat is no further draw of what the interval is over."""
     values: dict[int, list[float]] = {}
     for run in runs:

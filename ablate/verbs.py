@@ -159,6 +159,49 @@ def _put(text: str, out: str | None) -> None:
         Path(out).write_text(text + "\n", "utf-8")
 
 
+def tables(words: list[str]) -> int:
+    """Makes all tables from the records in the repository, or with ``check=true`` says which are stale.
+
+    Returns:
+        Exit code: 1 where a table is stale.
+
+    Raises:
+        ConfigError: An option that there is not, or of another kind.
+        TablesError: There are no records.
+    """
+    from ablate import registry
+    from ablate import tables as made
+
+    given = {override.key_or_group: override.value() for override in parse_overrides(words)}
+    for key, value in given.items():
+        if key not in ("check", "records", "out"):
+            raise ConfigError(registry.unknown("a key of tables", key, ("check", "records", "out")))
+        if not isinstance(value, bool if key == "check" else str):
+            raise ConfigError(f"{key} must be {'true or false' if key == 'check' else 'a folder'}, got {value!r}.")
+    pages, folder = made.pages(Path(given.get("records", made.RECORDS))), Path(given.get("out", made.TABLES))
+    if given.get("check", False):
+        old = made.stale(pages, folder)
+        print(f"stale, make them with python -m ablate tables: {', '.join(old)}" if old else "all tables are current.")
+        return int(bool(old))
+    changed = made.write(pages, folder)
+    print(f"{len(pages)} pages in {folder}, {len(changed)} changed.")
+    return 0
+
+
+def card(run_id: str, words: list[str]) -> int:
+    """Writes the model card of a run in the tracking store, or with ``source=FILE.jsonl`` in a file of records."""
+    from ablate import card as cards
+    from ablate import records
+
+    options = compose_report(words)
+    if options.source is None:
+        text = cards.from_store(options.tracking, run_id, license=options.license)
+    else:
+        text = cards.from_records(records.read(Path(options.source)), run_id, license=options.license)
+    _put(text, options.out)
+    return 0
+
+
 def export(name: str, words: list[str]) -> int:
     """Writes a study's records as one text file."""
     from ablate import records, studies

@@ -1,0 +1,248 @@
+"""A run's record -> the card of its model, as the Hugging Face hub reads it: metadata in YAML, then text.
+
+Source of the fields: the hub's model card metadata (hub-docs, modelcard.md; task and metric ids as listed there).
+Results are self-reported, so nothing sets ``verified``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablate import tracking
+from ablate.records import Records
+from ablate.report import Run, attempts, by_seed, counted
+from ablate.stats import Estimate, mean_interval
+from ablate.table import METRIC
+from ablate.tracking import TrackingSpec
+
+_HUB = {
+    "cifar10": ("uoft-cs/cifar10", "CIFAR-10"),
+    "cifar100": ("uoft-cs/cifar100", "CIFAR-100"),
+    "mnist": ("ylecun/mnist", "MNIST"),
+    "fashion_mnist": ("zalando-datasets/fashion_mnist", "Fashion-MNIST"),
+    "imagenet": ("ILSVRC/imagenet-1k", "ImageNet-1k"),
+}
+"""Data sets whose id on the hub is known; others are named as here, and linked to nothing."""
+_SELECTED = {
+    "best": "the epoch with the best validation accuracy",
+    "last": "the last epoch",
+    "test": "the epoch with the best test accuracy, so that the result flatters",
+}
+_RECIPE = (
+    *("train.batch_size", "train.lr", "train.min_lr", "train.warmup_epochs", "train.weight_decay", "train.clip_norm"),
+    *("train.label_smoothing", "train.ema_decay", "model.stochastic_depth", "model.dropout", "model.attention_dropout"),
+)
+_MODEL = ("tokenizer", "kernel", "convs", "positional", "pooling", "layers", "dim", "heads", "mlp_ratio")
+_COSTS = {
+    "cost.params": "parameters",
+    "cost.trainable_params": "of them trained",
+    "cost.macs": "multiply-accumulates of one image's forward pass",
+    "cost.tokens": "tokens",
+    "final.seconds": "seconds of training",
+}
+
+
+class CardError(ValueError):
+    """A run that no card can be made of; one sentence."""
+
+
+def from_store(where: TrackingSpec, run_id: str, *, license: str | None = None) -> str:
+    """The card of a run in the tracking store.
+
+    Raises:
+        CardError: There is no such run, or it did not finish.
+        TrackingError: The store cannot be read.
+    """
+    frame = tracking.read_runs(where)
+    mine = frame[frame["run_id"] == run_id]
+    study = None if mine.empty or "tags.ablate.study" not in mine else mine["tags.ablate.study"].iloc[0]
+    if isinstance(study, str):
+        frame = tracking.read_runs(where, study=study)
+    rows: list[dict[str, Any]] = frame.to_dict("records")
+    return card(rows, run_id, where=tracking.redact(where.resolved_uri()), license=license)
+
+
+def from_records(records: Records, run_id: str, *, license: str | None = None) -> str:
+    """The card of a run in a file of records.
+
+    Raises:
+        CardError: There is no such run, or it did not finish.
+    """
+    return card(records.frame.to_dict("records"), run_id, where=records.source, license=license)
+
+
+def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license: str | None) -> str:
+    """A card.
+
+    Args:
+        rows: The run and what is to be averaged with it, in the columns of ``tracking.read_runs``.
+        run_id: The run.
+        where: They were read from, for the error.
+        license: A licence's name on the hub; None states none.
+
+    Raises:
+        CardError: There is no such run, or it did not finish.
+    """
+    row = next((row for row in rows if row["run_id"] == run_id), None)
+    if row is None:
+        raise CardError(f"card needs the id of a run that {where} holds, got {run_id!r}; report format=csv lists them.")
+    if row.get("tags.ablate.status") != "finished" or not _known(row.get(f"metrics.{METRIC}")):
+        status = row.get("tags.ablate.status")
+        raise CardError(f"card needs a run that finished and was tested, got {run_id}, which is {status}.")
+    known = {key: value for key, value in row.items() if _known(value)}
+    estimate = _over_seeds(rows, known)
+    name = _name(known)
+    return "\n".join([_header(known, estimate, name, license), "", *_body(known, estimate, name, license)])
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value
+
+
+def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Estimate:
+    """Of the runs that differ from this one by seed alone; of a run by itself, its own result."""
+    import pandas as pd
+
+    value = float(row[f"metrics.{METRIC}"])
+    if "tags.ablate.point" not in row:
+        return mean_interval([value])
+    levels = _levels(row["tags.ablate.point"])
+    runs: list[Run] = counted(attempts(pd.DataFrame(rows)))
+    mine = [run for run in runs if run.outcome == "finished" and _levels(run.point) == levels]
+    return mean_interval(by_seed(mine).values())
+
+
+def _levels(point: str) -> list[Any]:
+    return [pair for pair in json.loads(point) if pair[0] not in ("seed", "repeat")]
+
+
+def _param(row: Mapping[str, Any], name: str) -> str:
+    return str(row.get(f"params.{name}", "not recorded"))
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """Family, depth, kernel and data, e.g. ``cct-2-3x2-mnist5k``."""
+    conv = _param(row, "model.tokenizer") == "conv"
+    family = "cct" if conv else "cvt" if _param(row, "model.pooling") == "seqpool" else "vit"
+    kernel = f"{_param(row, 'model.kernel')}x{_param(row, 'model.convs')}" if conv else _param(row, "model.kernel")
+    return f"{family}-{_param(row, 'model.layers')}-{kernel}-{_param(row, 'data.source')}"
+
+
+# ------------------------------------------------------------------------------------------------------------ metadata
+
+
+def _header(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None) -> str:
+    from omegaconf import OmegaConf
+
+    source = _param(row, "data.source")
+    hub = _HUB.get(source)
+    data = {"type": hub[0] if hub else source, "name": hub[1] if hub else source, "split": "test"}
+    accuracy = float(row[f"metrics.{METRIC}"]) / 100
+    metrics: list[dict[str, Any]] = [{"type": "accuracy", "value": round(accuracy, 6), "name": "test top-1, this run"}]
+    if estimate.n > 1:
+        mean = f"test top-1, mean of {estimate.n} seeds"
+        metrics.append({"type": "accuracy", "value": round(estimate.mean / 100, 6), "name": mean})
+    task = {"type": "image-classification", "name": "Image classification"}
+    head = {
+        **({"license": license} if license else {}),
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["keras", "image-classification", "compact-transformer", "ablate"],
+        **({"datasets": [hub[0]]} if hub else {}),
+        "metrics": ["accuracy"],
+        "model-index": [{"name": name, "results": [{"task": task, "dataset": data, "metrics": metrics}]}],
+    }
+    return f"---\n{OmegaConf.to_yaml(OmegaConf.create(head))}---"
+
+
+# ---------------------------------------------------------------------------------------------------------------- text
+
+
+def _body(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None) -> list[str]:
+    study = row.get("tags.ablate.study")
+    parts = ", ".join(f"{part} {_param(row, f'model.{part}')}" for part in _MODEL if f"params.model.{part}" in row)
+    of = f", of study `{study}`" if study else ""
+    return [
+        f"# {name}", "", f"An image classifier trained with `ablate`, run `{row['run_id']}`{of}.", "",
+        "## Task and model", "", f"Image classification by a Compact Transformer: {parts}.", "",
+        "## Data", "", *_data(row), "", "## Recipe", "", *_recipe(row), "",
+        "## Results", "", *_results(row, estimate), "", "## Cost", "", *_cost(row), "",
+        "## Licence", "", _licence(license), "", "## How to load it", "", *_load(row), "",
+        "## Reproduce", "", *_reproduce(row),
+    ]  # fmt: skip
+
+
+def _data(row: Mapping[str, Any]) -> list[str]:
+    held = _param(row, "data.val_fraction")
+    split = _param(row, "data.split_seed")
+    out = [f"- `{_param(row, 'data.source')}`; {held} of its training images held out for validation (split {split})"]
+    if "metrics.data.train_images" in row:
+        out.append(f"- {int(row['metrics.data.train_images']):,} images were trained on")
+    out.append(f"- image size {_param(row, 'data.image_size')} (null: as they are)")
+    if digest := row.get("tags.ablate.data.digest"):
+        out.append(f"- sha256 over pixels, labels and split: `{digest}`")
+    return out
+
+
+def _recipe(row: Mapping[str, Any]) -> list[str]:
+    trained = row.get("metrics.final.epochs_trained")
+    epochs = f"{_param(row, 'train.epochs')} epochs" + (f" ({int(trained)} trained)" if trained else "")
+    select = _param(row, "train.select")
+    out = [f"- AdamW, cosine schedule, {epochs}; weights of {_SELECTED.get(select, select)}"]
+    out += [f"- `{name}`: {row[f'params.{name}']}" for name in _RECIPE if f"params.{name}" in row]
+    augment = {key.removeprefix("params."): value for key, value in row.items() if key.startswith("params.augment.")}
+    return [*out, *(f"- `{name}`: {value}" for name, value in sorted(augment.items()))]
+
+
+def _results(row: Mapping[str, Any], estimate: Estimate) -> list[str]:
+    value = float(row[f"metrics.{METRIC}"])
+    out = ["| test top-1 % | n | 95 % interval over seeds |", "| ---: | ---: | ---: |"]
+    out.append(f"| {value:.2f} (this run) | 1 | |")
+    if estimate.low is not None and estimate.high is not None:
+        interval = f"{estimate.low:.2f} to {estimate.high:.2f}"
+        out.append(f"| {estimate.mean:.2f} (mean over seeds) | {estimate.n} | {interval} |")
+    out += ["", "The interval (Student's t) covers what differs between seeds, not the sampling of the test images."]
+    if _param(row, "train.select") == "test":
+        out.append("The test set chose the epoch: new images would give less.")
+    if estimate.n == 1:
+        out.append("One run has no spread: how far another seed is from it is not known.")
+    return out
+
+
+def _cost(row: Mapping[str, Any]) -> list[str]:
+    out = [f"- {words}: {row[f'metrics.{name}']:,.0f}" for name, words in _COSTS.items() if f"metrics.{name}" in row]
+    return [*out, *(f"- trained on: {row[tag]}" for tag in ("tags.ablate.cpu",) if tag in row)]
+
+
+def _licence(license: str | None) -> str:
+    if license:
+        return f"These weights: {license}, as stated by whoever published this card. The data has its own licence."
+    return "Not stated: make the card with `license=NAME`, and look at what the licence of the data allows."
+
+
+def _load(row: Mapping[str, Any]) -> list[str]:
+    mean, std = _param(row, "data.mean"), _param(row, "data.std")
+    own = "the data set's own, which `ablate` knows or measures" if "null" in (mean, std) else "as below"
+    return [
+        "```python",
+        "import keras",
+        "import ablate.models  # registers the layers",
+        "",
+        'model = keras.saving.load_model("model.keras", compile=False)  # the run\'s artifact',
+        "logits = model(images)  # (batch, height, width, channels), float32",
+        "```",
+        "",
+        f"Images are `(pixels / 255 - mean) / std`, mean {mean} and std {std} (null: {own}).",
+    ]
+
+
+def _reproduce(row: Mapping[str, Any]) -> list[str]:
+    versions = {key.rpartition(".")[2]: value for key, value in row.items() if key.startswith("tags.ablate.version.")}
+    out = ["- `config.yaml` among the run's artifacts is its whole configuration"]
+    if versions:
+        out.append("- " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
+    out += [f"- identity `{row['tags.ablate.identity']}`"] if "tags.ablate.identity" in row else []
+    if commit := row.get("tags.mlflow.source.git.commit"):
+        dirty = " with uncommitted changes" if row.get("tags.ablate.git.dirty") == "true" else ""
+        out.append(f"- commit `{commit}`{dirty}")
+    return out

@@ -1,0 +1,459 @@
+"""The paper's tables with our runs beside them: same rows, same columns, each number of ours traceable to its runs.
+
+A run stands beside a published number where model, positional embedding, data set, image size and the use of
+augmentation are the same. A difference is given only where recipe, epochs and selection are the same too, and the
+published row was verified; what a row lacks for that is said in its footnote. What was not run stays blank.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any
+
+from ablate import paper, searches, tracking
+from ablate.config import RunSpec, compose, to_config
+from ablate.identity import LEFT_OUT
+from ablate.models import zoo
+from ablate.records import Records
+from ablate.rendering import markdown_table
+from ablate.report import Run, attempts, by_seed, counted
+from ablate.stats import Estimate, best_of, mean_interval
+
+BEST_OF = 4
+"""Runs of which the paper prints the best (its Table 1)."""
+
+_DATA = {
+    "CIFAR-10_top1_pct": ("CIFAR-10", "cifar10"),
+    "CIFAR-100_top1_pct": ("CIFAR-100", "cifar100"),
+    "FashionMNIST_top1_pct": ("Fashion-MNIST", "fashion_mnist"),
+    "MNIST_top1_pct": ("MNIST", "mnist"),
+}
+_REGULARISERS = (
+    *("dropout", "attention_dropout", "token_dropout", "projection_dropout", "head_dropout"),
+    *("stochastic_depth", "drop_path_schedule"),
+)
+"""Leaves of a model that belong to its recipe."""
+_NOT_STRUCTURE = {f"model.{name}" for name in (*_REGULARISERS, "weights")}
+_POSITIONAL = {"learnable": "learnable", "sinusoidal": "sine", "none": "none"}
+_NAMES = {
+    "ViT-12/16": "vit_12_16_32",
+    "ViT-Lite-7/8": "vit_7_8_32",
+    "CVT-7/8": "cvt_7_8_32",
+    "CCT-7/7": "cct_7_7x1_32",
+    "CCT-7/3x2": "cct_7_3x2_32",
+    "CCT-7/3x1": "cct_7_3x1_32",
+    "CCT-7/7x1-noSeqPool": "cct_7_7x1_32",
+    "CCT-7/7x2": "cct_7_7x2_224",
+    "CCT-14/7x2": "cct_14_7x2_384",
+}
+"""Rows of tables that have no column with our names."""
+_PAPER_CIFAR = {"cifar10": "paper_cifar", "cifar100": "paper_cifar100"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a number was got, as far as its source says.
+
+    Attributes:
+        said: In words.
+        runs: The best of how many runs; None where it is not stated.
+        select: What chose the epoch, as ``train.select``.
+        epochs: As ``train.epochs``.
+        recipe: Our recipe of the same settings, with further words; empty where they are not on record.
+    """
+
+    said: str
+    runs: int | None = None
+    select: str | None = None
+    epochs: int | None = None
+    recipe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One published number.
+
+    Attributes:
+        value: Top-1, percent, with the digits that are printed.
+        name: The model as ``python -m ablate models`` knows it; None for one that we do not build, or not so.
+        source: Our name of the data set.
+        positional: None takes the model's own.
+        pooling: Likewise.
+        augmented: Whether training images were augmented; None matches either.
+        epochs: Where rows differ by them; None matches any.
+    """
+
+    value: str
+    verified: bool
+    origin: str
+    rule: Rule
+    name: str | None
+    source: str
+    positional: str | None = None
+    pooling: str | None = None
+    augmented: bool | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our runs beside one published number, or beside none.
+
+    Attributes:
+        estimate: Mean and interval over seeds, of the test top-1 in percent.
+        best: Expected best of 4 runs; None below 4.
+        difference: ``best`` minus the published value; None unless all but chance is the same.
+        differs: What is not the same, a few words each.
+        run_ids: The runs.
+        study: Whose they are.
+        row: What they are, in the words of their sweep.
+    """
+
+    estimate: Estimate
+    best: float | None
+    difference: float | None
+    differs: tuple[str, ...]
+    run_ids: tuple[str, ...]
+    study: str
+    row: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a layout: its labels as printed, then numbers by column, each with ours beside it."""
+
+    labels: tuple[str, ...]
+    printed: Mapping[str, Printed]
+    ours: Mapping[str, Sequence[Ours]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A published table with ours beside it.
+
+    Attributes:
+        name: Of the table, as sweeps name it in ``table``.
+        title: For people.
+        labels: Heads of the leading columns.
+        columns: Heads of the columns with results.
+        further: Our rows that no published number belongs to.
+    """
+
+    name: str
+    title: str
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    lines: Sequence[Line]
+    further: Sequence[Ours]
+
+
+# ---------------------------------------------------------------------------------------------------- what was printed
+
+
+_ON_TEST = "best of 4 runs, each at the epoch that was best on the test set"
+_UNKNOWN = Rule("number of runs and settings not stated")
+_README = Rule("one number, number of runs not stated")
+TITLES = {
+    "table1": "Table 1: from scratch on small images",
+    "pe_ablation": "Positional embeddings",
+    "vit_to_cct_steps": "From ViT to CCT, step by step",
+    "longer_training": "Longer training",
+    "imagenet": "ImageNet",
+    "flowers102": "Flowers-102",
+}
+"""Table -> its title; the layouts there are."""
+
+_LABELS = {
+    "table1": {"model": "model"},
+    "pe_ablation": {
+        "model": "model",
+        "positional_embedding": "positional embedding",
+        "extra_augmentation_and_tuning": "augmentation and tuning",
+    },
+    "vit_to_cct_steps": {
+        "model": "model",
+        **{name: name for name in ("cls_or_pool", "n_conv", "conv_size", "augmentation", "tuning")},
+    },
+    "longer_training": {"model": "model", "epochs": "epochs", "positional_embedding": "positional embedding"},
+    "imagenet": {"model": "model", "resolution": "resolution", "epochs": "epochs"},
+    "flowers102": {
+        "model": "model",
+        "resolution": "resolution",
+        "pretraining": "pretraining",
+        "positional_embedding": "positional embedding",
+    },
+}
+_COLUMNS = {
+    "imagenet": {"top1_pct": ("ImageNet-1k", "imagenet")},
+    "flowers102": {"top1_pct": ("Flowers-102", "flowers102")},
+}
+
+
+def _printed(table: str, row: Mapping[str, str], source: str, value: str) -> Printed:
+    name = row.get("name") or _NAMES.get(row["model"])
+    positional = _POSITIONAL.get(row.get("positional_embedding", ""))
+    augmented = {"no": False, "yes": True, "yes(dagger)": True}.get(
+        row.get("augmentation") or row.get("extra_augmentation_and_tuning", "")
+    )
+    tuned = row.get("tuning") == "yes"  # which settings the tuning ended in is not on record
+    other = row["model"].endswith(("*", "Distilled")) or row.get("pretraining", "none") != "none"
+    epochs = int(row["epochs"]) if table == "longer_training" else None
+    return Printed(
+        value=value,
+        verified=row["verified"] == "yes",
+        origin=row["source"],
+        rule=_rule(table, row, source, name),
+        name=None if other or tuned else name or None,
+        source=source,
+        positional=positional,
+        pooling="class_token" if row["model"].endswith("noSeqPool") else None,
+        augmented=augmented,
+        epochs=epochs,
+    )
+
+
+def _rule(table: str, row: Mapping[str, str], source: str, name: str | None) -> Rule:
+    tuned = table == "table1" or row.get("extra_augmentation_and_tuning") == "yes(dagger)"
+    if tuned and source in _PAPER_CIFAR and not row["model"].endswith("*"):
+        # the official file for this model and data set turns erasing off
+        more = ("augment.erasing_probability=0",) if (name, source) == ("cct_7_3x1_32", "cifar10") else ()
+        recipe = (f"recipe={_PAPER_CIFAR[source]}", *more)
+        return Rule(f"{_ON_TEST}; 300 epochs", BEST_OF, "test", 300, recipe)
+    if table in ("table1", "pe_ablation", "vit_to_cct_steps"):
+        return Rule("best of 4 runs; settings not on record", BEST_OF)
+    return _README if "README" in row["source"] else _UNKNOWN
+
+
+# ----------------------------------------------------------------------------------------------------------- our runs
+
+
+def layout(table: str, studies: Iterable[Records]) -> Layout:
+    """A published table with the runs of studies beside it.
+
+    Args:
+        table: One of ``TITLES``.
+        studies: Those that answer it.
+    """
+    columns = _COLUMNS.get(table, _DATA)
+    rows = paper.rows(table)
+    columns = {key: column for key, column in columns.items() if key in rows[0]}
+    cells = [cell for records in studies for cell in _cells(records)]
+    lines, placed = [], set()
+    for row in rows:
+        printed = {head: _printed(table, row, source, row[key]) for key, (head, source) in columns.items() if row[key]}
+        ours: dict[str, list[Ours]] = {}
+        for head, one in printed.items():
+            for number, cell in enumerate(cells):
+                if _same(one, cell):
+                    placed.add(number)
+                    ours.setdefault(head, []).append(_beside(one, cell))
+        lines.append(Line(tuple(row[key] for key in _LABELS[table]), printed, ours))
+    further = [cell.ours for number, cell in enumerate(cells) if number not in placed]
+    heads = tuple(head for head, _ in columns.values())
+    return Layout(table, TITLES[table], tuple(_LABELS[table].values()), heads, lines, further)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Finished runs of one row of a sweep."""
+
+    runs: Sequence[Run]
+    ours: Ours
+
+    def leaf(self, name: str) -> set[str]:
+        """Values of a leaf among the runs, as recorded; ``None`` where a run is older than the leaf."""
+        values = (run.record.get(f"params.{name}") for run in self.runs)
+        return {value if isinstance(value, str) else "None" for value in values}
+
+
+def _cells(records: Records) -> list[_Cell]:
+    frame, definition = searches.rows(records.frame, records.definition)
+    grouped: dict[str, list[Run]] = {}
+    for run in counted(attempts(frame)):
+        if run.outcome == "finished" and run.value is not None:
+            levels = [pair for pair in json.loads(run.point) if pair[0] in definition["axes"]]
+            grouped.setdefault(" ".join(tracking.param_text(level) for _, level in levels), []).append(run)
+    return [_Cell(runs, _ours(row, runs, records.study)) for row, runs in grouped.items()]
+
+
+def _ours(row: str, runs: Sequence[Run], study: str) -> Ours:
+    values = list(by_seed(runs).values())
+    best = best_of(values, BEST_OF) if len(values) >= BEST_OF else None
+    return Ours(mean_interval(values), best, None, (), tuple(run.run_id for run in runs), study, row)
+
+
+def _same(printed: Printed, cell: _Cell) -> bool:
+    """Whether runs are of the model and the data that a number is about."""
+    if printed.name is None or cell.leaf("data.source") != {printed.source}:
+        return False
+    if cell.leaf("data.fraction") - {"1.0", "None"} or cell.leaf("data.per_class") - {"null", "None"}:
+        return False
+    size = zoo.parse(printed.name).image_size
+    native = {"null"} if printed.source not in ("imagenet", "flowers102") else set()
+    if cell.leaf("data.image_size") - native - {tracking.param_text(list(size or ()))}:
+        return False
+    if printed.epochs is not None and cell.leaf("train.epochs") != {str(printed.epochs)}:
+        return False
+    if printed.augmented is not None and _augmented(cell) != printed.augmented:
+        return False
+    if cell.leaf("model.weights") - {"null", "None"}:
+        return False
+    wanted = _model(printed.name, printed.positional, printed.pooling)
+    return all(_agrees(cell, leaf, value) for leaf, value in wanted.items() if leaf not in _NOT_STRUCTURE)
+
+
+def _agrees(cell: _Cell, leaf: str, value: str) -> bool:
+    """Whether all runs have a value; a leaf that is newer than the runs had its default."""
+    return cell.leaf(leaf) <= {value, "None"}
+
+
+def _augmented(cell: _Cell) -> bool:
+    """Whether anything is done to training images, that is, any leaf is not what it is by default."""
+    plain = {leaf: tracking.param_text(value) for leaf, value in RunSpec().leaves().items()}
+    what = [leaf for leaf in plain if leaf.startswith("augment.") and leaf not in LEFT_OUT]
+    return any(not _agrees(cell, leaf, plain[leaf]) for leaf in what)
+
+
+@cache
+def _model(name: str, positional: str | None, pooling: str | None) -> Mapping[str, str]:
+    """Leaves of a named model, as runs record them."""
+    spec = zoo.parse(name).spec
+    spec = replace(spec, positional=positional or spec.positional, pooling=pooling or spec.pooling).resolved()
+    leaves = RunSpec(model=spec).leaves()
+    return {leaf: tracking.param_text(value) for leaf, value in leaves.items() if leaf.startswith("model.")}
+
+
+@cache
+def _settings(words: tuple[str, ...]) -> Mapping[str, str]:
+    """Leaves of data and training under a recipe, as runs record them."""
+    leaves = to_config(compose(list(words))).point().leaves()
+    heads = ("train.", "augment.", "data.")
+    return {leaf: tracking.param_text(value) for leaf, value in leaves.items() if leaf.startswith(heads)}
+
+
+def _beside(printed: Printed, cell: _Cell) -> Ours:
+    """Ours with a difference, or with what stands against one."""
+    differs = _against(printed, cell)
+    if differs or cell.ours.best is None:
+        return replace(cell.ours, differs=tuple(differs))
+    return replace(cell.ours, difference=cell.ours.best - float(printed.value))
+
+
+def _against(printed: Printed, cell: _Cell) -> list[str]:
+    """What is not as it was for the published number, or not known to be."""
+    rule, said = printed.rule, []
+    if not printed.verified:
+        said.append("the published row is not verified")
+    if rule.runs is None:
+        said.append("the published number's runs are not stated")
+    elif cell.ours.estimate.n < rule.runs:
+        said.append(f"{cell.ours.estimate.n} runs, too few for the best of {rule.runs}")
+    if rule.select is not None and cell.leaf("train.select") != {rule.select}:
+        said.append(f"epoch chosen by {', '.join(sorted(cell.leaf('train.select')))}, not by {rule.select}")
+    if rule.epochs is not None and cell.leaf("train.epochs") != {str(rule.epochs)}:
+        said.append(f"{', '.join(sorted(cell.leaf('train.epochs')))} epochs, not {rule.epochs}")
+    if not rule.recipe:
+        return [*said, "the published recipe is not on record"]
+    told = {"train.select", "train.epochs", *LEFT_OUT}
+    expected = {**_settings((*rule.recipe, f"data={printed.source}")), **_recipe_of_model(printed)}
+    other = [leaf for leaf, value in expected.items() if leaf not in told and not _agrees(cell, leaf, value)]
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        said.append(f"another recipe ({', '.join(other[:3])}{more})")
+    return said
+
+
+def _recipe_of_model(printed: Printed) -> Mapping[str, str]:
+    leaves = _model(str(printed.name), printed.positional, printed.pooling)
+    return {leaf: value for leaf, value in leaves.items() if leaf in _NOT_STRUCTURE and leaf != "model.weights"}
+
+
+# -------------------------------------------------------------------------------------------------------- written out
+
+
+def markdown(found: Layout) -> str:
+    """The layout as a page: the table, a footnote for each of ours, how numbers were got, and our further rows."""
+    notes: list[str] = []
+    columns = found.columns
+    compared = {head for line in found.lines for head, all_ours in line.ours.items()
+                if any(one.difference is not None for one in all_ours)}  # fmt: skip
+    heads = [part for head in columns for part in (f"{head} published", "ours", *["difference"] * (head in compared))]
+    body = []
+    for line in found.lines:
+        words = list(line.labels)
+        for head in columns:
+            words += _words(line, head, notes, compared=head in compared)
+        body.append(words)
+    rules = dict.fromkeys(_provenance(one) for line in found.lines for one in line.printed.values())
+    table = markdown_table([*found.labels, *heads], body, len(found.labels))
+    return "\n".join([
+        f"# {found.title}", "", "Test top-1 in percent: as published, and ours as mean ± 95 % interval over seeds.", "",
+        *table, "", *_legend(found, notes), "", "How the published numbers were got:", "",
+        *(f"- {rule}" for rule in rules), *_further(found),
+    ])  # fmt: skip
+
+
+def _words(line: Line, head: str, notes: list[str], *, compared: bool) -> list[str]:
+    printed, all_ours = line.printed.get(head), line.ours.get(head, ())
+    value = "" if printed is None else printed.value + ("" if printed.verified else " ?")
+    shown, differences = [], []
+    for ours in all_ours:
+        notes.append(_footnote(ours, printed))
+        shown.append(f"{_interval(ours.estimate)} [{len(notes)}]")
+        differences += [] if ours.difference is None else [f"{ours.difference:+.2f} [{len(notes)}]"]
+    return [value, "; ".join(shown), *["; ".join(differences)] * compared]
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.mean:.2f}" + (f" ± {estimate.half:.2f}" if estimate.half is not None else "")
+
+
+def _footnote(ours: Ours, printed: Printed | None) -> str:
+    best = "" if ours.best is None else f", expected best of {BEST_OF}: {ours.best:.2f}"
+    blank = f"; no difference is given: {'; '.join(ours.differs)}" if printed is not None and ours.differs else ""
+    runs = " ".join(run_id[:8] for run_id in ours.run_ids)
+    return f"{ours.study}, {ours.row}: n {ours.estimate.n}{best}{blank}; runs {runs}"
+
+
+def _legend(found: Layout, notes: Sequence[str]) -> list[str]:
+    out = [f"- [{number}] {note}" for number, note in enumerate(notes, start=1)]
+    every = [one for line in found.lines for one in line.printed.values()]
+    if any(not one.verified for one in every):
+        out.append("- ? a transcription that nobody has held against the paper; nothing is claimed from it")
+    if not notes:
+        out.append("- blank: not run")
+    if any(one.difference is not None for line in found.lines for each in line.ours.values() for one in each):
+        out.append(f"- difference: our expected best of {BEST_OF} runs minus the published best, which has no interval")
+    return out
+
+
+def _provenance(printed: Printed) -> str:
+    mark = "verified" if printed.verified else "not verified"
+    return f"{printed.origin} ({mark}): {printed.rule.said}"
+
+
+def _further(found: Layout) -> list[str]:
+    """Runs that were made to answer the same question, with other models or on other data."""
+    if not found.further:
+        return []
+    body = [
+        [
+            *(one.study, one.row, _interval(one.estimate), str(one.estimate.n)),
+            *("" if one.best is None else f"{one.best:.2f}", " ".join(run_id[:8] for run_id in one.run_ids)),
+        ]
+        for one in found.further
+    ]
+    head = ["study", "levels", "test top-1 %", "n", "best of 4", "runs"]
+    said = "Ours on the same question, of models or data that the table does not have; nothing above compares with it:"
+    return ["", said, "", *markdown_table(head, body, 2)]
+
+
+def content(found: Layout) -> dict[str, Any]:
+    """All of a layout in JSON's own types, run ids whole."""
+    return json.loads(json.dumps(asdict(found), default=str), parse_float=_rounded)  # type: ignore[no-any-return]
+
+
+def _rounded(text: str) -> float:
+    """9 significant digits: sums come out the same on every machine."""
+    return float(f"{float(text):.9g}")

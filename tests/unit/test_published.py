@@ -1,0 +1,206 @@
+"""Our runs beside published numbers: where they stand, what is said of them, and when there is a difference."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ablate import cli, paper, published, tables
+from ablate.config import compose, to_config
+from ablate.published import Ours, layout
+from ablate.records import Records, write
+from ablate.tracking import param_text
+
+PAPER = ("recipe=paper_cifar", "data=cifar10", "model=cct_7_3x1", "augment.erasing_probability=0", "train.select=test")
+
+
+def _records(
+    *words: str, seeds: int = 4, table: str = "table1", base: tuple[str, ...] = PAPER, **record: Any
+) -> Records:
+    """Runs of one point, with the leaves that such a run records."""
+    leaves = to_config(compose([*base, *words])).point().leaves()
+    params = {f"params.{leaf}": param_text(value) for leaf, value in leaves.items()}
+    runs = [
+        {
+            **params,
+            "run_id": f"{seed}abcdef0123456789",
+            "status": "FINISHED",
+            "tags.ablate.status": "finished",
+            "tags.ablate.point": json.dumps([["model", "cct_7_3x1"], ["seed", seed]]),
+            "metrics.final.test_top1_percent": 96.0 + 0.1 * seed,
+            **record,
+        }
+        for seed in range(seeds)
+    ]
+    definition = {
+        "name": "ours",
+        "table": table,
+        "axes": {"model": ["cct_7_3x1"]},
+        "baseline": {"model": "cct_7_3x1"},
+        "seeds": list(range(seeds)),
+        "points": seeds,
+    }
+    return Records("ours-1234", definition, "", pd.DataFrame(runs), {}, "ours.jsonl")
+
+
+def _placed(table: str, *studies: Records) -> list[tuple[tuple[str, ...], str, Ours]]:
+    found = layout(table, studies)
+    return [(line.labels, head, one) for line in found.lines for head, ours in line.ours.items() for one in ours]
+
+
+def test_layout_gives_a_difference_where_all_but_chance_is_the_same() -> None:
+    ((labels, head, ours),) = _placed("table1", _records())
+    assert (labels, head) == (("CCT-7/3x1",), "CIFAR-10")
+    assert ours.differs == ()
+    assert ours.best == pytest.approx(96.3) and ours.difference == pytest.approx(96.3 - 96.53)
+    assert [run_id[:2] for run_id in ours.run_ids] == ["0a", "1a", "2a", "3a"]
+    page = published.markdown(layout("table1", [_records()]))
+    assert "| 96.53 | 96.15 ± 0.21 [1] | -0.23 [1] |" in page
+    assert (
+        "- [1] ours-1234, cct_7_3x1: n 4, expected best of 4: 96.30; runs 0abcdef0 1abcdef0 2abcdef0 3abcdef0" in page
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train.select=last"], "epoch chosen by last, not by test"),
+        (["train.epochs=200"], "200 epochs, not 300"),
+        (["train.lr=1e-3"], "another recipe (train.lr)"),
+        (["augment.mixup=0"], "another recipe (augment.mixup)"),
+        (["model.attention_dropout=0"], "another recipe (model.attention_dropout)"),
+        (["data.val_fraction=0.1"], "another recipe (data.val_fraction)"),
+    ],
+)
+def test_layout_leaves_the_difference_blank_and_says_what_is_not_the_same(words: list[str], said: str) -> None:
+    ((_, _, ours),) = _placed("table1", _records(*words))
+    assert ours.difference is None and ours.differs == (said,)
+    page = published.markdown(layout("table1", [_records(*words)]))
+    assert f"no difference is given: {said}" in page and "difference |" not in page
+
+
+def test_layout_needs_as_many_runs_as_the_best_was_taken_of() -> None:
+    ((_, _, ours),) = _placed("table1", _records(seeds=3))
+    assert ours.difference is None and ours.best is None
+    assert ours.differs == ("3 runs, too few for the best of 4",)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=cct_7_3x2"],
+        ["data=cifar100"],
+        ["model.positional=sine"],
+        ["model.pooling=mean"],
+        ["data.per_class=100"],
+        ["data.fraction=0.5"],
+        ["data.image_size=64"],
+    ],
+)
+def test_layout_puts_other_models_and_data_elsewhere(words: list[str]) -> None:
+    placed = _placed("table1", _records(*words))
+    assert not any(labels == ("CCT-7/3x1",) and head == "CIFAR-10" for labels, head, _ in placed)
+
+
+def test_layout_lists_what_belongs_to_no_published_number() -> None:
+    found = layout("table1", [_records("data=mnist5k")])
+    assert not any(line.ours for line in found.lines)
+    assert [one.row for one in found.further] == ["cct_7_3x1"]
+    assert "| ours-1234 | cct_7_3x1 | 96.15 ± 0.21 | 4 | 96.30 |" in published.markdown(found)
+
+
+def test_layout_claims_nothing_from_a_row_that_nobody_verified() -> None:
+    base = (*PAPER[:2], "model=cct_7_3x1", "model.positional=sine", *PAPER[3:])
+    placed = _placed("pe_ablation", _records(base=base, table="pe_ablation"))
+    ((labels, _, ours),) = placed
+    assert labels == ("CCT-7/3x1", "sinusoidal", "yes(dagger)")
+    assert ours.difference is None and "the published row is not verified" in ours.differs
+    page = published.markdown(layout("pe_ablation", []))
+    assert "| CCT-7/3x1 | sinusoidal | yes(dagger) | 96.27 ? |" in page
+    assert "| CCT-7/3x1 | learnable | yes(dagger) | 96.53 |" in page
+    assert "nobody has held against the paper" in page
+
+
+def test_layout_tells_runs_with_augmentation_from_those_without() -> None:
+    base = ("data=cifar10", "model=cct_7_3x2", "recipe=none")
+    plain = _placed("pe_ablation", _records(base=base, table="pe_ablation"))
+    assert [labels for labels, _, _ in plain] == [("CCT-7/3x2", "learnable", "no")]
+    augmented = _placed("pe_ablation", _records(base=(*base, "augment=paper"), table="pe_ablation"))
+    assert [labels for labels, _, _ in augmented] == [("CCT-7/3x2", "learnable", "yes(dagger)")]
+
+
+def test_layout_tells_longer_trainings_by_their_epochs() -> None:
+    base = (*PAPER[:2], "model=cct_7_3x1", "model.positional=sine", "train.epochs=1500")
+    ((labels, _, ours),) = _placed("longer_training", _records(base=base, table="longer_training"))
+    assert labels == ("CCT-7/3x1", "1500", "sinusoidal")
+    assert ours.difference is None and "the published number's runs are not stated" in ours.differs
+
+
+@pytest.mark.parametrize("table", published.TITLES)
+def test_layout_has_every_published_number_and_blanks_for_what_was_not_run(table: str) -> None:
+    found = layout(table, [])
+    numbers = [one.value for line in found.lines for one in line.printed.values()]
+    printed = [value for row in paper.rows(table) for key, value in row.items() if key.endswith("top1_pct") and value]
+    assert sorted(numbers) == sorted(printed)
+    page = published.markdown(found)
+    assert "blank: not run" in page and " 0.00 " not in page
+    read = json.loads(json.dumps(published.content(found)))
+    assert len(read["lines"]) == len(paper.rows(table))
+
+
+def test_layout_names_every_model_of_a_named_row_that_can_be_built() -> None:
+    for table in published.TITLES:
+        for line in layout(table, []).lines:
+            for one in line.printed.values():
+                if one.name is not None:
+                    assert published._model(one.name, one.positional, one.pooling)
+
+
+# ------------------------------------------------------------------------------------------------------------- the verb
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    write(_records(), tmp_path / "records" / "ours.jsonl")
+    return tmp_path / "records", tmp_path / "tables"
+
+
+def _tables(folders: tuple[Path, Path], *words: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["tables", f"records={folders[0]}", f"out={folders[1]}", *words])
+    return int(str(stop.value.code))
+
+
+def test_tables_are_made_once_and_checked(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _tables(folders, "check=true") == 1
+    assert _tables(folders) == 0
+    assert "14 pages" in capsys.readouterr().out
+    assert _tables(folders, "check=true") == 0
+    assert _tables(folders) == 0
+    assert "0 changed" in capsys.readouterr().out
+    page = folders[1] / "paper_table1.md"
+    page.write_text(page.read_text("utf-8").replace("-0.23", "+0.23"), "utf-8")
+    (folders[1] / "paper_gone.md").write_text("old", "utf-8")
+    assert _tables(folders, "check=true") == 1
+    assert "paper_gone.md, paper_table1.md" in capsys.readouterr().out
+    assert _tables(folders) == 0
+    assert not (folders[1] / "paper_gone.md").exists()
+
+
+def test_tables_say_what_is_wrong(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _tables(folders, "chekc=true") == 2
+    assert "check" in capsys.readouterr().err
+    assert _tables(folders, "check=maybe") == 2
+    assert _tables((folders[1], folders[1])) == 2
+    assert "python -m ablate export" in capsys.readouterr().err
+
+
+def test_tables_of_the_repository_are_current() -> None:
+    root = Path(__file__).parents[2]
+    made = tables.pages(root / tables.RECORDS)
+    here = {
+        name: text.replace((root / tables.RECORDS).as_posix(), tables.RECORDS.as_posix()) for name, text in made.items()
+    }
+    assert tables.stale(here, root / tables.TABLES) == [], "python -m ablate tables"
