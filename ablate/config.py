@@ -151,6 +151,7 @@ class Format(StrEnum):
     latex = "latex"
     csv = "csv"
     json = "json"
+    html = "html"
 
 
 @dataclass
@@ -159,7 +160,7 @@ class ReportConfig:
 
     Attributes:
         tracking: Where the records are.
-        format: ``text`` for a terminal; ``md``, ``latex``, ``csv`` or ``json`` for a file.
+        format: ``text`` for a terminal; ``md``, ``latex``, ``csv``, ``json`` or ``html`` for a file.
         out: File to write; None prints.
         margin: Smallest difference of interest, in the metric's unit: what surely lies within it is called equivalent.
         source: A CSV file of anybody's runs, one a row; None reads the tracking store.

@@ -1,4 +1,9 @@
-"""What a model looks at, drawn: arrays and Axes in, Axes filled; no Keras and no records here.
+"""Results of a sweep, and what a model looks at, drawn: frames or arrays and Axes in, Axes filled; no Keras here.
+
+    runs = ablate.frames.results(frame, definition, factors)
+    pareto(runs, ax, "macs", "MACs of an image", "test top-1 %")
+
+Colours can be told apart by the colour-blind, on white and on black; markers and dashes always say the same.
 
     passed = ablate.models.trace(model, images)
     gallery(axes, images, {"SeqPool": passed["pooling.weights"]}, grid, labels, predicted, classes)
@@ -7,8 +12,9 @@ Maps are in multiples of the weight that every token would have if all weighed t
 everywhere: white is no preference, red more, blue less. Over an image, colour is the weight and brightness the image.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import seaborn
@@ -16,8 +22,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 Grid = tuple[int, int]
@@ -33,6 +44,181 @@ _MISTAKE = "tab:red"
 
 class FigureError(ValueError):
     """Arrays that do not fit each other or the axes; one sentence."""
+
+
+# -------------------------------------------------------------------------------------------------- results of a sweep
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c68a00", "#56a0d3", "#8a6d3b", "#808080")
+"""Okabe and Ito's, the light ones darkened until a white page shows them."""
+_DASHES = ("", (4, 2), (1, 1.5), (6, 2, 1, 2), (8, 3), (3, 1, 1, 1, 1, 1), (2, 3), (10, 2, 2, 2))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+KINDS = {
+    "helps": ("#009e73", "^"),
+    "hurts": ("#d55e00", "v"),
+    "equivalent": ("#0072b2", "s"),
+    "undecided": ("#808080", "o"),
+}
+"""Kind of verdict -> colour and marker."""
+
+
+def effects(frame: "pd.DataFrame", ax: Axes, unit: str, *, margin: float | None = None) -> Axes:
+    """Each level's effect against its baseline, which is the line at 0, with simultaneous intervals.
+
+    Args:
+        frame: What ``ablate.frames.contrasts`` gives.
+        ax: Where to draw; it wants a quarter of an inch a row and a heading's row a factor.
+        unit: What effects are in.
+        margin: Smallest effect of interest; shaded.
+    """
+    ticks: list[str] = []
+    for (factor, baseline), group in frame.groupby(["factor", "baseline"], sort=False):
+        ticks.append(f"{factor} (against {baseline})")
+        for row in group.itertuples():
+            if row.effect == row.effect and row.effect is not None:
+                _interval(ax, row.effect, row.low, row.high, len(ticks), row.kind)
+            ticks.append(row.level)
+    heads = [n for n, tick in enumerate(ticks) if "(against " in tick]
+    if margin is not None:
+        ax.axvspan(-margin, margin, color=KINDS["equivalent"][0], alpha=0.12, linewidth=0)
+    ax.axvline(0, color="0.5", linewidth=1)
+    ax.set_yticks(range(len(ticks)), ticks)
+    for n in heads:
+        ax.get_yticklabels()[n].set_fontweight("bold")
+    ax.set_ylim(len(ticks) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    ax.set_xlabel(f"effect on {unit}")
+    _kinds(ax, [kind for kind in KINDS if kind in set(frame["kind"])])
+    return ax
+
+
+def _interval(ax: Axes, effect: float, low: float | None, high: float | None, at: int, kind: str) -> None:
+    colour, marker = KINDS[kind]
+    if low is not None and high is not None and low == low:
+        ax.plot([low, high], [at, at], color=colour, linewidth=2, solid_capstyle="round")
+    ax.plot([effect], [at], color=colour, marker=marker, markersize=7, linestyle="none")
+
+
+def _kinds(ax: Axes, kinds: Sequence[str]) -> None:
+    marks = [Line2D([], [], color=KINDS[kind][0], marker=KINDS[kind][1], label=kind) for kind in kinds]
+    if marks:
+        ax.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=len(marks), frameon=False,
+                  columnspacing=1, handletextpad=0.3)  # fmt: skip
+
+
+def learning_curves(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], label: str) -> Axes:
+    """Mean of each cell after each epoch, and the range of its seeds as a band.
+
+    Args:
+        frame: What ``ablate.frames.curves`` gives.
+        ax: Where to draw.
+        factors: Columns that make a cell: colours tell the first, dashes the others.
+        label: Of the values, with their unit.
+    """
+    colour, markers = _looks(frame, factors)
+    dashes = dict(zip(markers, itertools.cycle(_DASHES), strict=False))
+    seaborn.lineplot(
+        frame.assign(rest=frame[list(factors[1:])].agg(", ".join, axis=1)) if len(factors) > 1 else frame,
+        x="epoch", y="value", ax=ax, hue=factors[0], palette=colour, style="rest" if len(factors) > 1 else None,
+        dashes=dashes or True, estimator="mean", errorbar=("pi", 100), err_kws={"alpha": 0.15, "linewidth": 0},
+    )  # fmt: skip
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(label)
+    ax.grid(axis="y")
+    _legend(ax, colour, [Line2D([], [], color="0.5", linestyle=(0, dash) if dash else "-", label=name)
+                         for name, dash in dashes.items()])  # fmt: skip
+    return ax
+
+
+def points(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], label: str) -> Axes:
+    """Every run as a point, a row a cell, and each cell's mean as a bar.
+
+    Args:
+        frame: What ``ablate.frames.results`` gives.
+        ax: Where to draw; it wants a quarter of an inch a cell.
+        factors: The first one gives the colour.
+        label: Of the values, with their unit.
+    """
+    colour, _ = _looks(frame, factors)
+    for at, (cell, group) in enumerate(frame.groupby("cell", sort=False)):
+        shade = colour[group[factors[0]].iloc[0]]
+        ax.plot(group["value"], [at] * len(group), color=shade, marker="o", alpha=0.6, linestyle="none", label=cell)
+        ax.plot([group["value"].mean()], [at], color=shade, marker="|", markersize=16, markeredgewidth=2.5)
+    names = list(frame["cell"].drop_duplicates())
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(label)
+    ax.grid(axis="x")
+    return ax
+
+
+def pareto(frame: "pd.DataFrame", ax: Axes, cost: str, cost_label: str, label: str, factors: Sequence[str]) -> Axes:
+    """Mean of each cell against what it costs; cells that no cheaper one equals are filled and joined.
+
+    Args:
+        frame: What ``ablate.frames.results`` gives.
+        ax: Where to draw.
+        cost: A column of the frame, the less the better.
+        cost_label: What it is, with its unit.
+        label: Of the values, with their unit; the more the better.
+        factors: Colours tell the first, markers the others.
+    """
+    colour, shape = _looks(frame, factors)
+    cells = frame.groupby("cell", sort=False).agg({cost: "mean", "value": "mean", **dict.fromkeys(factors, "first")})
+    best = front(cells[cost].to_numpy(), cells["value"].to_numpy())
+    chain = cells[best].sort_values(cost)
+    ax.plot(chain[cost], chain["value"], color="0.5", linestyle="--", linewidth=1, drawstyle="steps-post", zorder=1)
+    for filled, (_, row) in zip(best, cells.iterrows(), strict=True):
+        shade, marker = colour[row[factors[0]]], shape.get(", ".join(row[f] for f in factors[1:]), _MARKERS[0])
+        face = shade if filled else "none"
+        ax.plot([row[cost]], [row["value"]], marker=marker, markersize=8, color=shade, markerfacecolor=face,
+                markeredgewidth=1.5, linestyle="none")  # fmt: skip
+    if len(cells) and cells[cost].max() > 10 * cells[cost].min() > 0:
+        ax.set_xscale("log")
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(cost_label)
+    ax.set_ylabel(label)
+    ax.grid()
+    _legend(ax, colour, [Line2D([], [], color="0.5", marker=marker, linestyle="none", label=name)
+                         for name, marker in shape.items()])  # fmt: skip
+    return ax
+
+
+def front(cost: Array, value: Array) -> Array:
+    """Which points no other beats: none is as cheap and as good, and better in one of both.
+
+    Args:
+        cost: ``(points,)``, the less the better.
+        value: ``(points,)``, the more the better.
+
+    Returns:
+        ``(points,)`` bool.
+    """
+    no_worse = (cost[:, None] <= cost) & (value[:, None] >= value)
+    better = (cost[:, None] < cost) | (value[:, None] > value)
+    beaten: Array = np.any(no_worse & better, axis=0)
+    return np.logical_not(beaten)
+
+
+def _looks(frame: "pd.DataFrame", factors: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Colour of each level of the first factor, marker of each combination of the others."""
+    first = list(frame[factors[0]].drop_duplicates())
+    rest = frame[list(factors[1:])].drop_duplicates()
+    others = list(rest.agg(", ".join, axis=1)) if len(factors) > 1 and len(rest) else []
+    colours = {level: COLOURS[n % len(COLOURS)] for n, level in enumerate(first)}
+    return colours, {levels: _MARKERS[n % len(_MARKERS)] for n, levels in enumerate(others)}
+
+
+def _legend(ax: Axes, colours: Mapping[str, str], others: Sequence[Line2D]) -> None:
+    """Above the axes, where it hides no point: colours, then what tells the other factors."""
+    marks = [*(Line2D([], [], color=colour, linewidth=4, label=level) for level, colour in colours.items()), *others]
+    columns = min(3, len(marks)) or 1
+    ax.legend(handles=marks, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.3)
 
 
 # --------------------------------------------------------------------------------------------------------- numbers

@@ -2,11 +2,13 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from ablate import figures
 
@@ -123,3 +125,72 @@ def test_concentration_says_how_many_images_stand_behind_each_curve(axes):
     assert legend == ["right (n = 2), median 1.5", "wrong (n = 1), median 4.0"]
     figures.concentration(axes[0, 1], weights, np.array([True, True, True]))
     assert len(axes[0, 1].get_legend().get_texts()) == 1
+
+
+# -------------------------------------------------------------------------------------------------- results of a sweep
+
+
+def _axes():
+    return Figure().subplots()
+
+
+def _results():
+    rows = [
+        {"model": model, "pe": pe, "cell": f"{model}, {pe}", "seed": seed, "value": value + seed, "macs": macs}
+        for model, pe, value, macs in [("vit", "sine", 60, 10), ("vit", "none", 50, 10), ("cct", "sine", 90, 300)]
+        for seed in range(2)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_front_keeps_what_none_beats_and_equals_both():
+    cost, value = np.array([1, 1, 2, 3, 3.0]), np.array([5, 4, 5, 9, 9.0])
+    assert figures.front(cost, value).tolist() == [True, False, False, True, True]
+
+
+def test_effects_draw_a_row_a_level_below_its_factor_and_leave_out_what_has_none():
+    frame = pd.DataFrame(
+        [
+            ("pe", "sine", "none at vit", "hurts", -3.0, -4.0, -2.0),
+            ("pe", "sine", "none at cct", "undecided", None, None, None),
+            ("pool", "mean", "seqpool", "helps", 2.0, 1.0, 3.0),
+        ],
+        columns=["factor", "baseline", "level", "kind", "effect", "low", "high"],
+    )
+    ax = figures.effects(frame, _axes(), "points", margin=0.5)
+    ticks = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert ticks == ["pe (against sine)", "none at vit", "none at cct", "pool (against mean)", "seqpool"]
+    drawn = {tuple(line.get_xdata()): line.get_ydata()[0] for line in ax.lines if len(line.get_xdata())}
+    assert drawn[(-3.0,)] == drawn[(-4.0, -2.0)] == 1 and drawn[(2.0,)] == 4
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["helps", "hurts", "undecided"]
+
+
+def test_pareto_fills_the_front_alone_and_takes_a_log_scale_for_wide_costs():
+    ax = figures.pareto(_results(), _axes(), "macs", "MACs", "top-1 %", ["model", "pe"])
+    marks = {(line.get_xdata()[0], line.get_ydata()[0]): line.get_markerfacecolor() for line in ax.lines[1:]}
+    assert marks[(10.0, 50.5)] == "none" and "none" not in (marks[(10.0, 60.5)], marks[(300.0, 90.5)])
+    assert ax.get_xscale() == "log" and (ax.get_xlabel(), ax.get_ylabel()) == ("MACs", "top-1 %")
+
+
+def test_points_show_each_run_and_the_mean_of_its_cell():
+    ax = figures.points(_results(), _axes(), ["model", "pe"], "top-1 %")
+    shown = [line.get_xdata() for line in ax.lines]
+    assert [list(each) for each in shown[:2]] == [[60, 61], [60.5]]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["vit, sine", "vit, none", "cct, sine"]
+
+
+def test_learning_curves_tell_every_combination_apart_in_plot_and_legend():
+    frame = pd.concat([_results().assign(epoch=epoch) for epoch in (1, 2)])
+    ax = figures.learning_curves(frame, _axes(), ["model", "pe"], "val top-1 %")
+    marks = ax.get_legend().legend_handles
+    assert [mark.get_label() for mark in marks] == ["vit", "cct", "sine", "none"]
+    looks = {(mark.get_color(), str(mark._unscaled_dash_pattern)) for mark in marks}
+    assert len(looks) == 4
+    means = [list(line.get_ydata()) for line in ax.lines if len(line.get_xdata())]
+    assert [60.5, 60.5] in means and [90.5, 90.5] in means
+
+
+def test_learning_curves_of_one_factor_need_no_dashes():
+    frame = pd.concat([_results().assign(epoch=epoch) for epoch in (1, 2)])
+    ax = figures.learning_curves(frame, _axes(), ["model"], "val top-1 %")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["vit", "cct"]

@@ -1,0 +1,370 @@
+"""A study as one self-contained HTML file: verdicts in sentences, table, figures, cost, notes, how to make it again.
+
+Nothing in it is fetched: style and figures (SVG) stand inside, and no script is needed. Figures take their text colour
+from the page, so that one drawing serves light and dark.
+"""
+
+import html
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ablate import audit, compute, findings, frames, rendering, searches
+from ablate.contrasts import Contrast
+from ablate.records import Records
+from ablate.report import records_table
+from ablate.stats import Kind
+from ablate.table import METRIC, Table, label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+WIDTH = 5.3
+"""Inches of a figure: about 510 pixels, so that its text is still read when a phone shrinks it to 360."""
+_INK, _GRID = "#010203", "#040506"  # stand for the page's own colours until the SVG is written
+_CURVES = {"val/top1_percent": "validation top-1 %", "train/loss": "training loss"}
+_COSTS = {"macs": "MACs of an image's forward pass", "params": "parameters"}
+_KIND_WORDS = {Kind.helps: "helps", Kind.hurts: "hurts", Kind.equivalent: "makes no difference that matters",
+               Kind.undecided: "is undecided"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing and what it says, for those who cannot see it too."""
+
+    svg: str
+    caption: str
+
+
+def page(
+    records: Records,
+    *,
+    metric: str = METRIC,
+    margin: float | None = None,
+    at: str | None = None,
+    images: int | None = None,
+) -> str:
+    """The whole file.
+
+    Args:
+        records: A study, with its curves.
+        metric: The metric in the table's cells.
+        margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
+        at: Compute at which the validation curves are read instead; see ``report_records``.
+        images: Training images of an epoch, for runs that do not record it.
+
+    Raises:
+        ReportError: ``at`` is something else, or the runs do not say enough to read them there.
+    """
+    table, notes = records_table(records, metric=metric, margin=margin, at=at, images=images)
+    frame, definition = searches.rows(records.frame, records.definition)
+    if at is not None:
+        frame, _ = compute.read_at(frame, records.curves, compute.parse(at), images=images)
+    asked, _, budget = table.title.partition("\n")
+    figures = _figures(records, frame, definition, table, margin)
+    parts = [
+        f"<header><p class=kicker>ablation study</p><h1>{_text(asked)}</h1>",
+        f"<p class=budget>{_text(budget)}</p></header>",
+        _section("Verdicts", _verdicts(table)),
+        _section("Table", _table(table)),
+        _section("Figures", f"<div class=figures>{''.join(map(_figure, figures))}</div>" if figures else ""),
+        _section("Cost", _cost(records, table, frame, definition)),
+        _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table)])),
+        _section("How to reproduce", _reproduce(records, definition)),
+    ]
+    return _SHELL.format(title=_text(asked), style=_STYLE, body="\n".join(part for part in parts if part))
+
+
+def _remarks(table: Table) -> list[str]:
+    """How verdicts were made, and what else differs between the sides of a contrast."""
+    if table.analysis is None:
+        return []
+    found = audit.lines(table.audit, table.analysis.contrasts)
+    clean = [] if found else ["audit: the sides of each contrast differ in nothing but the declared factor"]
+    return [*findings.remarks(table.analysis), *(found or clean)]
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{_text(title)}</h2>\n{content}\n</section>" if content else ""
+
+
+def _list(items: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"
+
+
+# ------------------------------------------------------------------------------------------------------------ verdicts
+
+
+def _verdicts(table: Table) -> str:
+    """A sentence a factor, then one a level, each of which can be quoted alone."""
+    if table.analysis is None or not table.analysis.contrasts:
+        return "<p>Nothing is compared: a verdict needs runs of at least two levels.</p>"
+    unit, out = _points(label(table.metric)), []
+    for (factor, baseline), group in groupby(table.analysis.contrasts, lambda each: (each.factor, each.baseline)):
+        found = list(group)
+        rows = "".join(f"<li class={each.verdict.kind}>{_text(sentence(each, unit))}</li>" for each in found)
+        lead = _text(summary(factor, baseline, found))
+        out.append(f"<h3>{_text(factor)}</h3><p class=lead>{lead}</p><ul class=verdicts>{rows}</ul>")
+    return "".join(out)
+
+
+def summary(factor: str, baseline: str, contrasts: Sequence[Contrast]) -> str:
+    """One sentence on a factor: which level does what, and where that is."""
+    told = []
+    for level, group in groupby(sorted(contrasts, key=lambda each: each.level), lambda each: each.level):
+        found = list(group)
+        by_kind = [(kind, [each for each in found if each.verdict.kind is kind]) for kind in Kind]
+        words = [_where(kind, some, len(found)) for kind, some in by_kind if some]
+        told.append(f"{level} {' and '.join(words)}")
+    return f"Against {factor} = {baseline}: {'; '.join(told)}."
+
+
+def _where(kind: Kind, some: Sequence[Contrast], of: int) -> str:
+    if of == 1:
+        return _KIND_WORDS[kind]
+    places = [", ".join(each.at.values()) for each in some]
+    everywhere = f"everywhere ({of} comparisons)" if len(some) == of else f"at {' / '.join(places)}"
+    return f"{_KIND_WORDS[kind]} {everywhere}"
+
+
+def sentence(contrast: Contrast, unit: str) -> str:
+    """One comparison, with effect, interval and n."""
+    found = contrast.verdict
+    at = f", at {', '.join(f'{name} = {level}' for name, level in contrast.at.items())}," if contrast.at else ""
+    who = f"{contrast.factor} = {contrast.level} instead of {contrast.baseline}{at}"
+    if found.effect is None:
+        return f"{who} {_KIND_WORDS[found.kind]}: there are not enough results (n = {found.n})."
+    sure = ""
+    if found.low is not None and found.high is not None:
+        sure = f" (95 % simultaneous interval {_signed(found.low)} to {_signed(found.high)}; n = {found.n} a side)"
+    needed = f"; {found.seeds_needed} seeds a side would decide" if found.seeds_needed else ""
+    lost = sum(contrast.diverged)
+    diverged = f"; {lost} of {sum(contrast.runs)} runs diverged" if lost else ""
+    return f"{who} {_KIND_WORDS[found.kind]}: {_signed(found.effect)} {unit}{sure}{needed}{diverged}."
+
+
+def _points(unit: str) -> str:
+    """A difference of percentages is in percentage points."""
+    return f"percentage points of {unit.removesuffix(' %')}" if unit.endswith(" %") else unit
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+# ------------------------------------------------------------------------------------------------- table, cost, origin
+
+
+def _table(table: Table) -> str:
+    head, body = rendering.cells(table)
+    return _html_table(head, body, len(table.factors))
+
+
+def _html_table(head: Sequence[str], body: Iterable[Sequence[str]], words: int) -> str:
+    """A table that scrolls by itself where the page is narrow; the columns after the first ``words`` are numbers."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        marks = ["" if n < words else " class=number" for n in range(len(cells))]
+        return "<tr>" + "".join(f"<{tag}{m}>{_text(c)}</{tag}>" for c, m in zip(cells, marks, strict=True)) + "</tr>"
+
+    rows = "".join(row(cells, "td") for cells in body)
+    return f"<div class=wide tabindex=0><table><thead>{row(head, 'th')}</thead><tbody>{rows}</tbody></table></div>"
+
+
+def _cost(records: Records, table: Table, frame: "pd.DataFrame", definition: Mapping[str, Any]) -> str:
+    """Seconds of a run by cell, and what the study took in all."""
+    seconds = next((name for name in ("metrics.final.seconds", "seconds") if name in frame), None)
+    if seconds is None:
+        return ""
+    runs = frames.results(frame, definition, table.factors, metric=table.metric)
+    timed = runs.merge(frame[["run_id", seconds]], on="run_id")
+    cells = timed.groupby([*table.factors], sort=False, observed=True)[seconds].agg(["mean", "sum"])
+    body = [[*_levels(levels), f"{row['mean']:,.0f}", f"{row['sum'] / 60:,.1f}"] for levels, row in cells.iterrows()]
+    total = float(records.frame[seconds].astype(float).sum()) if seconds in records.frame else 0.0
+    machine = " or ".join(_distinct(records.frame, "tags.ablate.cpu")) or "a machine that nobody recorded"
+    said = f"All runs together trained for {total / 3600:.2f} hours on {machine}."
+    return f"<p>{_text(said)}</p>" + _html_table(
+        [*table.factors, "seconds a run", "minutes of all"], body, len(table.factors)
+    )
+
+
+def _levels(index: Any) -> list[str]:
+    return [str(each) for each in index] if isinstance(index, tuple) else [str(index)]
+
+
+def _distinct(frame: "pd.DataFrame", column: str) -> list[str]:
+    return [str(value) for value in frame[column].dropna().unique()] if column in frame else []
+
+
+def _reproduce(records: Records, definition: Mapping[str, Any]) -> str:
+    frame = records.frame
+    told = {"study": records.study, "started": records.started, "records": records.source}
+    changed = " (and changes that were not committed)" if "true" in _distinct(frame, "tags.ablate.git.dirty") else ""
+    commit = " or ".join(_distinct(frame, "tags.mlflow.source.git.commit"))
+    told["commit"] = commit + changed if commit else f"not in these records{changed}"
+    prefix = "tags.ablate.version."
+    versions = [f"{c.removeprefix(prefix)} {' or '.join(_distinct(frame, c))}" for c in frame if c.startswith(prefix)]
+    told |= {"versions": ", ".join(versions), "platform": " or ".join(_distinct(frame, "tags.ablate.platform"))}
+    told["data digest"] = " or ".join(_distinct(frame, "tags.ablate.data.digest"))
+    lines = "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in told.items() if text)
+    command = "" if definition.get("foreign") else f"<pre>python -m ablate +sweep={_text(definition['name'])}</pre>"
+    runs = ", ".join(map(str, frame["run_id"])) if len(frame) <= 200 else f"{len(frame)} of them"
+    return f"{command}<dl>{lines}</dl><details><summary>run ids</summary><p class=ids>{_text(runs)}</p></details>"
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def _figures(
+    records: Records, frame: "pd.DataFrame", definition: Mapping[str, Any], table: Table, margin: float | None
+) -> list[Figure]:
+    from ablate import figures
+
+    factors, unit = table.factors, label(table.metric)
+    runs = frames.results(frame, definition, factors, metric=table.metric)
+    out = []
+    if table.analysis is not None and table.analysis.contrasts:
+        effects = frames.contrasts(table.analysis)
+        rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
+        said = "Effect of each level against its factor's baseline, with simultaneous 95 % intervals."
+        out.append(drawn(lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said))
+    if runs.empty or not factors:
+        return out
+    rows = runs["cell"].nunique()
+    out.append(
+        drawn(
+            lambda ax: figures.points(runs, ax, factors, unit),
+            0.9 + 0.27 * rows,
+            "Each finished run, and the mean of its cell (bar).",
+        )
+    )
+    for name, shown in _CURVES.items():
+        told = frames.curves(records, runs, name)
+        if not told.empty and told["epoch"].max() > 1:
+            draw = _curve(told, factors, shown)
+            out.append(drawn(draw, 3.6, f"{shown.capitalize()} after each epoch: mean of the seeds, band their range."))
+    for name, shown in _COSTS.items():
+        if name in runs and runs[name].nunique() > 1:
+            out.append(
+                drawn(
+                    _front(runs, name, shown, unit, factors),
+                    3.8,
+                    f"Mean {unit} against {shown}; filled: no cell is as good for less.",
+                )
+            )
+    return out
+
+
+def _curve(told: "pd.DataFrame", factors: Sequence[str], label: str) -> "Callable[[Axes], object]":
+    from ablate import figures
+
+    return lambda ax: figures.learning_curves(told, ax, factors, label)
+
+
+def _front(
+    runs: "pd.DataFrame", cost: str, cost_label: str, unit: str, factors: Sequence[str]
+) -> "Callable[[Axes], object]":
+    from ablate import figures
+
+    return lambda ax: figures.pareto(runs, ax, cost, cost_label, unit, factors)
+
+
+def drawn(draw: "Callable[[Axes], object]", height: float, caption: str) -> Figure:
+    """A figure as SVG whose text is text, in the colours of the page that it stands in.
+
+    Args:
+        draw: What fills the Axes.
+        height: Inches.
+        caption: What it shows.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    settings: Any = {
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
+        **{"grid.color": _GRID, "svg.fonttype": "none", "svg.hashsalt": caption, "font.size": 10.5},
+        **{"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "legend.fontsize": 10},
+    }
+    with matplotlib.rc_context(settings):
+        canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
+        draw(canvas.subplots())
+        buffer = io.StringIO()
+        canvas.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator"), None))
+    return Figure(_inline(buffer.getvalue()), caption)
+
+
+def _inline(svg: str) -> str:
+    """What may stand in HTML: no prologue, no names of groups (each figure has the same), the page's colours."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    body = re.sub(r"font: (\d+|bold) ([\d.]+)px [^;\"]*", r"font-weight: \1; font-size: \2px", body)
+    return body.replace(_INK, "currentColor").replace(_GRID, "var(--line)")
+
+
+def _figure(figure: Figure) -> str:
+    said = _text(figure.caption)
+    return f'<figure><div role=img aria-label="{said}">{figure.svg}</div><figcaption>{said}</figcaption></figure>'
+
+
+# --------------------------------------------------------------------------------------------------------------- shell
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #fff; --ink: #1d2430; --soft: #596273; --line: #dfe3ea; --card: #f6f7f9;
+  --helps: #00724f; --hurts: #b34700; --equivalent: #005f99; --undecided: #626a75 }
+@media (prefers-color-scheme: dark) { :root { --page: #14171c; --ink: #e6e9ee; --soft: #a2abb9; --line: #333a45;
+  --card: #1c2027; --helps: #3ecf9d; --hurts: #ff9a5c; --equivalent: #6bb8f0; --undecided: #a8b0bb } }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto,
+  "Helvetica Neue", "Liberation Sans", "DejaVu Sans", sans-serif; overflow-wrap: anywhere }
+main { max-width: 1180px; margin: 0 auto; padding: 2rem 1rem 4rem }
+header { border-bottom: 1px solid var(--line); padding-bottom: 1rem }
+.kicker { margin: 0; color: var(--soft); font-size: .8rem; letter-spacing: .08em; text-transform: uppercase }
+h1 { margin: .2rem 0 .6rem; font-size: clamp(1.3rem, 3.4vw, 2rem); line-height: 1.25 }
+h2 { margin: 2.4rem 0 .6rem; font-size: 1.25rem }
+h3 { margin: 1.4rem 0 .2rem; font-size: 1.05rem }
+p, li, dd { max-width: 76ch }
+.budget, figcaption, .ids { color: var(--soft); font-size: .9rem }
+.lead { margin: .2rem 0 .6rem; font-weight: 600 }
+.verdicts { list-style: none; margin: 0; padding: 0 }
+.verdicts li { margin: .35rem 0; padding: .1rem 0 .1rem .75rem; border-left: 4px solid var(--undecided) }
+.verdicts .helps { border-color: var(--helps) } .verdicts .hurts { border-color: var(--hurts) }
+.verdicts .equivalent { border-color: var(--equivalent) }
+.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; overflow-wrap: normal }
+th, td { padding: .45rem .8rem; text-align: left; white-space: nowrap }
+thead { background: var(--card) } tbody tr { border-top: 1px solid var(--line) }
+.number { text-align: right; font-variant-numeric: tabular-nums }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1rem;
+  align-items: start }
+figure { margin: 0; padding: 1rem; background: var(--card); border-radius: 8px; min-width: 0 }
+figure svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit }
+figcaption { margin-top: .5rem }
+pre { padding: .8rem 1rem; background: var(--card); border-radius: 8px; overflow-x: auto }
+dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .25rem 1rem } dt { color: var(--soft) }
+dd { margin: 0; min-width: 0 } .ids { font-family: ui-monospace, monospace; font-size: .78rem }
+@media (max-width: 600px) { figure { padding: .6rem .4rem } }
+@media print { figure, tr { break-inside: avoid } }
+"""
+_SHELL = """<!doctype html>
+<html lang=en>
+<head>
+<meta charset=utf-8>
+<meta name=viewport content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel=icon href="data:,">
+<style>{style}</style>
+</head>
+<body><main>
+{body}
+</main></body>
+</html>"""

@@ -1,0 +1,141 @@
+"""The report page: one file that fetches nothing, says what the table says, and shows no text as markup."""
+
+import html.parser
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pandas as pd
+import pytest
+
+from ablate import page
+from ablate.contrasts import Contrast
+from ablate.records import Records, from_rows
+from ablate.stats import Kind, Verdict
+
+VOID = {"meta", "link", "br"}
+
+
+def _runs(levels=("small", "<script>alert(1)</script>"), seeds=4):
+    rows = [
+        {"model": level, "top1": str(60 + 20 * n + seed), "seed": str(seed)}
+        for n, level in enumerate(levels)
+        for seed in range(seeds)
+    ]
+    return from_rows(rows, ["model"], "top1", "seed", {}, name="a & b", source="runs.csv")
+
+
+def _ours():
+    """Two levels and two seeds, with costs and curves, as a sweep records them."""
+    rows, curves = [], {}
+    for n, level in enumerate(("learnable", "none")):
+        for seed in range(2):
+            run = f"r{n}{seed}"
+            rows.append(
+                {
+                    "run_id": run,
+                    "status": "FINISHED",
+                    "tags.ablate.point": f'[["model.positional","{level}"],["seed",{seed}]]',
+                    "tags.ablate.status": "finished",
+                    "tags.ablate.version.keras": "3.15.1",
+                    "tags.mlflow.source.git.commit": "0123abc",
+                    "metrics.final.test_top1_percent": 70.0 + 9 * n + seed,
+                    "metrics.cost.params": 1000 * (n + 1),
+                    "metrics.cost.macs": 5000 * (n + 1),
+                    "metrics.final.seconds": 90.0,
+                    "params.train.epochs": "2",
+                }
+            )
+            curves[run] = {"val/top1_percent": [50.0 + n, 70.0 + n], "train/loss": [2.0, 1.0]}
+    axes = {"model.positional": ["learnable", "none"]}
+    definition = {"name": "pe", "question": "Does it matter?", "axes": axes, "seeds": [0, 1], "points": 4}
+    definition["baseline"] = {"model.positional": "learnable"}
+    return Records("pe-1", definition, "2026-01-01", pd.DataFrame(rows), curves, "pe.jsonl")
+
+
+class _Balance(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.links += [value for key, value in attrs if key in ("src", "href") and not value.startswith("#")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def _parsed(text):
+    parser = _Balance()
+    parser.feed(text)
+    assert parser.open == []
+    return parser
+
+
+def test_page_fetches_nothing_and_escapes_what_runs_say():
+    text = page.page(_runs(), metric="top1")
+    parsed = _parsed(text)
+    assert "script" not in parsed.seen
+    assert parsed.links == ["data:,"]
+    assert "@import" not in text and "url(h" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "a &amp; b" in text
+
+
+def test_page_holds_verdicts_table_figures_cost_and_origin():
+    text = page.page(_ours())
+    titles = re.findall("<h2>(.*?)</h2>", text)
+    assert titles == ["Verdicts", "Table", "Figures", "Cost", "Notes and audit", "How to reproduce"]
+    assert len(re.findall("<figure>", text)) == 6  # effects, runs, two curves, MACs, parameters
+    assert "positional = none instead of learnable" in text
+    assert "0123abc" in text and "keras 3.15.1" in text and "python -m ablate +sweep=pe" in text
+    assert "0.10 hours" in text
+
+
+def test_page_of_runs_without_curves_costs_and_variance_still_stands():
+    text = page.page(_runs(levels=("only",), seeds=1), metric="top1")
+    _parsed(text)
+    assert "Nothing is compared" in text and "<h2>Cost</h2>" not in text
+
+
+def test_page_figures_take_their_colours_from_the_page_and_share_no_names():
+    text = page.page(_ours())
+    drawings = re.findall("<svg.*?</svg>", text, flags=re.DOTALL)
+    names = [set(re.findall(' id="([^"]*)"', drawing)) for drawing in drawings]
+    for drawing in drawings:
+        ElementTree.fromstring(drawing)
+        assert "currentColor" in drawing and "#010203" not in drawing and "<metadata" not in drawing
+    for n, mine in enumerate(names):
+        assert not any(mine & other for other in names[n + 1 :])
+
+
+def test_page_is_the_same_for_the_same_records():
+    assert page.page(_ours()) == page.page(_ours())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        (Verdict(Kind.hurts, -1.5, -2.0, -1.0, 0.01, 3, None), "hurts: \N{MINUS SIGN}1.50 points"),
+        (Verdict(Kind.undecided, 0.2, -1.0, 1.4, 0.6, 3, 9), "n = 3 a side); 9 seeds a side would decide."),
+        (Verdict(Kind.undecided, None, None, None, None, 0, None), "not enough results (n = 0)."),
+    ],
+)
+def test_page_sentence_says_effect_interval_and_n(verdict, said):
+    contrast = Contrast("pooling", "mean", "seqpool", {"model": "cct"}, verdict)
+    text = page.sentence(contrast, "points")
+    assert text.startswith("pooling = mean instead of seqpool, at model = cct,") and said in text
+
+
+def test_page_summary_names_where_a_level_does_what():
+    def at(model, kind):
+        return Contrast("pe", "none", "sine", {"model": model}, Verdict(kind, 1.0, 0.0, 2.0, 0.1, 3, None))
+
+    found = [at("vit", Kind.hurts), at("cvt", Kind.hurts), at("cct", Kind.undecided)]
+    assert page.summary("pe", "sine", found) == "Against pe = sine: none hurts at vit / cvt and is undecided at cct."
+    everywhere = "Against pe = sine: none hurts everywhere (2 comparisons)."
+    assert page.summary("pe", "sine", found[:2]) == everywhere
