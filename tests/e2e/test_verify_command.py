@@ -8,9 +8,10 @@ import pytest
 
 
 def _verify(*words, cwd):
+    """With TensorFlow's errors on the screen, as where a user or CI has set its own level: there must be none."""
     return subprocess.run(
         [sys.executable, "-m", "ablate", "verify", *words],
-        cwd=cwd, env=os.environ.copy(), capture_output=True, text=True, timeout=280,
+        cwd=cwd, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
 
 
