@@ -67,13 +67,14 @@ def _trials(storage, name):
     return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
 
 
+@pytest.mark.timeout(900)  # a minute on a quiet machine
 def test_four_workers_that_start_at_once_take_each_point_once(storage, tmp_path):
     studies = [f"s{number}" for number in range(REPETITIONS)]
     crew = _crew(storage, studies, tmp_path)
     for process in crew:
         process.start()
     for process in crew:
-        process.join(280)
+        process.join(800)
     assert [process.exitcode for process in crew] == [0] * WORKERS
     every = {(name, point.key): 1 for name in studies for point in POINTS}
     assert _said(tmp_path, "started") == every
