@@ -4,8 +4,11 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from ablate.training.history import EpochMetrics
 
@@ -43,13 +46,16 @@ class RunScreen:
 
 
 def epoch_note(metrics: EpochMetrics, epochs: int) -> str:
-    """One epoch in a few words, for a bar that shows several runs."""
+    """One epoch in a few words, for a screen that shows several runs."""
     val = "" if metrics.val_top1_percent is None else f" val {metrics.val_top1_percent:.1f} %"
     return f"epoch {metrics.epoch}/{epochs}{val}"
 
 
 class SweepScreen:
-    """A sweep: one bar over all points with done, failed and time left; a line for each point that ends."""
+    """A sweep: a row a worker, one bar over all points with failed and time left; a line for each point that ends.
+
+    Where the output is no terminal, there are the lines alone.
+    """
 
     def __init__(self, total: int, done: int, workers: int = 1, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
@@ -57,64 +63,64 @@ class SweepScreen:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[failed]} failed"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
         )
         self._total, self._done, self._failed = total, done, 0
-        self._task = self._progress.add_task("runs", total=total, completed=done, note="")
+        self._task = self._progress.add_task("points", total=total, completed=done, failed=0)
         self._workers = [WorkerScreen(self) for _ in range(workers)]
+        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def of(self, number: int) -> "WorkerScreen":
         """The part of the screen that one worker writes."""
         return self._workers[number]
 
     def say(self, line: str) -> None:
-        """A line of its own, above the bar."""
+        """A line of its own, above the rows."""
         self._console.print(line, soft_wrap=True, markup=False)
 
     def ended(self, label: str, outcome: str, *, failed: bool) -> None:
-        self._done += 1
+        self._done = min(self._done + 1, self._total)  # an attempt that is repeated ends as well
         self._failed += failed
         self.say(f"[{self._done}/{self._total}] {label}: {outcome}")
-        self._progress.update(self._task, completed=self._done)
+        self._progress.update(self._task, completed=self._done, failed=self._failed)
 
-    def refresh(self) -> None:
-        failed = f"{self._failed} failed  " if self._failed else ""
-        self._progress.update(self._task, note=failed + " | ".join(w.note for w in self._workers if w.note))
+    def _render(self) -> Group:
+        rows = Table.grid(padding=(0, 2))
+        for number, worker in enumerate(self._workers):
+            rows.add_row(f"worker {number}", Text(worker.label or "waits"), Text(worker.note))
+        return Group(rows, self._progress)
 
 
 class WorkerScreen:
-    """What one worker is at."""
+    """What one worker is at: a point, and its last epoch with what it measured."""
 
     def __init__(self, screen: SweepScreen) -> None:
         self._screen = screen
-        self._label = self.note = ""
+        self.label = self.note = ""
 
     def start(self, label: str) -> None:
         """A point begins."""
-        self._label = self.note = label
-        self._screen.refresh()
+        self.label, self.note = label, ""
 
     def epoch(self, text: str) -> None:
         """The point's epoch ends."""
-        self.note = f"{self._label} {text}"
-        self._screen.refresh()
+        self.note = text
 
     def end(self, outcome: str, *, failed: bool) -> None:
         """The point ends, well or not."""
-        self.note = ""
-        self._screen.ended(self._label, outcome, failed=failed)
-        self._screen.refresh()
+        label, self.label, self.note = self.label, "", ""
+        self._screen.ended(label, outcome, failed=failed)
