@@ -1,5 +1,9 @@
 """What holds for every model, tried on random small ones."""
 
+import json
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
 import keras
 import numpy as np
 import pytest
@@ -77,6 +81,37 @@ def test_closed_form_equals_the_built_model(case):
     assert measured.trainable_params == spec.trainable_params(shape, classes)
     for convention in ("macs", "macs_modules", "macs_fvcore"):
         assert getattr(measured, convention) == spec.macs(shape, classes, convention=convention)
+
+
+@few
+@given(models(), st.data())
+def test_saved_model_is_the_same_model(case, data):
+    spec, shape, classes = case
+    spec = replace(
+        spec, options=spec.options | _ports(spec, data.draw), norm_eps=data.draw(st.sampled_from([1e-6, 1e-3]))
+    )
+    try:
+        spec.grid(shape)
+    except SpecError:
+        return
+    model = _randomised(spec, shape, classes if data.draw(st.booleans()) else None)
+    with TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.keras")
+        loaded = keras.models.load_model(f"{folder}/model.keras")
+    assert json.loads(json.dumps(loaded.get_config())) == json.loads(json.dumps(model.get_config()))
+    assert [(w.path, w.trainable) for w in loaded.weights] == [(w.path, w.trainable) for w in model.weights]
+    x = _draw(2, *shape)
+    np.testing.assert_array_equal(ops.convert_to_numpy(loaded(x)), ops.convert_to_numpy(model(x)))
+
+
+def _ports(spec, draw):
+    """Options of the Keras ports on the axes that have them."""
+    options = {}
+    if spec.positional == "learnable":
+        options["positional"] = {"trained": draw(st.booleans()), "draw": draw(st.sampled_from(["normal", "uniform"]))}
+    if spec.pooling == "seqpool":
+        options["pooling"] = {"sums": draw(st.booleans())}
+    return options
 
 
 @few

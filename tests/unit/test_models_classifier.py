@@ -101,6 +101,37 @@ def test_precision_of_logits_is_never_below_float32(tokenizer, positional, pooli
     assert abs(_array(model(x)) - _array(exact(x))).max() < (1e-5 if name == "float64" else 0.1)
 
 
+# Half a unit in the last place over the number: what one rounding may add to a value's relative error.
+ROUNDING = {"mixed_bfloat16": 2**-8, "mixed_float16": 2**-11}
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_2_4_32", "cvt_2_4_32_sine", "cct_2_3x2_32", "cct_keras_2_3x2_32", "keras_io_cct"]
+)
+def test_mixed_precision_is_within_four_roundings_of_float32(name, policy):
+    """Relative error, over all features and all logits, of the square root of the mean square; measured: at most 2.8.
+
+    Errors of several roundings add up like a random walk, LayerNorm keeps the scale, and softmax, LayerNorm and the
+    head are computed in float32. That one bound fits both types, whose roundings are 8 apart, says that rounding is
+    all that differs; an overflow of float16, or a sum over tokens in 8 bits, would not keep it.
+    """
+    policy("float32")
+    exact = create_model(name)
+    for index, weight in enumerate(exact.weights):
+        if weight.path.endswith("kernel"):  # so that no branch is small beside its residual
+            weight.assign(_draw(*weight.shape, seed=index) / np.sqrt(np.prod(weight.shape[:-1])))
+    x = _draw(8, 32, 32, 3)
+    expected = trace(exact, x)
+    for mixed, rounding in ROUNDING.items():
+        policy(mixed)
+        model = create_model(name)
+        model.set_weights(exact.get_weights())
+        seen = trace(model, x)
+        for stage in ("features", "logits"):
+            off = np.linalg.norm(seen[stage] - expected[stage]) / np.linalg.norm(expected[stage])
+            assert rounding / 8 < off < 4 * rounding, (mixed, stage, off / rounding)
+
+
 def test_mixed_precision_trains(policy):
     policy("mixed_bfloat16")
     model = build(_spec(), SHAPE, 5)

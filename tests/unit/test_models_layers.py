@@ -1,5 +1,7 @@
 """Every layer passes through one suite, and each has a test of what it alone does."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -30,6 +32,21 @@ LAYERS = [
     (lambda: encoder.Mlp(12, second_activation=True), SEQUENCE, SEQUENCE, 4),
     (lambda: encoder.DropPath(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
     (lambda: encoder.Block(2, 12, dropout=0.1, attention_dropout=0.2, drop_path=0.3), SEQUENCE, SEQUENCE, 11),
+    (
+        lambda: encoder.Block(
+            *(2, 12),
+            projection_dropout=0.2,
+            qkv_bias=True,
+            key_dim=3,
+            residual="plain",
+            second_activation=True,
+            norm_eps=1e-3,
+        ),
+        SEQUENCE,
+        SEQUENCE,
+        12,
+    ),
+    (lambda: encoder.LayerNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 2),
     (
         lambda: encoder.Encoder(2, 2, 12, dropout=0.1, attention_dropout=0.2, stochastic_depth=0.3),
         SEQUENCE,
@@ -78,15 +95,40 @@ def test_layer_shapes_and_weights(make, shape, out, weights):
 
 
 @each_layer
-def test_layer_survives_saving(make, shape, out, weights, tmp_path):
+def test_layer_survives_saving_and_cloning(make, shape, out, weights, tmp_path):
     images = keras.Input(shape)
     model = keras.Model(images, make()(images))
     x = _draw(3, *shape)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.layers[1].get_config() == model.layers[1].get_config()
-    assert [w.path for w in loaded.weights] == [w.path for w in model.weights]
-    np.testing.assert_array_equal(_array(loaded(x)), _array(model(x)))
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    for other in (loaded, clone):
+        assert other.layers[1].get_config() == model.layers[1].get_config()
+        assert [w.path for w in other.weights] == [w.path for w in model.weights]
+        np.testing.assert_array_equal(_array(other(x)), _array(model(x)))
+
+
+def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default():
+    """An option that ``get_config`` forgets is restored as its default, which only another value brings to light."""
+    modules = (encoder, pooling, positional, tokenizers)
+    layers = {kind for module in modules for kind in vars(module).values() if _is_layer(kind, module)}
+    configs = [(type(layer), layer.get_config()) for layer in (make() for make, *_ in LAYERS)]
+    assert layers == {kind for kind, _ in configs}
+    for kind in layers:
+        for option, default in _options(kind):
+            assert any(config[option] != default for of, config in configs if of is kind), f"{kind.__name__}: {option}"
+
+
+def _is_layer(kind, module):
+    ours = isinstance(kind, type) and issubclass(kind, keras.layers.Layer) and kind.__module__ == module.__name__
+    return ours and not kind.__name__.startswith("_")
+
+
+def _options(kind):
+    """Those that a layer of ours has of its own, with their defaults."""
+    own = inspect.signature(kind.__init__).parameters if "__init__" in vars(kind) else {}
+    return [(name, each.default) for name, each in own.items() if name not in ("self", "kwargs")]
 
 
 @each_layer
