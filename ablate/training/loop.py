@@ -17,7 +17,7 @@ from ablate.data.batches import Batches
 from ablate.training.averages import Averages, assign, copies
 from ablate.training.checkpoint import Checkpoint, State, Termination, termination
 from ablate.training.history import EpochMetrics, History, Predictions
-from ablate.training.optimizer import AdamW
+from ablate.training.optimizer import AdamW, ScaledAdamW
 from ablate.training.schedule import Schedule
 from ablate.training.spec import Stopped, TrainSpec
 from ablate.training.step import Step, pad
@@ -71,7 +71,7 @@ class Loop:
     def __init__(
         self,
         model: keras.Model,
-        optimizer: AdamW,
+        optimizer: AdamW | ScaledAdamW,
         step: Step,
         averages: Averages | None,
         splits: Splits,

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ablate.training.optimizer import AdamW, clipped
+from ablate.training.optimizer import AdamW, ScaledAdamW
 from ablate.training.step import TensorFlowStep
 
 
@@ -17,7 +17,7 @@ class MirroredStep(TensorFlowStep):
     part as it would for a batch of that size.
     """
 
-    def __init__(self, model: keras.Model, optimizer: AdamW, dtype: str) -> None:
+    def __init__(self, model: keras.Model, optimizer: AdamW | ScaledAdamW, dtype: str) -> None:
         self._strategy = tf.distribute.get_strategy()
         self._devices = self._strategy.num_replicas_in_sync
         super().__init__(model, optimizer, dtype)
@@ -73,10 +73,13 @@ class MirroredStep(TensorFlowStep):
         return array[images * device // self._devices : images * (device + 1) // self._devices]
 
     def _move(self, gradients: list[Any], clip: Any) -> None:
-        """Moves the weights by the sum over devices, which Keras' optimizers take themselves; a norm needs it first."""
-        if clip is not None:
+        """Moves the weights by the sum over devices, which Keras' optimizers take themselves.
+
+        A norm needs it first, and so does the question whether it is finite, which Keras asks one device only.
+        """
+        if clip is not None or isinstance(self._optimizer, ScaledAdamW):
             summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            gradients = [gradient / self._devices for gradient in clipped(summed, clip)]
+            gradients = [gradient / self._devices for gradient in self._clip(summed, clip)]
         self._optimizer.apply(gradients, self._variables)
 
     def _summed(self, results: tuple[Any, Any]) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from ablate.training.loss import correct, cross_entropy, targets
-from ablate.training.optimizer import AdamW, clipped
+from ablate.training.optimizer import AdamW, ScaledAdamW, clipped
 
 
 class Step(Protocol):
@@ -62,7 +62,7 @@ class Step(Protocol):
         """Logits ``(batch, classes)`` in inference mode."""
 
 
-def compile_step(model: keras.Model, optimizer: AdamW, *, dtype: str = "uint8") -> Step:
+def compile_step(model: keras.Model, optimizer: AdamW | ScaledAdamW, *, dtype: str = "uint8") -> Step:
     """Compiles for the backend that Keras runs on; tracing waits for the first call.
 
     Args:
@@ -135,7 +135,7 @@ def _normalise(x: Any, scale: Any, shift: Any) -> Any:
 class TensorFlowStep:
     fixed_batch = False
 
-    def __init__(self, model: keras.Model, optimizer: AdamW, dtype: str) -> None:
+    def __init__(self, model: keras.Model, optimizer: AdamW | ScaledAdamW, dtype: str) -> None:
         import tensorflow as tf
 
         self._tf = tf
@@ -207,7 +207,7 @@ class TensorFlowStep:
         self, x: Any, y: Any, weight: Any, scale: Any, shift: Any, smoothing: Any, clip: Any = None
     ) -> tuple[Any, Any]:
         loss, right, gradients = self._gradients(x, y, weight, scale, shift, smoothing, ops.sum(weight))
-        self._optimizer.apply(clipped(gradients, clip), self._variables)
+        self._optimizer.apply(self._clip(gradients, clip), self._variables)
         return loss, right
 
     def _add(self, x: Any, y: Any, weight: Any, scale: Any, shift: Any, smoothing: Any, images: Any) -> tuple[Any, Any]:
@@ -217,9 +217,12 @@ class TensorFlowStep:
         return loss, right
 
     def _apply_sums(self, clip: Any = None) -> None:
-        self._optimizer.apply(clipped([total.value() for total in self._sums], clip), self._variables)
+        self._optimizer.apply(self._clip([total.value() for total in self._sums], clip), self._variables)
         for total in self._sums:
             total.assign(self._tf.zeros_like(total))
+
+    def _clip(self, gradients: list[Any], clip: Any) -> list[Any]:
+        return clipped(gradients, clip, self._optimizer.scale_loss(1.0))
 
     def _gradients(
         self, x: Any, y: Any, weight: Any, scale: Any, shift: Any, smoothing: Any, images: Any
@@ -227,9 +230,10 @@ class TensorFlowStep:
         with self._tf.GradientTape() as tape:
             logits = self._model(_normalise(x, scale, shift), training=True)
             loss, right = _score(logits, y, weight, smoothing, images)
+            scaled = self._optimizer.scale_loss(loss)
         # A weight that the loss does not see gets a gradient of 0, as on JAX, and so decays there and here.
         zero = self._tf.UnconnectedGradients.ZERO
-        return loss, right, tape.gradient(loss, self._variables, unconnected_gradients=zero)
+        return loss, right, tape.gradient(scaled, self._variables, unconnected_gradients=zero)
 
     def _predict(self, x: Any, scale: Any, shift: Any) -> Any:
         return self._model(_normalise(x, scale, shift), training=False)
@@ -238,7 +242,7 @@ class TensorFlowStep:
 class _JaxStep:
     fixed_batch = True
 
-    def __init__(self, model: keras.Model, optimizer: AdamW) -> None:
+    def __init__(self, model: keras.Model, optimizer: AdamW | ScaledAdamW) -> None:
         import jax
 
         self._model, self._optimizer = model, optimizer
@@ -276,10 +280,10 @@ class _JaxStep:
         smoothing: float,
         images: int,
     ) -> tuple[Any, Any]:
-        trainable, fixed, _ = self._values()
+        trainable, fixed, state = self._values()
         sums = self._sums or [ops.zeros_like(value) for value in trainable]
         y = targets(y, self._classes)
-        results = self._accumulated(trainable, fixed, sums, x, y, weight, scale, shift, smoothing, float(images))
+        results = self._accumulated(trainable, fixed, sums, state, x, y, weight, scale, shift, smoothing, float(images))
         self._sums, fixed, loss, right = results
         self._assign(fixed=fixed)
         return loss, right
@@ -309,19 +313,24 @@ class _JaxStep:
                 variable.assign(value)
 
     def _objective(
-        self, trainable: Any, fixed: Any, x: Any, y: Any, weight: Any, smoothing: Any, images: Any
+        self, trainable: Any, fixed: Any, state: Any, x: Any, y: Any, weight: Any, smoothing: Any, images: Any
     ) -> tuple[Any, Any]:
         logits, fixed = self._model.stateless_call(trainable, fixed, x, training=True)
         loss, right = _score(logits, y, weight, smoothing, images)
-        return loss, (right, fixed)
+        return self._scaled(loss, state), (loss, right, fixed)
+
+    def _scaled(self, value: Any, state: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(self._optimizer.variables, state, strict=True))):
+            return self._optimizer.scale_loss(value)
 
     def _moved(
         self, values: Any, x: Any, y: Any, weight: Any, scale: Any, shift: Any, smoothing: Any, clip: Any
     ) -> tuple[Any, Any, Any]:
         trainable, fixed, state = values
         x = _normalise(x, scale, shift)
-        (loss, (right, fixed)), gradients = self._gradient(trainable, fixed, x, y, weight, smoothing, ops.sum(weight))
-        trainable, state = self._optimizer.stateless_apply(state, clipped(gradients, clip), trainable)
+        images = ops.sum(weight)
+        (_, (loss, right, fixed)), gradients = self._gradient(trainable, fixed, state, x, y, weight, smoothing, images)
+        trainable, state = self._applied(trainable, state, gradients, clip)
         return (trainable, fixed, state), loss, right
 
     def _added(
@@ -329,6 +338,7 @@ class _JaxStep:
         trainable: Any,
         fixed: Any,
         sums: Any,
+        state: Any,
         x: Any,
         y: Any,
         weight: Any,
@@ -338,11 +348,12 @@ class _JaxStep:
         images: Any,
     ) -> tuple[Any, Any, Any, Any]:
         x = _normalise(x, scale, shift)
-        (loss, (right, fixed)), gradients = self._gradient(trainable, fixed, x, y, weight, smoothing, images)
+        (_, (loss, right, fixed)), gradients = self._gradient(trainable, fixed, state, x, y, weight, smoothing, images)
         return [total + gradient for total, gradient in zip(sums, gradients, strict=True)], fixed, loss, right
 
     def _applied(self, trainable: Any, state: Any, sums: Any, clip: Any) -> tuple[Any, Any]:
-        trainable, state = self._optimizer.stateless_apply(state, clipped(sums, clip), trainable)
+        gradients = clipped(sums, clip, self._scaled(1.0, state))
+        trainable, state = self._optimizer.stateless_apply(state, gradients, trainable)
         return trainable, state
 
     def _logits(self, trainable: Any, fixed: Any, x: Any, scale: Any, shift: Any) -> Any:

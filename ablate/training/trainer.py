@@ -16,7 +16,7 @@ from ablate.training.averages import Averages
 from ablate.training.checkpoint import Checkpoint
 from ablate.training.history import EpochMetrics, History
 from ablate.training.loop import Listeners, Loop
-from ablate.training.optimizer import AdamW
+from ablate.training.optimizer import AdamW, ScaledAdamW
 from ablate.training.spec import Freeze, SeedSpec, TrainError, TrainSpec
 from ablate.training.step import Step, compile_step
 
@@ -43,7 +43,7 @@ class Trainer:
         self._freeze = freeze
         self._model: keras.Model | None = None
         self._averages: Averages | None = None
-        self._optimizer: AdamW
+        self._optimizer: AdamW | ScaledAdamW
         self._step: Step
 
     @property
@@ -53,9 +53,8 @@ class Trainer:
 
     def _adopted(self, seed: int) -> keras.Model:
         self._model = _built(self._build, seed)
-        _require_no_float16(self._model)
         _require_same(self._model, _built(self._build, seed))
-        self._optimizer = AdamW()
+        self._optimizer = _optimizer(self._model)
         self._step = compile_step(self._model, self._optimizer)
         return self._model
 
@@ -224,13 +223,9 @@ def _seeded(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-def _require_no_float16(model: keras.Model) -> None:
-    """Raises TrainError where small gradients would vanish: float16 needs a scaled loss, which this step has not."""
-    if any(layer.compute_dtype == "float16" for layer in model.layers):
-        raise TrainError(
-            "training must compute in float32 or bfloat16, got hardware.precision=mixed_float16, in which small gradients "
-            "become 0; hardware.precision=mixed_bfloat16 takes as few bytes and keeps them."
-        )
+def _optimizer(model: keras.Model) -> AdamW | ScaledAdamW:
+    """With a scaled loss where a layer computes in float16, in which small gradients are 0."""
+    return ScaledAdamW() if any(layer.compute_dtype == "float16" for layer in model.layers) else AdamW()
 
 
 def _require_same(one: keras.Model, other: keras.Model) -> None:

@@ -164,6 +164,11 @@ def test_knob_stochastic_depth_changes_a_training_of_two_layers():
     assert _fingerprint(*two) != _fingerprint(*two, "model.stochastic_depth=0.5")
 
 
+def test_knob_precision_tells_two_halves_apart():
+    half = _fingerprint("hardware.precision=mixed_float16")
+    assert half != _fingerprint() and half != _fingerprint("hardware.precision=mixed_bfloat16")
+
+
 def test_knobs_left_alone_give_the_same_run_again():
     again = _fingerprint.__wrapped__()
     assert again == _fingerprint()

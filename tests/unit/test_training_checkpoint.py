@@ -6,6 +6,7 @@ import signal
 import threading
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -100,6 +101,26 @@ def test_sigterm_keeps_the_state_at_the_next_step_and_the_run_goes_on_from_there
     again = trainer.fit(splits, SPEC, SEEDS, checkpoint=rare, on_batch=lambda *at: later.append(at))
     assert _told(again, trainer) == whole
     assert len(steps) + len(later) == 12, "no step is done twice"
+
+
+def test_run_in_float16_goes_on_with_the_scale_that_it_had_found(splits, kept):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = Trainer(lambda: build(MODEL, splits.input_shape, splits.num_classes))
+        half.reset(SEEDS)
+    finally:
+        keras.config.set_dtype_policy(before)
+    optimizer = half._optimizer
+    optimizer.initial_scale = 2.0**40  # too much: the first steps are skipped, and each halves it
+    plain = replace(SPEC, accumulate=1, clip_norm=None)
+    whole, scale = _told(half.fit(splits, plain, SEEDS), half), float(optimizer.dynamic_scale)
+    assert 2.0**28 <= scale < 2.0**40
+    with pytest.raises(_Killed):
+        half.fit(splits, plain, SEEDS, checkpoint=kept, on_batch=_raise_at(8, _Killed()))
+    _elsewhere(splits, half)
+    assert _told(half.fit(splits, plain, SEEDS, checkpoint=kept), half) == whole
+    assert float(optimizer.dynamic_scale) == scale
 
 
 def test_run_whose_epochs_are_all_done_is_only_tested_again(splits, trainer, whole, kept):

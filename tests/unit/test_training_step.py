@@ -1,4 +1,4 @@
-"""One step: both kinds of labels in one graph, batches cut into parts, clipped gradients, averaged weights."""
+"""One step: both kinds of labels in one graph, batches in parts, clipped gradients, scaled losses, averaged weights."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from ablate.models.classifier import build
 from ablate.specs import ModelSpec
 from ablate.training import AdamW
 from ablate.training.averages import Averages
-from ablate.training.optimizer import clipped
+from ablate.training.optimizer import ScaledAdamW, clipped
 from ablate.training.step import compile_step
 
 MODEL = ModelSpec(convs=1, layers=1, dim=8, heads=2, attention_dropout=0.0, stochastic_depth=0.0)
@@ -97,3 +97,66 @@ def test_averages_follow_the_weights_and_stand_in_for_them():
         for weight, value in zip(_weights(model), expected, strict=True):
             np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-7)
     assert all(np.array_equal(a, b) for a, b in zip(trained, _weights(model), strict=True))
+
+
+def _faint(policy, optimizer):
+    """Logits so small that in float16 the gradient of the first layer is 0."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 1))
+    x = keras.layers.Dense(16, "gelu", dtype=policy)(keras.layers.Flatten()(images))
+    logits = keras.layers.Rescaling(1e-6, dtype="float32")(keras.layers.Dense(10, dtype="float32")(x))
+    model = keras.Model(images, logits)
+    return model, compile_step(model, optimizer)
+
+
+def _moves(policy, optimizer, parts=1, clip=None):
+    """How far a step moved the kernel of the first layer."""
+    model, step = _faint(policy, optimizer)
+    before = _weights(model)[0]
+    _accumulate(step, *_batch(), parts, clip) if parts > 1 else _train(step, *_batch(), clip)
+    return _weights(model)[0] - before
+
+
+@pytest.mark.parametrize(("parts", "clip"), [(1, None), (1, 1e-7), (3, 1e-7)])
+def test_scaled_step_in_float16_moves_weights_as_float32_does_where_an_unscaled_one_moves_none(parts, clip):
+    rate = 1e-2
+    exact = _moves("float32", AdamW(rate), parts, clip)
+    assert np.abs(exact).max() > 0.1 * rate and np.mean(exact != 0) > 0.5
+    assert not _moves("mixed_float16", AdamW(rate), parts, clip).any(), "every gradient is 0"
+    scaled = _moves("mixed_float16", ScaledAdamW(AdamW(rate)), parts, clip)
+    np.testing.assert_allclose(scaled, exact, rtol=0, atol=0.01 * rate)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_scaled_step_whose_gradients_are_not_finite_moves_nothing_and_halves_the_scale(parts):
+    optimizer = ScaledAdamW(AdamW(1e-2, 0.1))
+    model, step = _faint("mixed_float16", optimizer)
+    optimizer.dynamic_scale.assign(2.0**60)
+    before, (x, y) = _weights(model), _batch()
+    loss, _ = _accumulate(step, x, y, parts, 1.0) if parts > 1 else _train(step, x, y, 1.0)
+    assert float(loss) == pytest.approx(np.log(10), rel=1e-3), "the loss itself is told unscaled"
+    assert all(np.array_equal(a, b) for a, b in zip(before, _weights(model), strict=True))
+    assert (float(optimizer.dynamic_scale), int(optimizer.iterations)) == (2.0**59, 0)
+    optimizer.dynamic_scale.assign(2.0**15)
+    _accumulate(step, x, y, parts, 1.0) if parts > 1 else _train(step, x, y, 1.0)
+    assert all(np.isfinite(weight).all() for weight in _weights(model)), "no sum of the skipped step is left"
+    assert not np.array_equal(before[0], _weights(model)[0])
+    optimizer.reset()
+    assert (float(optimizer.dynamic_scale), int(optimizer.step_counter), int(optimizer.iterations)) == (2.0**15, 0, 0)
+
+
+def test_scale_doubles_after_as_many_good_steps_as_asked():
+    optimizer = ScaledAdamW()
+    optimizer.dynamic_growth_steps = 2
+    _, step = _faint("mixed_float16", optimizer)
+    scales = []
+    for _ in range(4):
+        _train(step, *_batch())
+        scales.append(float(optimizer.dynamic_scale))
+    assert scales == [2.0**15, 2.0**16, 2.0**16, 2.0**17]
+
+
+def test_scaled_optimizer_can_be_kept_in_a_file_of_a_model():
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(ScaledAdamW(AdamW(0.5, 0.1))))
+    assert type(again) is ScaledAdamW and type(again.inner_optimizer) is AdamW
+    assert float(again.learning_rate) == 0.5

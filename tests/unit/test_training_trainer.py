@@ -363,13 +363,3 @@ def test_freeze_needs_a_model_with_an_encoder_and_something_behind_it():
 
     with pytest.raises(TrainError, match=r"train.freeze=encoder needs a model with a layer named encoder, got flatten"):
         _ = Trainer(without, freeze=Freeze.encoder).model
-
-
-def test_training_in_float16_is_refused_since_small_gradients_vanish():
-    def half():
-        images = keras.Input((8, 8, 1))
-        x = keras.layers.Flatten(dtype="mixed_float16")(images)
-        return keras.Model(images, keras.layers.Dense(10, dtype="float32")(x))
-
-    with pytest.raises(TrainError, match=r"must compute in float32 or bfloat16, got hardware.precision=mixed_float16"):
-        Trainer(half).reset(SeedSpec())
