@@ -86,7 +86,8 @@ def audit(
     Returns:
         Each difference once, with all contrasts it touches.
     """
-    names = _columns(run for pair in sides for side in pair for run in side.runs.values())
+    every = {id(run): run for pair in sides for side in pair for run in side.runs.values()}  # a baseline has many pairs
+    names = _columns(every.values())
     found: dict[tuple[str, str, str], list[int]] = {}
     for number, (contrast, (treatment, baseline)) in enumerate(zip(contrasts, sides, strict=True)):
         entailed = _entailed([*factors[contrast.factor], *declared])
@@ -130,15 +131,12 @@ _NAMES = {**_TAGS, _COMMIT: "commit", EPOCHS: "epochs trained", "params.train.se
 
 def _columns(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Columns to compare, those alike in all runs left out, and what people call them."""
-    values: dict[str, set[Any]] = {}
-    present: Counter[str] = Counter()
-    total = 0
-    for run in runs:
-        total += 1
-        for column, value in run.items():
-            if (column.startswith("params.") or column in _NAMES) and _known(value):
-                values.setdefault(column, set()).add(value)
-                present[column] += 1
+    runs = list(runs)
+    total = len(runs)
+    heads = {column for run in runs for column in run if column.startswith("params.") or column in _NAMES}
+    known = {column: [value for run in runs if _known(value := run.get(column))] for column in heads}
+    values = {column: set(found) for column, found in known.items() if found}
+    present = Counter({column: len(found) for column, found in known.items()})
     names = {column: _NAMES.get(column, column.removeprefix("params.")) for column in sorted(values)}
     if present["tags.ablate.sources"] == total:
         names.pop(_COMMIT, None)  # which also moves with the documentation

@@ -149,7 +149,7 @@ def _whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[Stud
     notes = [
         f"study {chosen.study}, started {chosen.started:%Y-%m-%d %H:%M} UTC, in {uri}, experiment {where.experiment}",
         f"artifacts (config, model, test predictions) of each run: {chosen.artifacts}",
-        f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id)}",
+        f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id, chosen.view)}",
     ]
     for other in others:
         count = f"{other.finished} of {other.definition.get('points', '?')} points"
@@ -260,24 +260,25 @@ def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
 
 
 def _run(row: Mapping[str, Any], metric: str) -> Run:
-    metrics = {key.removeprefix("metrics."): float(value) for key, value in row.items() if _is_metric(key, value)}
     params = {key.removeprefix("params."): value for key in _BUDGET if isinstance(value := row.get(key), str)}
+    costs = {name: _metric(row, f"cost.{name}") for name in COSTS}
     reason = row.get("tags.ablate.reason")
     return Run(
         point=row["tags.ablate.point"],
         run_id=row["run_id"],
         outcome=_outcome(row),
-        value=metrics.get(metric),
+        value=_metric(row, metric),
         reason=reason if isinstance(reason, str) else "",
-        cost={name: int(metrics[f"cost.{name}"]) for name in COSTS if f"cost.{name}" in metrics},
+        cost={name: int(value) for name, value in costs.items() if value is not None},
         budget=params,
         record=row,
     )
 
 
-def _is_metric(key: str, value: Any) -> bool:
+def _metric(row: Mapping[str, Any], name: str) -> float | None:
     """A frame has NaN where a run has no such metric."""
-    return key.startswith("metrics.") and bool(value == value)
+    value = row.get(f"metrics.{name}")
+    return None if value is None or value != value else float(value)
 
 
 def _outcome(row: Mapping[str, Any]) -> Outcome:
