@@ -47,9 +47,15 @@ def _equal(one: Sequence[NDArray[np.generic]], other: Sequence[NDArray[np.generi
 
 
 def _trace(planned: PlannedPoint, input_shape: InputShape, num_classes: int) -> list[NDArray[np.generic]]:
-    """What there is to compare: which weights train, all weights, outputs, and the weights after one step."""
+    """What there is to compare: which weights train, all weights, outputs, and the weights after one step.
+
+    Nothing, where a layer of the user's fails: that is the outcome of its own run, and stops no other.
+    """
     keras.utils.set_random_seed(planned.spec.seeds.init)
-    model = build(planned.spec.model, input_shape, num_classes)
+    try:
+        model = build(planned.spec.model, input_shape, num_classes)
+    except Exception:
+        return []
     rng = np.random.default_rng(0)
     x = rng.standard_normal((_IMAGES, *input_shape)).astype("float32")
     y = np.arange(_IMAGES) % num_classes
