@@ -57,7 +57,7 @@ PAPER = {  # sweep -> (overrides that keep it tiny, rows of its table, runs behi
     "kernel": (["model=cvt_2_4", "seed=0", "data.image_size=28"], 3, 1),
     "convs": (["model.dim=32", "seed=0"], 3, 1),
     "variants": (["model=cct_2_3x2", "seed=0"], 1, 1),
-    "data_size": (["model=vit_2_4", "data.per_class=20", "seed=0"], 1, 1),
+    "data_size": (["model=vit_2_4", "data.per_class=20", "train.batch_size=64", "seed=0"], 1, 1),
     "resolution": (["model.positional=none", "seed=0", "model.dim=32"], 4, 1),
     "augmentation": (["model=cvt_2_4", "seed=0"], 3, 1),
     "augmentation_parts": (["model=tiny", "seed=0"], 7, 1),
