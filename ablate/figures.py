@@ -116,7 +116,7 @@ def learning_curves(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], lab
         label: Of the values, with their unit.
     """
     colour, markers = _looks(frame, factors)
-    dashes = dict(zip(markers, itertools.cycle(_DASHES), strict=False))
+    dashes: dict[str, Any] = dict(zip(markers, itertools.cycle(_DASHES), strict=False))
     seaborn.lineplot(
         frame.assign(rest=frame[list(factors[1:])].agg(", ".join, axis=1)) if len(factors) > 1 else frame,
         x="epoch", y="value", ax=ax, hue=factors[0], palette=colour, style="rest" if len(factors) > 1 else None,

@@ -34,8 +34,9 @@ _KIND_WORDS = {Kind.helps: "helps", Kind.hurts: "hurts", Kind.equivalent: "makes
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing and what it says, for those who cannot see it too."""
+    """A drawing and what it says, for those who cannot see it too; ``name`` is for a file."""
 
+    name: str
     svg: str
     caption: str
 
@@ -60,12 +61,36 @@ def page(
     Raises:
         ReportError: ``at`` is something else, or the runs do not say enough to read them there.
     """
+    return files(records, metric=metric, margin=margin, at=at, images=images)["report.html"]
+
+
+def files(
+    records: Records,
+    *,
+    metric: str = METRIC,
+    margin: float | None = None,
+    at: str | None = None,
+    images: int | None = None,
+) -> dict[str, str]:
+    """The page as ``report.html``, and its figures by themselves as ``figures/NAME.svg``; see ``page``."""
     table, notes = records_table(records, metric=metric, margin=margin, at=at, images=images)
     frame, definition = searches.rows(records.frame, records.definition)
     if at is not None:
         frame, _ = compute.read_at(frame, records.curves, compute.parse(at), images=images)
-    asked, _, budget = table.title.partition("\n")
     figures = _figures(records, frame, definition, table, margin)
+    whole = _whole(records, frame, definition, table, notes, figures)
+    return {"report.html": whole} | {f"figures/{figure.name}.svg": figure.svg for figure in figures}
+
+
+def _whole(
+    records: Records,
+    frame: "pd.DataFrame",
+    definition: Mapping[str, Any],
+    table: Table,
+    notes: Sequence[str],
+    figures: Sequence[Figure],
+) -> str:
+    asked, _, budget = table.title.partition("\n")
     parts = [
         f"<header><p class=kicker>ablation study</p><h1>{_text(asked)}</h1>",
         f"<p class=budget>{_text(budget)}</p></header>",
@@ -235,31 +260,24 @@ def _figures(
         effects = frames.contrasts(table.analysis)
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
         said = "Effect of each level against its factor's baseline, with simultaneous 95 % intervals."
-        out.append(drawn(lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said))
+        out.append(
+            drawn("effects", lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said)
+        )
     if runs.empty or not factors:
         return out
     rows = runs["cell"].nunique()
-    out.append(
-        drawn(
-            lambda ax: figures.points(runs, ax, factors, unit),
-            0.9 + 0.27 * rows,
-            "Each finished run, and the mean of its cell (bar).",
-        )
-    )
+    said = "Each finished run, and the mean of its cell (bar)."
+    out.append(drawn("runs", lambda ax: figures.points(runs, ax, factors, unit), 0.9 + 0.27 * rows, said))
     for name, shown in _CURVES.items():
         told = frames.curves(records, runs, name)
         if not told.empty and told["epoch"].max() > 1:
             draw = _curve(told, factors, shown)
-            out.append(drawn(draw, 3.6, f"{shown.capitalize()} after each epoch: mean of the seeds, band their range."))
+            said = f"{shown.capitalize()} after each epoch: mean of the seeds, band their range."
+            out.append(drawn(name.replace("/", "_"), draw, 3.6, said))
     for name, shown in _COSTS.items():
         if name in runs and runs[name].nunique() > 1:
-            out.append(
-                drawn(
-                    _front(runs, name, shown, unit, factors),
-                    3.8,
-                    f"Mean {unit} against {shown}; filled: no cell is as good for less.",
-                )
-            )
+            said = f"Mean {unit} against {shown}; filled: no cell is as good for less."
+            out.append(drawn(name, _front(runs, name, shown, unit, factors), 3.8, said))
     return out
 
 
@@ -277,10 +295,11 @@ def _front(
     return lambda ax: figures.pareto(runs, ax, cost, cost_label, unit, factors)
 
 
-def drawn(draw: "Callable[[Axes], object]", height: float, caption: str) -> Figure:
+def drawn(name: str, draw: "Callable[[Axes], object]", height: float, caption: str) -> Figure:
     """A figure as SVG whose text is text, in the colours of the page that it stands in.
 
     Args:
+        name: Of the figure as a file.
         draw: What fills the Axes.
         height: Inches.
         caption: What it shows.
@@ -298,7 +317,7 @@ def drawn(draw: "Callable[[Axes], object]", height: float, caption: str) -> Figu
         draw(canvas.subplots())
         buffer = io.StringIO()
         canvas.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator"), None))
-    return Figure(_inline(buffer.getvalue()), caption)
+    return Figure(name, _inline(buffer.getvalue()), caption)
 
 
 def _inline(svg: str) -> str:
@@ -308,7 +327,11 @@ def _inline(svg: str) -> str:
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
     body = re.sub(r"font: (\d+|bold) ([\d.]+)px [^;\"]*", r"font-weight: \1; font-size: \2px", body)
-    return body.replace(_INK, "currentColor").replace(_GRID, "var(--line)")
+    return (
+        body.replace(_INK, "currentColor")
+        .replace(_GRID, "var(--line, #ccc)")
+        .replace("<svg ", '<svg font-family="system-ui, sans-serif" ', 1)
+    )
 
 
 def _figure(figure: Figure) -> str:

@@ -81,6 +81,7 @@ def to_store(records: Records, where: TrackingSpec) -> int:
     store = tracking.Store(where)
     tags = {"ablate.study": records.study, "ablate.sweep": json.dumps(dict(records.definition))}
     parent = store.sweep_run(records.study, {**tags, "ablate.imported": "true"})
+    store.share_view(parent, records.study, records.definition)
     there = store.imported(parent)
     written = 0
     for row in records.frame.to_dict("records"):

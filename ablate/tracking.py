@@ -16,6 +16,9 @@ tag                   meaning
 ``ablate.settings``   the same without the data's content: what ``plan`` can tell before reading it
 ``ablate.cell``       digest of the settings without seeds and repeat: runs that differ by chance alone
 ``ablate.sweep``      on the parent: the sweep's definition as JSON
+``level.…``           the run's level of an axis, which the key ends in: what the MLflow UI groups by
+``ablate.shown.…``    marks the runs of a study, those that serve it among them, which the key ends in
+``ablate.view``       on the parent: the key of the study's view in the MLflow UI
 ``ablate.levels``     of a search's run: what was drawn for it, as JSON
 ``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
                       or ``superseded`` (finished after another had taken the point over: counts nowhere)
@@ -24,6 +27,7 @@ tag                   meaning
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -43,7 +47,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ablate.databases import Lock, probe, remedy, sqlite_file
 from ablate.provenance import provenance as provenance
@@ -179,9 +183,16 @@ def _sqlite_file(uri: str) -> Path | None:
         return sqlite_file(uri)
 
 
-def ui_hint(tracking: TrackingSpec, experiment_id: str) -> str:
-    """How to open the records in the MLflow UI: a command bound to this machine, or the server's own address."""
-    uri, page = tracking.resolved_uri(), f"/#/experiments/{experiment_id}"
+def ui_hint(tracking: TrackingSpec, experiment_id: str, view: str | None = None) -> str:
+    """How to open the records in the MLflow UI: a command bound to this machine, or the server's own address.
+
+    Args:
+        tracking: Where they are.
+        experiment_id: In which experiment.
+        view: What ``Store.share_view`` has shared; None shows all runs of the experiment.
+    """
+    chosen = f"/runs?viewStateShareKey={quote(view)}" if view else ""
+    uri, page = tracking.resolved_uri(), f"/#/experiments/{experiment_id}{chosen}"
     if not _is_database(uri):
         return f"open {redact(uri).rstrip('/')}{page}"
     beside = Path(sys.executable).with_name("mlflow")
@@ -254,6 +265,7 @@ class Store:
         self.deliver()
         mark = uuid.uuid4().hex
         ours = {**_STARTED, **joined, "ablate.role": "run", _MARK: mark}
+        ours |= _shown_in(tags.get("ablate.study"), tags.get("ablate.point"))
         entry = {
             "kind": "create", "experiment_id": self.experiment_id, "name": name[:250], "tags": _tags({**tags, **ours}),
             "time": int(time.time() * 1000), "again": False,
@@ -334,8 +346,22 @@ class Store:
                 free = tags.get("ablate.study") != study and tags.get(_link(study), point) == point
                 if free and run.info.status == "FINISHED":
                     self._client.set_tag(run.info.run_id, _link(study), point)
+                    for key, value in _shown_in(study, point).items():
+                        self._client.set_tag(run.info.run_id, key, value)
                     return Finished(run.info.run_id, run.data.metrics)
         return None
+
+    def share_view(self, parent: str, study: str, definition: Mapping[str, Any]) -> None:
+        """Makes the study's view in the MLflow UI: its runs by level, with means over seeds.
+
+        How the UI keeps views is documented nowhere, so whatever goes wrong here is said and ends nothing.
+        """
+        try:
+            tag = f"mlflow.sharedViewState.{study}"
+            self._client.set_experiment_tag(self.experiment_id, tag, json.dumps(view_state(study, definition)))
+            self._client.set_tag(parent, "ablate.view", study)
+        except Exception as error:
+            logger.warning("study %s has no view in the MLflow UI: %s", study, _error(self._uri, error))
 
     def imported(self, parent: str) -> set[str]:
         """Ids, in the store they came from, of the study's runs that an import has written."""
@@ -631,6 +657,7 @@ class StudyRecord:
         started: When it was first started, UTC.
         last: When one of its runs last started, UTC.
         finished: Points with a finished or diverged run.
+        view: Key of its view in the MLflow UI; None for one without.
     """
 
     study: str
@@ -641,6 +668,7 @@ class StudyRecord:
     started: datetime
     last: datetime
     finished: int
+    view: str | None = None
 
 
 def read_runs(
@@ -751,6 +779,7 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
         started=parent["start_time"].to_pydatetime(),
         last=runs["start_time"].max().to_pydatetime(),
         finished=int(points),
+        view=view if isinstance(view := parent.get("tags.ablate.view"), str) else None,
     )
 
 
@@ -944,3 +973,48 @@ def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str, folder: Path)
                 "tracking.log_model=true."
             )
         return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+# ------------------------------------------------------------------------------------------------- view in MLflow's UI
+
+_WIDTHS = {"attributes.`Run Name`": 480, "metrics": 190, "tags": 150}
+_SHOWN_METRICS = ("final.test_top1_percent", "final.val_top1_percent", "cost.params", "cost.macs")
+
+
+def view_state(study: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What the MLflow UI keeps of a shared view (read from the UI of 3.17.2; an older or newer one may differ).
+
+    Args:
+        study: Name of the study.
+        definition: What the sweep records: ``axes``, and ``combinations`` of their levels.
+    """
+    axes = list(definition["axes"])
+    levels = [f"level.{axis}" for axis in axes]
+    columns = [*(f"metrics.`{name}`" for name in _SHOWN_METRICS), *(f"tags.`{name}`" for name in levels)]
+    name, *_ = _WIDTHS
+    widths = {column: _WIDTHS[column.partition(".")[0]] for column in columns} | {name: _WIDTHS[name]}
+    state = {
+        "searchFilter": f"tags.`ablate.shown.{study}` = 'run'",
+        "orderByKey": f"metrics.`{_SHOWN_METRICS[0]}`",
+        "orderByAsc": False,
+        "selectedColumns": columns,
+        "columnOrder": [name, *columns],
+        "columnWidths": widths,
+        "runsHiddenMode": "SHOW_ALL",
+        "useGroupedValuesInCharts": True,
+    }
+    if "searched" in definition:  # each trial is a combination of its own
+        return state
+    keys = [{"mode": "tag", "groupByData": level} for level in levels]
+    cells = definition.get("combinations") or itertools.product(*definition["axes"].values())
+    groups = (",".join(f"tag.{key}.{param_text(at)}" for key, at in zip(levels, cell, strict=True)) for cell in cells)
+    grouped = {"aggregateFunction": "average", "groupByKeys": keys}
+    return state | {"groupBy": grouped, "groupsExpanded": dict.fromkeys(groups, False)}
+
+
+def _shown_in(study: str | None, point: str | None) -> dict[str, str]:
+    """Tags by which the study's view finds a run and groups it."""
+    if study is None or point is None or not point.startswith("["):  # a point that lists no levels
+        return {}
+    levels = {axis: level for axis, level in json.loads(point) if axis not in ("seed", "repeat", "trial")}
+    return {f"ablate.shown.{study}": "run"} | {f"level.{axis}": param_text(level) for axis, level in levels.items()}

@@ -25,7 +25,7 @@ from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Progress, Study
-from ablate.tracking import Store, TrackingError
+from ablate.tracking import RunWriter, Store, TrackingError
 
 _CONTEXT = multiprocessing.get_context("spawn")  # a fork of a process that holds TensorFlow or a database hangs
 
@@ -57,6 +57,7 @@ def run_sweep(plan: Plan) -> int:
     with study.alone():  # two leaders at once would make two parents, where a server has no lock to offer
         parent = store.sweep_run(plan.study, tags)
         orphans = study.fill()
+    store.share_view(parent, plan.study, plan.definition())
     for key in orphans:
         store.abandon(parent, key)
     record, before = store.resume(parent), study.progress()
@@ -76,8 +77,8 @@ def run_sweep(plan: Plan) -> int:
     failed = after.failed + after.left
     try:
         store.deliver()
-        record.artifact("report.md", _table(plan, "md"))
         print(_table(plan, "text"))
+        _tell(plan, record)
     except TrackingError as error:  # all is trained, and what was logged is kept
         print(f"{error} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
     record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
@@ -89,6 +90,17 @@ def open_study(plan: Plan) -> Study:
     points = [planned.point for planned in plan.points]
     where = plan.config.study
     return Study(where.storage, plan.study, points, heartbeat_seconds=where.heartbeat_seconds)
+
+
+def _tell(plan: Plan, record: RunWriter) -> None:
+    """The report in every form that people look for beside the runs, figures included."""
+    from ablate import page, studies
+
+    record.artifact("report.md", _table(plan, "md"))
+    record.artifact("table.csv", _table(plan, "csv"))
+    records = studies.from_store(plan.config.tracking, plan.sweep.name, study=plan.study)
+    for name, content in page.files(records).items():
+        record.artifact(name, content)
 
 
 def _table(plan: Plan, format: Format) -> str:
