@@ -159,3 +159,41 @@ def test_a_broken_sweep_file_harms_no_other_command(tmp_path):
     assert ablate("--help", cwd=tmp_path).returncode == 0
     result = ablate("+sweep=broken", cwd=tmp_path)
     assert result.returncode == 2 and "broken.yaml must be YAML" in result.stderr
+
+
+@pytest.mark.full
+def test_sweep_tries_again_what_may_recover_and_not_what_is_wrong(tmp_path):
+    (tmp_path / "flaky.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from pathlib import Path\n"
+        "from ablate.registry import register\n"
+        "from ablate.specs import Positional, SpecError\n"
+        "def full(spec, geometry):\n"
+        "    tried = Path('tried')\n"
+        "    if not tried.exists():\n"
+        "        tried.touch()\n"
+        "        raise MemoryError('planted: no room')\n"
+        "    from ablate.models.positional import none\n"
+        "    return none(spec, geometry)\n"
+        "def wrong(spec, geometry):\n"
+        "    raise SpecError('planted: never works.')\n"
+        "@register('positional', 'full', layer=full)\n"
+        "@dataclass\n"
+        "class Full(Positional):\n"
+        "    pass\n"
+        "@register('positional', 'wrong', layer=wrong)\n"
+        "@dataclass\n"
+        "class Wrong(Positional):\n"
+        "    pass\n"
+    )
+    one = SWEEP.replace("[learnable, none]", "[full, wrong]").replace("seeds: 2", "seeds: 1")
+    _folder(tmp_path, one.replace("[seqpool, mean]", "[mean]"))
+    result = ablate("+sweep=mine", "plugins=[flaky]", "retries=2", "allow_inert=true", cwd=tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    points = _points(tmp_path)
+    outcomes = points.groupby("params.model.positional")["status"].apply(sorted).to_dict()
+    assert outcomes == {"full": ["FAILED", "FINISHED"], "wrong": ["FAILED"]}
+    ended = points[points["status"] == "FAILED"].set_index("params.model.positional")
+    assert "MemoryError: planted: no room" in ended.loc["full", "tags.ablate.reason"]
+    trace = next(tmp_path.glob(f"**/{ended.loc['full', 'run_id']}/artifacts/traceback.txt")).read_text()
+    assert "planted: no room" in trace
