@@ -325,6 +325,11 @@ class Encoder(_Tokenwise):
         ]
         self.norm = _norm(self, "norm", norm_eps)
 
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks, which ``model.summary(expand_nested=True)`` lists by this name."""
+        return list(self.blocks)
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for block in self.blocks:
             block.build(input_shape)

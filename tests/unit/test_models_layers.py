@@ -117,7 +117,9 @@ def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default
     assert layers == {kind for kind, _ in configs}
     for kind in layers:
         for option, default in _options(kind):
-            assert any(config[option] != default for of, config in configs if of is kind), f"{kind.__name__}: {option}"
+            assert any(config.get(option, default) != default for of, config in configs if of is kind), (
+                f"{kind.__name__}: {option}"
+            )
 
 
 def _is_layer(kind, module):

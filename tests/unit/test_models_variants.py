@@ -5,6 +5,7 @@ The small ones are built in every run, the others in the full tier; none is left
 
 import dataclasses
 import json
+import re
 
 import keras
 import numpy as np
@@ -100,6 +101,26 @@ def test_variant_is_the_same_after_it_was_written_and_read(name, tmp_path):
         assert [weight.path for weight in again.weights] == _paths(_named(name)[0])
         np.testing.assert_array_equal(ops.convert_to_numpy(again(x)), expected)
     keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("name", ["cct_2_3x2_32", "vit_2_4_32_sine", "cct_keras_2_3x2_32"])
+def test_summary_shows_layers_and_blocks_with_the_counts_of_the_spec(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")  # a narrower screen cuts or breaks lines
+    spec, shape, classes = _named(name)
+    model, lines = create_model(name), []
+    model.summary(line_length=100, expand_nested=True, print_fn=lines.append)
+    text = "\n".join(lines)
+    rows = re.findall(r"(\w+) \((\w+)\)\W+?(\(None, [\d, ]+\))\W+([\d,]+) ", text)
+    blocks = [(layer, output) for layer, kind, output, _ in rows if kind == "Block"]
+    assert blocks == [(f"block_{i}", f"(None, {spec.tokens(shape)}, 128)") for i in range(spec.layers)]
+    counts = [int(count.replace(",", "")) for _, kind, _, count in rows if kind != "Block"]
+    totals = [int(total.replace(",", "")) for total in re.findall(r"params: ([\d,]+)", text)]
+    assert [layer for layer, kind, *_ in rows if kind != "Block"] == [layer.name for layer in model.layers]
+    # The ports' fixed embedding is a weight here, and a constant of their graph there.
+    constant = spec.tokens(shape) * spec.width if name.startswith("cct_keras") else 0
+    trainable = spec.trainable_params(shape, classes)
+    assert sum(counts) == totals[0] == spec.params(shape, classes) + constant
+    assert totals[1:] == [trainable, totals[0] - trainable]
 
 
 def _json(model):
