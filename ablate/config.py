@@ -127,11 +127,14 @@ class Config(RunSpec):
         Raises:
             ConfigError: ``repeat`` is negative, or the file of weights is not there.
             DataError: The augmentation makes no sense.
+            TrainError: The training rule or a seed makes no sense.
             SpecError: The model cannot be built on any input.
         """
         if self.repeat < 0:
             raise ConfigError(f"repeat must be at least 0, got {self.repeat}.")
         self.augment.check()
+        self.train.check()
+        self.seeds.check()
         _check_readable("model.weights", self.model.weights)
         model, seeds = self.model.resolved(), self.seeds
         return RunSpec(model, self.data, self.train, self.hardware, self.seed, seeds, self.augment, self.repeat)

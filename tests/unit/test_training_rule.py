@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from ablate.config import compose, to_config
 from ablate.training import AdamW, TrainError, TrainSpec
 from ablate.training.loss import correct, cross_entropy, targets
 from ablate.training.schedule import Schedule
@@ -149,3 +150,12 @@ def test_cross_entropy_stays_finite_where_a_probability_underflows():
 def test_rule_that_makes_no_sense_is_refused(leaves, message):
     with pytest.raises(TrainError, match=message):
         TrainSpec(**leaves).check()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("train.warmup_epochs=99", "train.warmup_epochs must be between 0"), ("seeds.order=-1", "seeds.order must be betw")],
+)
+def test_rule_that_makes_no_sense_is_refused_before_anything_is_loaded(word, message):
+    with pytest.raises(TrainError, match=message):
+        to_config(compose([word])).point()
