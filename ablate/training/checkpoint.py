@@ -1,5 +1,6 @@
 """Where a run stands, kept on disk so that the same command goes on from there after a crash, a kill or a SIGTERM."""
 
+import itertools
 import json
 import os
 import shutil
@@ -7,11 +8,12 @@ import signal
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,6 +57,10 @@ _ARRAYS = ("model", "optimizer", "average", "best")
 class Checkpoint:
     """The state of one run, in a folder of its own.
 
+    Where several processes train the very same run at once, each has a place of its own in the folder, with a lock that
+    the system drops when its holder dies: ``state.npz``, ``state.1.npz``, … The next attempt takes the first that is
+    free, and goes on from what lies there.
+
     Args:
         folder: Is made with the first state.
         every: Epochs from one state to the next.
@@ -68,18 +74,51 @@ class Checkpoint:
     def __init__(self, folder: Path, every: int) -> None:
         self.every = every
         self._folder = folder
+        self._place = 0
+        self._lock: filelock.BaseFileLock | None = None
 
     @property
     def path(self) -> Path:
         """The file that holds the state."""
-        return self._folder / "state.npz"
+        return self._folder / (f"state.{self._place}.npz" if self._place else "state.npz")
+
+    def _claim(self) -> None:
+        """Takes the first place that nobody holds, and clears away what a kill there left half written."""
+        if self._lock is not None:
+            return
+        for self._place in itertools.count():
+            lock = _lock(self._folder / f"{self._place}.lock")
+            with suppress(filelock.Timeout):
+                lock.acquire()
+                self._lock = lock
+                self._part.unlink(missing_ok=True)
+                return
+
+    @property
+    def _part(self) -> Path:
+        return self.path.with_suffix(".part")
+
+    def release(self) -> None:
+        """Leaves the place, and what lies there, to the next attempt."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def load(self) -> State | None:
-        """The last state that was kept; None where there is none.
+        """The last state that was kept where no other process is at it; None where there is none.
 
         Raises:
-            TrainError: The file is damaged.
+            TrainError: The file is damaged, or its folder cannot be written to.
         """
+        if not self._folder.is_dir():
+            return None
+        try:
+            self._claim()
+        except OSError as error:
+            raise TrainError(
+                f"train.checkpoint_dir must be a folder that can be written to, but in {self._folder}: "
+                f"{error.strerror}; name another."
+            ) from error
         if not self.path.is_file():
             return None
         try:
@@ -101,18 +140,18 @@ class Checkpoint:
         Raises:
             TrainError: It cannot be written; the one before is left as it was.
         """
-        part = self.path.with_name(f"state.{os.getpid()}.part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with open(part, "wb") as file:
+            self._claim()
+            with open(self._part, "wb") as file:
                 np.savez(file, **_named(state))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, self.path)
+            os.replace(self._part, self.path)
             _sync(self._folder)
         except OSError as error:
             with suppress(OSError):
-                part.unlink()
+                self._part.unlink()
             left = (
                 f"the state before it, in {self.path}, is whole" if self.path.is_file() else "there is none before it"
             )
@@ -122,8 +161,17 @@ class Checkpoint:
             ) from error
 
     def remove(self) -> None:
-        """Forgets the run, whose record is complete."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Forgets the run, whose record is complete; a process that trains it still keeps the folder."""
+        self.release()
+        with suppress(filelock.Timeout, OSError), ExitStack() as held:
+            for path in self._folder.glob("*.lock"):
+                held.enter_context(_lock(path))
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _lock(path: Path) -> filelock.BaseFileLock:
+    """For one attempt to take it, by whatever thread."""
+    return filelock.FileLock(path, timeout=0, thread_local=False)
 
 
 def _named(state: State) -> dict[str, Any]:

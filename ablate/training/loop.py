@@ -112,6 +112,9 @@ class Loop:
             test = self._measure(self._splits.test, f"the test loss after epoch {selected.epoch}", selected.lr)
         except _Diverged as reason:
             return History(self._epochs, "diverged", str(reason), self._elapsed())
+        finally:
+            if self._checkpoint:
+                self._checkpoint.release()
         return History(
             self._epochs,
             "finished",

@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -14,6 +16,7 @@ from ablate.data import DataSpec, load
 from ablate.models.classifier import build
 from ablate.specs import ModelSpec
 from ablate.training import Checkpoint, SeedSpec, Stopped, Trainer, TrainError, TrainSpec
+from ablate.training.checkpoint import State
 
 # Dropout draws, averages, a best epoch that is not the last: all that a state must hold.
 SPEC = TrainSpec(epochs=4, batch_size=96, lr=0.05, warmup_epochs=0.0, ema_decay=0.5, clip_norm=1.0, accumulate=2)
@@ -158,7 +161,7 @@ def test_state_that_does_not_fit_on_the_disk_leaves_the_last_one_whole(splits, t
             trainer.fit(splits, SPEC, SEEDS, checkpoint=kept)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in kept.path.parent.iterdir()] == ["state.npz"]
+    assert sorted(path.name for path in kept.path.parent.iterdir()) == ["0.lock", "state.npz"]
     assert kept.path.read_bytes() == content
     assert _told(trainer.fit(splits, SPEC, SEEDS, checkpoint=kept), trainer) == whole
 
@@ -178,6 +181,56 @@ def test_damaged_state_is_refused_and_named(splits, trainer, kept):
         kept.path.write_bytes(damaged)
         with pytest.raises(TrainError, match=r"state.npz must hold a run's state, but cannot be read.*remove it"):
             trainer.fit(splits, SPEC, SEEDS, checkpoint=kept)
+
+
+def _state(seconds):
+    return State([], [], float(seconds), 0.0, [], [], [], [])
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from ablate.training.checkpoint import Checkpoint, State
+mine = Checkpoint(Path(sys.argv[1]), every=1)
+mine.save(State([], [], 7.0, 0.0, [], [], [], []))
+(Path(sys.argv[1]) / "state.part").write_bytes(b"half")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_at_one_run_keep_their_states_apart_and_a_killed_ones_is_gone_on_from(kept):
+    command = [sys.executable, "-c", HOLDER, str(kept.path.parent)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        part = kept.path.with_name("state.part")
+        assert kept.load() is None, "what the other keeps is not ours"
+        kept.save(_state(1))
+        assert kept.path.name == "state.1.npz" and kept.load().seconds == 1.0 and part.exists()
+        kept.remove()
+        assert kept.path.exists(), "the other's folder stays"
+        other.kill()
+        other.wait()
+    again = Checkpoint(kept.path.parent, every=1)
+    assert again.load().seconds == 7.0 and not part.exists(), "what the kill left half written is swept"
+    again.remove()
+    assert not kept.path.parent.exists()
+
+
+def test_place_is_left_when_the_training_ends_however_it_does(splits, trainer, kept):
+    for error in (_Killed(), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_epoch=_raise_at(2, error))
+        other = Checkpoint(kept.path.parent, every=1)
+        assert other.load() is not None and other.path.name == "state.npz"
+        other.release()
+
+
+def test_folder_that_takes_no_lock_is_one_sentence(kept):
+    kept.path.parent.mkdir()
+    (kept.path.parent / "0.lock").mkdir()
+    with pytest.raises(TrainError, match=r"train.checkpoint_dir must be a folder that can be written to, but in .*: "):
+        kept.load()
 
 
 def test_state_from_another_thread_leaves_signals_alone(splits, trainer, whole, kept):
