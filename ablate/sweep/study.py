@@ -22,6 +22,7 @@ FAIL        (none)            its worker died, or fell silent; goes back into th
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -353,13 +354,11 @@ class Study:
 
     def progress(self) -> Progress:
         """Counts points, each once, by its best attempt."""
-        trials = self._patiently(self._trials)
-        left, seen = set(self._points), {}
-        for name, belongs in _STANDINGS:
-            seen[name] = {_key(trial) for trial in trials if belongs(trial)} & left
-            left -= seen[name]
-        counts = {name: len(seen[name]) for name in ("done", "diverged", "pruned", "failed")}
-        return Progress(**counts, left=len(left | seen["open"]))
+        attempts: dict[str, list[FrozenTrial]] = {key: [] for key in self._points}
+        for trial in self._patiently(self._trials):
+            attempts[_key(trial)].append(trial)
+        counts = Counter(_standing(tried) for tried in attempts.values())
+        return Progress(**{name: counts[name] for name in ("done", "failed", "diverged", "left", "pruned")})
 
     def close(self) -> None:
         """Ends the thread that signs."""
@@ -420,14 +419,18 @@ def _is_outcome(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or trial.user_attrs.get("outcome") == "diverged"
 
 
-_STANDINGS: tuple[tuple[str, Callable[[FrozenTrial], bool]], ...] = (
-    ("done", lambda trial: trial.state == TrialState.COMPLETE),
-    ("diverged", lambda trial: trial.user_attrs.get("outcome") == "diverged"),
-    ("pruned", lambda trial: trial.state == TrialState.PRUNED),
-    ("open", _is_open),
-    ("failed", lambda trial: True),
-)
-"""By which attempt a point is counted, the first that fits."""
+def _standing(attempts: list[FrozenTrial]) -> str:
+    """As what a point counts; one that is about to go back into the queue is left, before somebody puts it there."""
+    states = {trial.state for trial in attempts}
+    outcomes = {trial.user_attrs.get("outcome") for trial in attempts}
+    if TrialState.COMPLETE in states:
+        return "done"
+    if "diverged" in outcomes:
+        return "diverged"
+    if TrialState.PRUNED in states:
+        return "pruned"
+    open_ = any(_is_open(trial) for trial in attempts)
+    return "left" if open_ or _next(attempts, anew=False) is not None else "failed"
 
 
 def _next(attempts: list[FrozenTrial], *, anew: bool) -> dict[str, Any] | None:

@@ -200,6 +200,7 @@ def test_an_interrupted_point_goes_back_into_the_queue_and_a_failed_one_waits_fo
     failed, interrupted, again = study.claim(), study.claim(), study.claim()
     study.fail(failed, "no such file")
     study.interrupt(interrupted)
+    assert study.progress() == Progress(done=0, failed=1, diverged=0, left=2)
     study.fail(again, "out of memory", again=True)
     claims = [study.claim(), study.claim()]
     assert {claim.key: claim.failures for claim in claims} == {interrupted.key: 0, again.key: 1}
