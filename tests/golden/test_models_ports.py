@@ -122,12 +122,6 @@ def test_ports_cost_what_they_cost_where_they_come_from(name, params, embedding,
     assert spec.tokens(shape) * spec.width == embedding
 
 
-@pytest.mark.parametrize("name", ["keras_io_cct", pytest.param("cct_keras_14_7x2_224", marks=pytest.mark.full)])
-def test_ports_built_cost_the_closed_form(name):
-    spec, size, classes = zoo.parse(name)
-    _costs_its_closed_form(spec, (*size, 3), classes)
-
-
 def _costs_its_closed_form(spec, shape, classes):
     model = build(spec, shape, classes)
     counted = profile(model)
