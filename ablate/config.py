@@ -60,7 +60,7 @@ class RunSpec:
     def leaves(self) -> dict[str, Any]:
         """Every leaf under its config name, e.g. ``{"model.positional": "none", …}``."""
         parts = {part.name: getattr(self, part.name) for part in _POINT}
-        return dict(_leaves({name: asdict(part) if hasattr(part, "__dict__") else part for name, part in parts.items()}))
+        return dict(_leaves({name: asdict(part) if is_dataclass(part) else part for name, part in parts.items()}))
 
     def modules(self) -> list[str]:
         """Modules outside the package that define the model's variants: a plugin's spec, and its layer."""
@@ -171,7 +171,7 @@ class ReportConfig:
         value: Column of the result (metrics.NAME of an experiment).
         seed: Column that tells runs of one cell apart; None numbers them.
         baseline: Factor -> the level that others are held against; the first, where it is not named.
-        at: Read validation curves at equal compute instead of final results: ``epoch:3``, ``macs:1e12``, ``seconds:60``.
+        at: Reads validation curves at equal compute: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
         images: Training images of an epoch, for ``at=macs:…`` of runs that do not record it.
         license: Of a model card: a licence's name on the Hugging Face hub, such as ``mit``; None states none.
     """

@@ -1,9 +1,9 @@
 """What the tracking store could not be told yet, kept on local disk in the order in which it was said.
 
-One folder a run: ``about.json`` (which store, which run), ``said.jsonl`` (one entry a line), ``files/`` (artifacts), and
-``owner.lock``, which the writing process holds as long as it lives: nobody else delivers meanwhile. Delivering twice does
-no harm (an entry carries its own time, and MLflow keeps equal entries once), so nothing has to be told as delivered but
-the whole.
+One folder a run: ``about.json`` (which store, which run), ``said.jsonl`` (one entry a line), ``files/`` (artifacts),
+and ``owner.lock``, which the writing process holds as long as it lives: nobody else delivers meanwhile. Delivering
+twice does no harm (an entry carries its own time, and MLflow keeps equal entries once), so nothing has to be told as
+delivered but the whole.
 """
 
 import json

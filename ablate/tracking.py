@@ -942,8 +942,8 @@ def latest_run(tracking: TrackingSpec) -> str:
     done = tags[(tags["tags.ablate.role"] == "run") & (tags["tags.ablate.status"] == "finished")]
     if done.empty:
         raise TrackingError(
-            f"a finished run must be in {redact(tracking.resolved_uri())} (experiment {tracking.experiment}), and there "
-            "is none: train one, or set tracking.uri to another store."
+            f"a finished run must be in {redact(tracking.resolved_uri())} (experiment {tracking.experiment}), and "
+            "there is none: train one, or set tracking.uri to another store."
         )
     return str(done["run_id"].iloc[-1])
 
@@ -961,16 +961,16 @@ def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str, folder: Path)
     runs = set(read_runs(tracking, parts=())["run_id"])
     if run_id not in runs:
         raise TrackingError(
-            f"a run of {redact(uri)} (experiment {tracking.experiment}) must be named, got {run_id!r}; it has {len(runs)} "
-            "runs, which the MLflow UI lists."
+            f"a run of {redact(uri)} (experiment {tracking.experiment}) must be named, got {run_id!r}; it has "
+            f"{len(runs)} runs, which the MLflow UI lists."
         )
     with _guard(uri):
         client = _mlflow_client()(tracking_uri=uri)
         there = [entry.path for entry in client.list_artifacts(run_id)]
         if name not in there:
             raise TrackingError(
-                f"run {run_id} must hold the artifact {name}, it has {', '.join(there) or 'none'}; a model is kept with "
-                "tracking.log_model=true."
+                f"run {run_id} must hold the artifact {name}, it has {', '.join(there) or 'none'}; a model is kept "
+                "with tracking.log_model=true."
             )
         return Path(client.download_artifacts(run_id, name, str(folder)))
 
