@@ -59,8 +59,9 @@ class RunSpec:
 
     def leaves(self) -> dict[str, Any]:
         """Every leaf under its config name, e.g. ``{"model.positional": "none", …}``."""
-        parts = {part.name: getattr(self, part.name) for part in _POINT}
-        return dict(_leaves({name: asdict(part) if is_dataclass(part) else part for name, part in parts.items()}))
+        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in _POINT}
+        plain = {name: part if isinstance(part, int) else asdict(part) for name, part in parts.items()}
+        return dict(_leaves(plain))
 
     def modules(self) -> list[str]:
         """Modules outside the package that define the model's variants: a plugin's spec, and its layer."""

@@ -64,7 +64,7 @@ def suspects(planned: "Sequence[PlannedPoint]") -> "list[tuple[PlannedPoint, Pla
 
 
 def _one_apart(one: Point, other: Point) -> bool:
-    return sum(level != other.levels.get(axis) for axis, level in one.levels.items()) == 1
+    return [level == other.levels.get(axis) for axis, level in one.levels.items()].count(False) == 1
 
 
 def _alike(one: "PlannedPoint", other: "PlannedPoint") -> bool:

@@ -173,7 +173,7 @@ def test_provenance_outside_the_checkout_names_the_users_own_commit(tmp_path: Pa
     assert out.stdout == head.stdout
 
 
-# ----------------------------------------------------------------------------------------------- a server that goes away
+# ---------------------------------------------------------------------------------------------- a server that goes away
 
 
 def _histories(where: TrackingSpec, metric: str) -> dict[str, list[tuple[int, float]]]:
