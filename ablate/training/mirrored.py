@@ -64,11 +64,16 @@ class MirroredStep(TensorFlowStep):
 
     def _predict(self, x: Any, scale: Any, shift: Any) -> Any:
         parts = self._strategy.run(lambda: super(MirroredStep, self)._predict(self._cut(x), scale, shift))
-        return tf.concat(self._strategy.experimental_local_results(parts), 0)
+        return tf.concat(self._strategy.experimental_local_results(parts), 0)[: tf.shape(x)[0]]
 
     def _cut(self, array: Any) -> Any:
-        """This device's part of a batch."""
+        """This device's part of a batch. Zeros fill up one of fewer images than devices: no kernel takes an empty part.
+
+        A zero's weight is cut from the weights alike, and is 0.
+        """
         device = tf.distribute.get_replica_context().replica_id_in_sync_group
+        missing = tf.maximum(self._devices - tf.shape(array)[0], 0)
+        array = tf.pad(array, [[0, missing], *[[0, 0]] * (len(array.shape) - 1)])
         images = tf.shape(array)[0]
         return array[images * device // self._devices : images * (device + 1) // self._devices]
 

@@ -75,3 +75,115 @@ def test_hardware_replicas_train_as_one_device_does(tmp_path):
         assert (two[0], one[0]) == ("MirroredVariable", "ResourceVariable")
         assert np.array(two[1]) == pytest.approx(np.array(one[1]), rel=2e-5)
         assert two[2] == pytest.approx(one[2], rel=2e-5)
+
+
+PARTS = """
+import json, sys
+from pathlib import Path
+import keras, numpy as np
+from ablate.hardware import HardwareSpec, prepare
+from ablate.data import DataSpec, load
+from ablate.models.classifier import build
+from ablate.specs import ModelSpec
+from ablate.training import Checkpoint, SeedSpec, Trainer, TrainSpec
+
+SEEDS = SeedSpec(1, 2, 3)
+splits = load(DataSpec(source="digits", per_class=13))
+assert len(splits.train) == 130  # in batches of 43: 43, 43, 43, and 1 for two devices
+ALONE = dict(attention_dropout=0.0, stochastic_depth=0.0)
+EACH = {
+    "plain": {}, "accumulate": {"accumulate": 3}, "clip": {"clip_norm": 0.5}, "average": {"ema_decay": 0.5},
+    "all": {"accumulate": 3, "clip_norm": 0.5, "ema_decay": 0.5},
+}
+
+def trainer(precision, **model):
+    keras.config.set_dtype_policy(precision)
+    spec = ModelSpec(convs=1, layers=1, dim=16, heads=2, **model)
+    return Trainer(lambda: build(spec, splits.input_shape, splits.num_classes))
+
+def told(history):
+    return [history.reason, [[e.train_loss, e.val_loss] for e in history.epochs], history.test_loss]
+
+def state(which):
+    return [np.asarray(variable).tolist() for variable in which._optimizer._variables]
+
+def weights(which):
+    return [np.asarray(weight).tolist() for weight in which.model.weights]
+
+def rule(**more):
+    return TrainSpec(epochs=2, batch_size=43, lr=3e-3, select="last", **more)
+
+results = {}
+for replicas in (2, 1):
+    prepare(HardwareSpec(device="cpu", replicas=replicas))
+    for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
+        used = trainer(precision, **ALONE)
+        for name in EACH if precision == "float32" else ("plain", "all"):
+            results[f"{precision} {name} {replicas}"] = told(used.fit(splits, rule(**EACH[name]), SEEDS))
+    used._optimizer.initial_scale = 2.0**33
+    results[f"skipped {replicas}"] = [told(used.fit(splits, rule(**EACH["all"]), SEEDS)), state(used)]
+    if replicas == 2:
+        class Killed(Exception):
+            pass
+        def kill(step, steps, seen=[]):
+            seen.append(step)
+            if len(seen) == 6:
+                raise Killed
+        used = trainer("mixed_float16", dropout=0.1)
+        whole = told(used.fit(splits, rule(**EACH["all"]), SEEDS)), weights(used)
+        kept = Checkpoint(Path("kept"), every=1)
+        try:
+            used.fit(splits, rule(**EACH["all"]), SEEDS, checkpoint=kept, on_batch=kill)
+        except Killed:
+            used.fit(splits, rule(), SeedSpec(7, 8, 9))
+        assert kept.path.is_file()
+        again = used.fit(splits, rule(**EACH["all"]), SEEDS, checkpoint=kept)
+        results["resumed"] = whole == (told(again), weights(used))
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """Curves of two devices and of one, by precision and rule."""
+    folder = tmp_path_factory.mktemp("parts")
+    done = subprocess.run([sys.executable, "-c", PARTS], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)  # whichever comes first trains 25 times
+@pytest.mark.parametrize("rule", ["plain", "accumulate", "clip", "average", "all"])
+def test_hardware_replicas_train_alike_by_every_rule_where_a_batch_is_one_image(parts, rule):
+    _alike(parts[f"float32 {rule} 2"], parts[f"float32 {rule} 1"], 2e-5)
+    if rule != "plain":
+        assert rule == "accumulate" or parts[f"float32 {rule} 2"][2] != parts["float32 plain 2"][2], "the rule is live"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("precision", "bound"), [("mixed_bfloat16", 5e-3), ("mixed_float16", 1e-3)])
+@pytest.mark.parametrize("rule", ["plain", "all"])
+def test_hardware_replicas_train_alike_in_half_precision(parts, precision, bound, rule):
+    _alike(parts[f"{precision} {rule} 2"], parts[f"{precision} {rule} 1"], bound)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_hardware_replicas_skip_the_same_steps(parts):
+    (two, scale), (one, other) = parts["skipped 2"], parts["skipped 1"]
+    _alike(two, one, 1e-3)
+    assert scale == other and 2.0**24 < max(scale) < 2.0**33
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_hardware_replicas_go_on_from_a_kept_state(parts):
+    assert parts["resumed"] is True
+
+
+def _alike(two, one, bound):
+    assert two[0] == one[0] == ""
+    assert np.array(two[1]) == pytest.approx(np.array(one[1]), rel=bound)
+    assert two[2] == pytest.approx(one[2], rel=bound)
