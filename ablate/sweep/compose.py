@@ -52,7 +52,10 @@ class Specs:
 
     def __init__(self, words: Sequence[str], axes: Iterable[str]) -> None:
         taken = set(axes)
-        self._words = [word for word in words if parse_overrides([word])[0].key_or_group not in taken]
+        keys = {word: parse_overrides([word])[0].key_or_group for word in words}
+        # No point needs the sweep itself, and a worker that draws a trial has not read its file.
+        about_sweep = {word for word, key in keys.items() if key.partition(".")[0] == "sweep"}
+        self._words = [word for word in words if keys[word] not in taken and word not in about_sweep]
         self._templates: dict[str, _Template] = {}
         self._typed: dict[str, Any] = {}
         self._costs: dict[str, Cost | None] = {}
