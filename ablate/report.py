@@ -362,7 +362,10 @@ def _short(axes: Iterable[str]) -> tuple[str, ...]:
 # ----------------------------------------------------------------------------------------------- what is said about it
 
 
-_BUDGET = ("params.data.source", "params.data.root", "params.train.epochs", "params.train.select")
+_BUDGET = (
+    *("params.data.source", "params.data.root"),
+    *("params.train.epochs", "params.train.cooldown_epochs", "params.train.select"),
+)
 _SELECTED = {
     "best": "weights of the epoch with the best validation accuracy",
     "last": "weights of the last epoch",
@@ -379,7 +382,7 @@ def _title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> s
     parts = [
         f"{label(metric)}, mean ± 95 % interval over seeds (Student's t)",
         f"data {_data(runs)}",
-        f"{_values(runs, 'train.epochs')} epochs",
+        f"{_values(runs, 'train.epochs')} epochs{_cooldown(runs)}",
         f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
         _selected(runs, metric),
     ]
@@ -390,6 +393,12 @@ def _selected(runs: Sequence[Run], metric: str) -> str:
     if metric == compute.METRIC:
         return "weights of the epoch that is read, none selected"
     return " or ".join(_SELECTED.get(rule, rule) for rule in _distinct(runs, "train.select")) or "no run yet"
+
+
+def _cooldown(runs: Sequence[Run]) -> str:
+    """What comes on top of the epochs, where anything does."""
+    extra = _distinct(runs, "train.cooldown_epochs")
+    return f" + {' or '.join(extra)} of cooldown" if set(extra) - {"0"} else ""
 
 
 def _distinct(runs: Iterable[Run], name: str) -> list[str]:

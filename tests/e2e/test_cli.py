@@ -35,7 +35,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["fly"], "verb must be one of train, plan, report, models, verify"),
+        (["fly"], "verb must be one of train, plan, report, export, import, "),
         (["reprot", "pe_type"], "Did you mean report?"),
         (["modle=cct_2_3x2"], "Did you mean model?"),
         (["model=cct_2_3y2"], "Any vit_L_P, cvt_L_P or cct_L_PxC works"),
@@ -57,7 +57,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
         (["report"], "name of a sweep"),
         (["models", "a", "b"], "got 'b' as well"),
         (["models", "cct_7_3x_32"], "Did you mean cct_7_3x"),
-        (["verify", "gold"], "a part of verify must be one of published, variants, golden; got 'gold'"),
+        (["verify", "gold"], "a part of verify must be one of published, variants, golden, training; got 'gold'"),
     ],
 )
 def test_wrong_words_are_told_the_right_ones_in_one_sentence_with_exit_code_2(tmp_path, words, expected):

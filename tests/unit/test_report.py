@@ -347,3 +347,9 @@ def test_report_judges_axes_that_move_together_as_one() -> None:
 
 def test_report_of_a_search_judges_nothing_since_its_points_were_chosen_by_their_results() -> None:
     assert "verdicts" not in _judged(_spread({}), method="optuna")
+
+
+def test_report_table_title_states_epochs_of_cooldown() -> None:
+    runs = [{**run, "params.train.cooldown_epochs": "2"} for run in _full()]
+    assert "6 epochs + 2 of cooldown" in _table(runs).title
+    assert "cooldown" not in _table([{**run, "params.train.cooldown_epochs": "0"} for run in _full()]).title

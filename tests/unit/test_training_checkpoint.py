@@ -168,9 +168,7 @@ def test_state_that_does_not_fit_on_the_disk_leaves_the_last_one_whole(splits, t
 
 def test_state_that_cannot_be_written_at_all_says_so(splits, trainer, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(
-        TrainError, match=r"after epoch 1, but: Not a directory; there is none"
-    ):
+    with pytest.raises(TrainError, match=r"after epoch 1, but: Not a directory; there is none"):
         trainer.fit(splits, SPEC, SEEDS, checkpoint=Checkpoint(tmp_path / "file" / "run", every=1))
 
 
