@@ -36,7 +36,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
     ("words", "expected"),
     [
         (["fly"], "verb must be one of train, plan, report, export, import, "),
-        (["reprot", "pe_type"], "Did you mean report?"),
+        (["reprot", "pe_type"], "Did you mean report"),
         (["modle=cct_2_3x2"], "Did you mean model?"),
         (["model=cct_2_3y2"], "Any vit_L_P, cvt_L_P or cct_L_PxC works"),
         (["data=mnist5"], "data must be one of"),
