@@ -13,12 +13,12 @@ from rich.text import Text
 from ablate.training.history import EpochMetrics
 
 
-def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
+def epoch_line(metrics: EpochMetrics, epochs: int | None) -> str:
     """One epoch in one line, e.g. ``epoch  3/10  loss 1.204  train 71.2 %  val 80.5 %  lr 8.1e-04  2.1 s``."""
-    width = len(str(epochs))
+    width, of = (3, "") if epochs is None else (len(str(epochs)), f"/{epochs}")  # time, not a number, may end the run
     val = "" if metrics.val_top1_percent is None else f"  val {metrics.val_top1_percent:5.1f} %"
     return (
-        f"epoch {metrics.epoch:>{width}}/{epochs}  loss {metrics.train_loss:.3f}  "
+        f"epoch {metrics.epoch:>{width}}{of}  loss {metrics.train_loss:.3f}  "
         f"train {metrics.train_top1_percent:5.1f} %{val}  lr {metrics.lr:.1e}  {metrics.seconds:.1f} s"
     )
 
@@ -26,7 +26,7 @@ def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
 class RunScreen:
     """A single run: one line an epoch, and on a terminal the batch within it."""
 
-    def __init__(self, epochs: int, console: Console | None = None) -> None:
+    def __init__(self, epochs: int | None, console: Console | None = None) -> None:
         self._epochs = epochs
         self._console = console or Console(highlight=False)
         self._shown = 0.0
@@ -45,10 +45,10 @@ class RunScreen:
         self._console.print(epoch_line(metrics, self._epochs), soft_wrap=True)
 
 
-def epoch_note(metrics: EpochMetrics, epochs: int) -> str:
+def epoch_note(metrics: EpochMetrics, epochs: int | None) -> str:
     """One epoch in a few words, for a screen that shows several runs."""
     val = "" if metrics.val_top1_percent is None else f" val {metrics.val_top1_percent:.1f} %"
-    return f"epoch {metrics.epoch}/{epochs}{val}"
+    return f"epoch {metrics.epoch}{'' if epochs is None else f'/{epochs}'}{val}"
 
 
 class SweepScreen:

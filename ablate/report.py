@@ -218,7 +218,7 @@ def _audit(
         at = [{**each.at, each.factor: level} for level in (each.level, each.baseline)]
         first, second = (sides[tuple(levels[factor] for factor in factors)] for levels in at)
         pairs.append((first, second))
-    declared = ["train.epochs"] if definition.get("budget") == "macs" else []
+    declared = ["train.epochs"] if definition.get("budget") in ("macs", "seconds") else []
     return audit(analysis.contrasts, pairs, names, declared=declared)
 
 
@@ -364,7 +364,7 @@ def _short(axes: Iterable[str]) -> tuple[str, ...]:
 
 _BUDGET = (
     *("params.data.source", "params.data.root"),
-    *("params.train.epochs", "params.train.cooldown_epochs", "params.train.select"),
+    *("params.train.epochs", "params.train.seconds", "params.train.cooldown_epochs", "params.train.select"),
 )
 _SELECTED = {
     "best": "weights of the epoch with the best validation accuracy",
@@ -382,7 +382,7 @@ def _title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> s
     parts = [
         f"{label(metric)}, mean ± 95 % interval over seeds (Student's t)",
         f"data {_data(runs)}",
-        f"{_values(runs, 'train.epochs')} epochs{_cooldown(runs)}",
+        _length(runs),
         f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
         _selected(runs, metric),
     ]
@@ -393,6 +393,14 @@ def _selected(runs: Sequence[Run], metric: str) -> str:
     if metric == compute.METRIC:
         return "weights of the epoch that is read, none selected"
     return " or ".join(_SELECTED.get(rule, rule) for rule in _distinct(runs, "train.select")) or "no run yet"
+
+
+def _length(runs: Sequence[Run]) -> str:
+    """How long a run trained: epochs, or seconds where time ended it."""
+    times = [time for time in _distinct(runs, "train.seconds") if time != "null"]
+    if times:
+        return f"{' or '.join(times)} s of training steps"
+    return f"{_values(runs, 'train.epochs')} epochs{_cooldown(runs)}"
 
 
 def _cooldown(runs: Sequence[Run]) -> str:

@@ -13,6 +13,7 @@ import psutil
 from ablate.config import RunSpec
 from ablate.run import Workbench, graph_key, run
 from ablate.sweep.plan import PlannedPoint
+from ablate.training.spec import TrainSpec
 
 STEPS = 8
 """Of each graph; the first, which traces it, is told apart."""
@@ -74,9 +75,14 @@ def _measured(group: Sequence[PlannedPoint], workbench: Workbench) -> Measured:
     start = times[1] - times[0]
     steps = [b - a for a, b in itertools.pairwise(times[1:])]
     step = median(steps) if steps else start
-    once = sum(per_epoch[-1] * step * each.spec.train.total_epochs for each in group)
+    once = sum(_training(each.spec.train, per_epoch[-1] * step) for each in group)
     seconds = start + once * (1 + _validation(spec, workbench))
     return Measured(group[0].point.label, len(group), start, step, seconds, max(peak) / 2**20)
+
+
+def _training(train: TrainSpec, epoch_seconds: float) -> float:
+    """Seconds of a run's steps."""
+    return epoch_seconds * train.total_epochs if train.total_epochs is not None else float(train.seconds or 0)
 
 
 def _validation(spec: RunSpec, workbench: Workbench) -> float:

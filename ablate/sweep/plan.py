@@ -147,6 +147,7 @@ def make_plan(words: Sequence[str]) -> Plan:
     baseline = baseline_of(shared.sweep, levels)
     macs = _baseline_macs(shared.sweep, points, baseline) if shared.sweep.budget == Budget.macs else None
     points = [_equalised(planned, macs) for planned in points]
+    _require_time(shared.sweep, points)
     definitions = [json.dumps(identity.definition(planned.leaves), default=str) for planned in points]
     inert = [] if search else same_runs([planned.point for planned in points], definitions)
     if inert and not shared.allow_inert:
@@ -166,6 +167,14 @@ def _baseline_macs(sweep: SweepSpec, points: Sequence[PlannedPoint], baseline: M
     if reference.cost is None:
         raise SweepError("budget=macs needs a model whose cost is known before its data is read.")
     return reference.cost.macs
+
+
+def _require_time(sweep: SweepSpec, points: Sequence[PlannedPoint]) -> None:
+    """Where points are to have equal time, the time has to be there, and equal."""
+    times = {planned.spec.train.seconds for planned in points}
+    if sweep.budget == Budget.seconds and (None in times or len(times) > 1):
+        told = ", ".join(sorted(map(str, times)))
+        raise SweepError(f"budget=seconds needs one train.seconds at every point, got {told}; set it in base.")
 
 
 def _equalised(planned: PlannedPoint, macs: int | None) -> PlannedPoint:

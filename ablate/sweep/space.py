@@ -54,10 +54,12 @@ class Budget(StrEnum):
         epochs: As many epochs as ``train.epochs`` says.
         macs: As many multiply-accumulates of training as the baseline's model needs for ``train.epochs``, in whole
             epochs: a cheaper model gets more of them.
+        seconds: As much time of training steps as ``train.seconds`` says, which every point then has to have alike.
     """
 
     epochs = "epochs"
     macs = "macs"
+    seconds = "seconds"
 
 
 @dataclass

@@ -174,7 +174,7 @@ class _Worker:
         if not self._study.holds(claim):
             raise Superseded
 
-    def _epoch(self, claim: Claim, metrics: EpochMetrics, epochs: int, proposal: Proposal | None) -> None:
+    def _epoch(self, claim: Claim, metrics: EpochMetrics, epochs: int | None, proposal: Proposal | None) -> None:
         if claim.lost.is_set():  # told by the thread that signs: a queue that is away must not hold a training up
             raise Superseded
         self._screen.epoch(epoch_note(metrics, epochs))

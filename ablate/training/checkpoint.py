@@ -35,6 +35,7 @@ class State:
         steps: Of the epoch under way: images, mean loss, images that were right.
         seconds: Of all attempts so far.
         epoch_seconds: Of the epoch under way.
+        spent: Of steps, as ``train.seconds`` counts.
         model: Every variable, generators of dropout included.
         optimizer: Every variable: moments, count of updates.
         average: Moving average of the weights; empty without one.
@@ -45,6 +46,7 @@ class State:
     steps: list[tuple[int, float, float]]
     seconds: float
     epoch_seconds: float
+    spent: float
     model: Values
     optimizer: Values
     average: Values
@@ -132,7 +134,7 @@ class Checkpoint:
             ) from error
         epochs = [EpochMetrics(**epoch) for epoch in told["epochs"]]
         steps = [(int(images), loss, right) for images, loss, right in told["steps"]]
-        return State(epochs, steps, told["seconds"], told["epoch_seconds"], **arrays)
+        return State(epochs, steps, told["seconds"], told["epoch_seconds"], told["spent"], **arrays)
 
     def save(self, state: State) -> None:
         """Keeps a state. Until it is whole on the disk the one before stays.
@@ -181,6 +183,7 @@ def _named(state: State) -> dict[str, Any]:
         "steps": state.steps,
         "seconds": state.seconds,
         "epoch_seconds": state.epoch_seconds,
+        "spent": state.spent,
         "arrays": {name: len(values) for name, values in arrays.items()},
     }
     named = {f"{name}/{n}": value for name, values in arrays.items() for n, value in enumerate(values)}

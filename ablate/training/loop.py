@@ -92,6 +92,7 @@ class Loop:
         # attempt, of it and of the whole run.
         self._steps: list[tuple[int, Any, Any]] = []
         self._epoch_seconds = self._seconds = 0.0
+        self._spent, self._traced = 0.0, False  # on steps, as train.seconds counts
 
     def history(self, started: float, listeners: Listeners) -> History:
         """Trains, selects and tests.
@@ -142,14 +143,15 @@ class Loop:
 
     def _train(self, listeners: Listeners) -> EpochMetrics:
         """Trains; leaves the selected epoch's weights in the model and returns its metrics."""
-        for epoch in range(len(self._epochs), self._spec.total_epochs):
-            if self._has_waited():
+        last = self._spec.total_epochs
+        for epoch in itertools.count(len(self._epochs)):
+            if epoch == last or self._has_waited() or (epoch and self._is_spent()):
                 break
             self._epochs.append(self._epoch(epoch, listeners))
             self._steps, self._epoch_seconds = [], 0.0
             if self._chooses() and self._best_epoch() is self._epochs[-1]:
                 self._best = self._averages.values if self._averages else copies(self._model.weights)
-            if self._checkpoint and (epoch + 1) % self._checkpoint.every == 0 and epoch + 1 < self._spec.total_epochs:
+            if self._checkpoint and (epoch + 1) % self._checkpoint.every == 0 and epoch + 1 != last:
                 self._keep(self._checkpoint)
             listeners.epoch(self._epochs[-1])
             if self._termination.asked:
@@ -184,11 +186,20 @@ class Loop:
             return False
         return len(self._epochs) - self._best_epoch().epoch >= self._spec.patience
 
+    def _is_spent(self) -> bool:
+        return self._spec.seconds is not None and self._spent >= self._spec.seconds
+
+    def _rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0: by its number, or by the time that is spent."""
+        if self._spec.seconds is None:
+            return self._schedule.at(step)
+        return self._schedule.at(self._schedule.steps * min(1.0, self._spent / self._spec.seconds))
+
     def _epoch(self, epoch: int, listeners: Listeners) -> EpochMetrics:
         started = time.perf_counter()
         loss, right = self._pass(epoch, listeners)
-        step = (epoch + 1) * len(self._batches)
-        lr = self._schedule.at(step - 1)
+        step = epoch * len(self._batches) + len(self._steps)
+        lr = self._rate(step - 1)
         val = test = None
         with self._averages.in_place() if self._averages else nullcontext():
             if len(self._splits.val):
@@ -211,8 +222,9 @@ class Loop:
     def _pass(self, epoch: int, listeners: Listeners) -> tuple[float, float]:
         """One pass over the training images. Returns their mean loss, and the share that was right."""
         started, steps = time.perf_counter(), len(self._batches)
+        before = started
         for i, (x, y) in enumerate(self._batches.epoch(epoch, start=len(self._steps)), start=len(self._steps)):
-            self._optimizer.learning_rate = self._schedule.at(epoch * steps + i)
+            self._optimizer.learning_rate = self._rate(epoch * steps + i)
             self._steps.append((len(y), *self._move(x, y)))
             if self._averages and self._spec.ema_decay is not None:
                 self._averages.update(self._spec.ema_decay)
@@ -220,14 +232,25 @@ class Loop:
                 # The step before: waiting for this one would leave a GPU idle while the next batch is made.
                 self._require_number(self._steps[i - 1][1], epoch, i - 1)
             listeners.batch(i + 1, steps)
+            before = self._spend(before)
             if self._termination.asked:
                 self._require_number(self._steps[i][1], epoch, i)
                 self._epoch_seconds += time.perf_counter() - started
                 self._stop(f"step {i + 1} of epoch {epoch + 1}")
-        self._require_number(self._steps[-1][1], epoch, steps - 1)
-        images = len(self._splits.train)
+            if self._is_spent():
+                break
+        self._require_number(self._steps[-1][1], epoch, len(self._steps) - 1)
+        images = sum(n for n, _, _ in self._steps)
         loss = sum(n * float(loss) for n, loss, _ in self._steps) / images
         return loss, sum(float(right) for _, _, right in self._steps) / images
+
+    def _spend(self, before: float) -> float:
+        """Counts the time since ``before`` as spent, but for the step that traces the graph; returns the time now."""
+        now = time.perf_counter()
+        if self._traced:
+            self._spent += now - before
+        self._traced = True
+        return now
 
     def _move(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
         """One update. Returns the mean loss before it, and how many images were right."""
@@ -248,7 +271,7 @@ class Loop:
         if not math.isfinite(float(loss)):
             step = epoch * len(self._batches) + i
             what = f"the training loss at step {step + 1} (epoch {epoch + 1})"
-            raise _Diverged(_not_finite(what, float(loss), self._schedule.at(step)))
+            raise _Diverged(_not_finite(what, float(loss), self._rate(step)))
 
     # -------------------------------------------------------------------------------------------------- checkpoints
 
@@ -259,6 +282,7 @@ class Loop:
                 steps=[(images, float(loss), float(right)) for images, loss, right in self._steps],
                 seconds=self._elapsed(),
                 epoch_seconds=self._epoch_seconds,
+                spent=self._spent,
                 model=copies(self._model.variables),
                 optimizer=copies(self._optimizer.variables),
                 average=self._averages.values if self._averages else [],
@@ -280,7 +304,7 @@ class Loop:
         if state is None:
             return
         self._epochs, self._steps, self._best = state.epochs, list(state.steps), state.best
-        self._seconds, self._epoch_seconds = state.seconds, state.epoch_seconds
+        self._seconds, self._epoch_seconds, self._spent = state.seconds, state.epoch_seconds, state.spent
         assign(self._model.variables, state.model)
         assign(self._optimizer.variables, state.optimizer)
         if self._averages:

@@ -40,8 +40,8 @@ class Schedule:
             steps=spec.epochs * steps_per_epoch,
         )
 
-    def at(self, step: int) -> float:
-        """Rate of a step, counted from 0."""
+    def at(self, step: float) -> float:
+        """Rate of a step, counted from 0; between two, where time and not steps is what is spent."""
         if step >= self.steps:
             return self.min_lr
         if step < self.warmup_steps:

@@ -1,5 +1,6 @@
 """How a model is trained: budget, optimizer, schedule, seeds; pure data, no Keras here."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,6 +59,9 @@ class TrainSpec:
 
     Attributes:
         epochs: Passes over the training images, warm-up included, cooldown not.
+        seconds: Time of the training steps, after which the run ends wherever its epoch is; the schedule then follows
+            the share of time that is spent, and ``epochs`` only gives its shape. What a run reaches then depends on the
+            machine and on what else it does. None trains for ``epochs``.
         batch_size: Images an update; a last, smaller batch is kept.
         accumulate: Parts that a batch is cut into, whose gradients add up to the one update: the same training in less
             memory, but for what dropout draws. (timm's ``--grad-accum-steps`` multiplies the batch instead.)
@@ -83,6 +87,7 @@ class TrainSpec:
     """
 
     epochs: int = 10
+    seconds: float | None = None
     batch_size: int = 128
     accumulate: int = 1
     lr: float = 1e-3
@@ -102,9 +107,9 @@ class TrainSpec:
     checkpoint_dir: str = "checkpoints"
 
     @property
-    def total_epochs(self) -> int:
-        """Epochs with cooldown, as many as there are unless ``patience`` ends the run."""
-        return self.epochs + self.cooldown_epochs
+    def total_epochs(self) -> int | None:
+        """Epochs with cooldown, as many as there are unless ``patience`` ends the run; None where time ends it."""
+        return None if self.seconds is not None else self.epochs + self.cooldown_epochs
 
     def check(self) -> None:
         """Raises TrainError for a rule that no data makes possible."""
@@ -126,6 +131,12 @@ class TrainSpec:
             )
         if self.cooldown_epochs < 0:
             raise TrainError(f"train.cooldown_epochs must be at least 0, got {self.cooldown_epochs}.")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise TrainError(f"train.seconds must be above 0, or null for a number of epochs, got {self.seconds}.")
+        if self.seconds is not None and self.cooldown_epochs:
+            raise TrainError(
+                f"train.cooldown_epochs must be 0 beside train.seconds, got {self.cooldown_epochs}; set it to 0."
+            )
         if self.patience is not None and self.patience < 1:
             raise TrainError(f"train.patience must be at least 1, or null for none, got {self.patience}.")
 

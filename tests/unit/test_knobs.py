@@ -64,6 +64,7 @@ CHANGES = {
     "train.cooldown_epochs": 1,
     "train.clip_norm": 0.1,
     "train.ema_decay": 0.9,
+    "train.seconds": 0.001,
     "train.patience": 1,
     "augment.random_resized_crop.scale": "[0.5,0.6]",
     "augment.random_resized_crop.ratio": "[1.5,2.0]",

@@ -127,3 +127,12 @@ def test_calibrate_measures_each_graph_once(sweep):
     assert [each.points for each in found] == [4, 4]
     assert all(0 < each.step_seconds < each.start_seconds and each.peak_mib > 100 for each in found)
     assert all(each.run_seconds > each.start_seconds for each in found)
+
+
+def test_budget_of_seconds_needs_one_time_for_all(sweep):
+    plan = make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds", "train.seconds=5"))
+    assert {planned.spec.train.seconds for planned in plan.points} == {5}
+    with pytest.raises(SweepError, match=r"one train.seconds at every point, got None"):
+        make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds"))
+    with pytest.raises(SweepError, match=r"got 5(\.0)?, 9"):
+        make_plan(sweep("axes: {train.seconds: [5, 9]}\nbudget: seconds"))

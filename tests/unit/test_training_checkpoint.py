@@ -182,7 +182,7 @@ def test_damaged_state_is_refused_and_named(splits, trainer, kept):
 
 
 def _state(seconds):
-    return State([], [], float(seconds), 0.0, [], [], [], [])
+    return State([], [], float(seconds), 0.0, 0.0, [], [], [], [])
 
 
 HOLDER = """
@@ -190,7 +190,7 @@ import sys
 from pathlib import Path
 from ablate.training.checkpoint import Checkpoint, State
 mine = Checkpoint(Path(sys.argv[1]), every=1)
-mine.save(State([], [], 7.0, 0.0, [], [], [], []))
+mine.save(State([], [], 7.0, 0.0, 0.0, [], [], [], []))
 (Path(sys.argv[1]) / "state.part").write_bytes(b"half")
 print("held", flush=True)
 sys.stdin.read()

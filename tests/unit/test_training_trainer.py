@@ -363,3 +363,29 @@ def test_freeze_needs_a_model_with_an_encoder_and_something_behind_it():
 
     with pytest.raises(TrainError, match=r"train.freeze=encoder needs a model with a layer named encoder, got flatten"):
         _ = Trainer(without, freeze=Freeze.encoder).model
+
+
+# ---------------------------------------------------------------------------------------------------------- equal time
+
+
+def test_training_for_seconds_ends_by_time_and_lowers_its_rate_by_time(splits, trainer):
+    spec = replace(SPEC, epochs=3, warmup_epochs=0.3, seconds=0.6, select="last")
+    history = trainer.fit(splits, spec, SEEDS)
+    rates = [epoch.lr for epoch in history.epochs]
+    assert len(history.epochs) > 1 and history.epochs[-1].val_top1_percent is not None
+    assert rates[-1] < 0.05 * max(rates) and rates[-3:] == sorted(rates[-3:], reverse=True)
+    assert 0.6 <= sum(epoch.seconds for epoch in history.epochs) < 20
+    longer = trainer.fit(splits, replace(spec, seconds=1.8), SEEDS)
+    assert len(longer.epochs) > len(history.epochs)
+
+
+def test_training_for_seconds_may_end_within_its_first_epoch(splits, trainer):
+    history = trainer.fit(splits, replace(SPEC, seconds=1e-6), SEEDS)
+    assert len(history.epochs) == 1 and 0 <= history.epochs[0].train_top1_percent <= 100
+    assert history.selected_epoch == 1
+
+
+@pytest.mark.parametrize(("changes", "words"), [({"seconds": 0.0}, "above 0"), ({"cooldown_epochs": 2}, "set it to 0")])
+def test_training_for_no_time_or_with_epochs_after_it_is_refused(changes, words):
+    with pytest.raises(TrainError, match=words):
+        replace(SPEC, **{"seconds": 5.0, **changes}).check()
