@@ -12,10 +12,14 @@ LIMIT = 40  # MiB
 IMAGES = {"train": 1200, "test": 100}  # of 224x224 RGB: 187 MiB
 
 READ = """
-import json, resource, sys
+import json, re, resource, sys
+from pathlib import Path
 import numpy as np
 from ablate.data import Batches, DataSpec, load
 def peak():
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage starts from what the parent took, which pytest with TensorFlow in it makes much of
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 spec = json.loads(sys.argv[1])
 load(DataSpec(**spec | {"source": "digits", "root": None, "image_size": None}))  # what imports and code take
