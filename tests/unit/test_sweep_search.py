@@ -1,5 +1,7 @@
 """Searches: drawn once a trial, taken over with what was drawn, judged by objectives, nothing made up. No training."""
 
+import math
+
 import optuna
 import pytest
 
@@ -45,6 +47,21 @@ def test_search_draws_within_its_axes_and_only_what_applies(tmp_path, sampler):
         assert ("model.convs" in levels) == (levels["model.tokenizer"] == "conv")
         assert levels["data.image_size"] in ([8, 8], [16, 16])
         searcher.tell(point, proposal, {"final.val_top1_percent": float(number)})
+
+
+def test_search_by_cma_es_closes_in_on_the_best_rate(tmp_path):
+    axes = (Searched("train.lr", (), 1e-5, 1e-1, log=True), Searched("train.weight_decay", (), 0.0, 1.0))
+    searcher = _searcher(
+        tmp_path, axes=axes, objectives=(ACCURACY,), sampler=Sampler.cmaes, pruner=Pruner.none, trials=60
+    )
+    misses = []
+    for number in range(60):
+        point = Point({}, 0, trial=number)
+        levels, proposal = searcher.settle(point)
+        miss = (math.log10(levels["train.lr"]) + 3) ** 2 + (levels["train.weight_decay"] - 0.2) ** 2
+        searcher.tell(point, proposal, {"final.val_top1_percent": 90 - miss})
+        misses.append(miss)
+    assert sum(misses[-15:]) < 0.3 * sum(misses[:15])
 
 
 def test_search_gives_a_trial_that_is_taken_over_what_was_drawn_for_it(tmp_path):
