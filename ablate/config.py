@@ -244,11 +244,11 @@ def _register() -> None:
 
 def _register_model(name: str) -> None:
     """Makes ``model=NAME`` an option for any L/PxC, unless a file of that name stands in a conf folder."""
-    if _is_preset(name):
+    if is_preset(name):
         ConfigStore.instance().store(group="model", name=name, node=zoo.parse(name).spec)
 
 
-def _is_preset(name: str) -> bool:
+def is_preset(name: str) -> bool:
     return _is_model(name) and not any((folder / "model" / f"{name}.yaml").is_file() for folder in _search("conf"))
 
 
@@ -479,7 +479,7 @@ def _left_behind(overrides: Sequence[Override]) -> list[str]:
     """
     said = {override.key_or_group: override.value() for override in overrides if not override.is_sweep_override()}
     name = said.get("model")
-    if not isinstance(name, str) or not _is_preset(name):
+    if not isinstance(name, str) or not is_preset(name):
         return []
     preset = zoo.parse(name).spec
     replaced = [axis for axis in preset.options if said.get(f"model.{axis}", own := getattr(preset, axis)) != own]

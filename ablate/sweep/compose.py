@@ -10,12 +10,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ablate import registry
-from ablate.config import GROUPS, Config, RunSpec, composer, parse_overrides, to_config, with_leaves
+from ablate.config import GROUPS, Config, RunSpec, composer, is_preset, parse_overrides, to_config, with_leaves
 from ablate.data.spec import describe
+from ablate.models import zoo
 from ablate.specs import InputShape
 
-COMPOSED = (*GROUPS, *(f"model.{axis}" for axis in registry.AXES))
-"""Axes whose level decides what else is in the configuration: a variant has options of its own."""
+_VARIANTS = tuple(f"model.{axis}" for axis in registry.AXES)
+_DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
 
 _PARTS = tuple(field.name for field in fields(RunSpec))
 
@@ -56,6 +57,9 @@ class Specs:
         # No point needs the sweep itself, and a worker that draws a trial has not read its file.
         about_sweep = {word for word, key in keys.items() if key.partition(".")[0] == "sweep"}
         self._words = [word for word in words if keys[word] not in taken and word not in about_sweep]
+        named = [parse_overrides([word])[0].value() for word in self._words if keys[word] == "model"]
+        self._model = named[-1] if named else _DEFAULT_MODEL
+        self._options = any(key.startswith("model.options") for key in (*taken, *keys.values()))
         self._templates: dict[str, _Template] = {}
         self._typed: dict[str, Any] = {}
         self._costs: dict[str, Cost | None] = {}
@@ -68,8 +72,9 @@ class Specs:
             ConfigError: A level is no choice of its group, or not of its leaf's type.
             SpecError: They make no model.
         """
-        template = self._template({axis: level for axis, level in levels.items() if axis in COMPOSED})
-        leaves = {axis: level for axis, level in levels.items() if axis not in COMPOSED}
+        composed = self._composed(levels)
+        template = self._template({axis: level for axis, level in levels.items() if axis in composed})
+        leaves = {axis: level for axis, level in levels.items() if axis not in composed}
         leaves |= {"seed": seed, "repeat": repeat}
         if template.following_others or any(leaf.startswith("model.options") for leaf in leaves):
             return to_config(with_leaves(template.cfg, leaves)).point()
@@ -81,6 +86,15 @@ class Specs:
         for leaf, level in leaves.items():
             _set(config, leaf, self._value(template, leaf, level))
         return config.point()
+
+    def _composed(self, levels: Mapping[str, Any]) -> tuple[str, ...]:
+        """Axes whose level decides what else is in the configuration: groups, and where options are, variants.
+
+        A variant takes the options of the one that it replaces away; an official name brings none.
+        """
+        model = levels.get("model", self._model)
+        plain = isinstance(model, str) and is_preset(model) and not zoo.parse(model).spec.options
+        return GROUPS if plain and not self._options else (*GROUPS, *_VARIANTS)
 
     def _template(self, choice: Mapping[str, Any]) -> _Template:
         key = json.dumps(choice)
