@@ -22,6 +22,7 @@ from ablate.rendering import Format
 from ablate.report import report_study
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.engines import work_elsewhere
+from ablate.sweep.interrupts import interrupt, remembered
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Progress, Study
@@ -116,7 +117,8 @@ def _alone(plan: Plan, parent: str, screen: SweepScreen) -> None:
     import_keras()
     from ablate.sweep.worker import work
 
-    work(plan, parent, screen.of(0), threads=None)
+    with remembered():
+        work(plan, parent, screen.of(0), threads=None)
 
 
 # ------------------------------------------------------------------------------------------------- several processes
@@ -191,7 +193,7 @@ class _Teller:
 
 def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], mouth: Any) -> None:
     """One process of a crew."""
-    signal.signal(signal.SIGINT, _interrupt_once)
+    signal.signal(signal.SIGINT, interrupt)
     leader = multiprocessing.parent_process()
     if leader is not None:
         threading.Thread(target=_end_with, args=(leader.sentinel,), daemon=True).start()
@@ -204,12 +206,6 @@ def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], 
         work(plan, parent, _Teller(mouth), threads=threads)
     except KeyboardInterrupt:
         return
-
-
-def _interrupt_once(number: int, frame: Any) -> None:
-    """A terminal interrupts leader and workers, and the leader its workers again: once is enough to close a record."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _end_with(sentinel: int) -> None:

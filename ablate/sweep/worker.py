@@ -20,6 +20,7 @@ from ablate.profile import Profile
 from ablate.progress import RunScreen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.crew import Screen, open_study
+from ablate.sweep.interrupts import check
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
 from ablate.sweep.study import Claim, Superseded
@@ -234,7 +235,7 @@ def _recorded(
     writer: RunWriter,
     log_model: bool,
     show_epoch: Callable[[EpochMetrics], None],
-    show_batch: Callable[[int, int], None] = lambda step, steps: None,
+    show_batch: Callable[[int, int], None] = lambda step, steps: check(),
     show_resume: Callable[[int], None] = lambda epochs: None,
     *,
     still_ours: Callable[[], None] = lambda: None,
