@@ -20,7 +20,7 @@ from ablate.profile import Profile
 from ablate.progress import RunScreen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.crew import Screen, open_study
-from ablate.sweep.interrupts import check
+from ablate.sweep.interrupts import check, remembered
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
 from ablate.sweep.study import Claim, Superseded
@@ -39,7 +39,9 @@ def train_one(config: Config) -> int:
     spec = config.point()
     store, screen = Store(config.tracking), RunScreen(spec.train.total_epochs)
     writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), provenance())
-    record = _recorded(spec, Workbench(), writer, config.tracking.log_model, screen.epoch, screen.batch, screen.resume)
+    shown = screen.epoch, screen.batch, screen.resume
+    with remembered():
+        record = _recorded(spec, Workbench(), writer, config.tracking.log_model, *shown)
     print(outcome(record.history))
     print(f"record: run {writer.run_id} in {store.uri_shown}")
     return 0
@@ -100,6 +102,7 @@ class _Worker:
 
     def _order(self, waiting: list[str], taken: Collection[str]) -> list[str]:
         """First the points whose graph this process has traced, then those whose graph no worker has yet."""
+        check()  # also between points, where a free worker waits for others
         if self._searcher:
             waiting = self._searcher.ready(waiting, {key: planned.point for key, planned in self._planned.items()})
         begun = {self._graphs[key] for key in taken}
@@ -235,7 +238,7 @@ def _recorded(
     writer: RunWriter,
     log_model: bool,
     show_epoch: Callable[[EpochMetrics], None],
-    show_batch: Callable[[int, int], None] = lambda step, steps: check(),
+    show_batch: Callable[[int, int], None] = lambda step, steps: None,
     show_resume: Callable[[int], None] = lambda epochs: None,
     *,
     still_ours: Callable[[], None] = lambda: None,
@@ -261,6 +264,10 @@ def _recorded(
         writer.log(_epoch(metrics), step=metrics.epoch)
         show_epoch(metrics)
 
+    def on_batch(step: int, steps: int) -> None:
+        check()
+        show_batch(step, steps)
+
     def on_resume(epochs: int) -> None:
         writer.tag({"ablate.resumed_after_epoch": str(epochs)})
         show_resume(epochs)
@@ -272,7 +279,7 @@ def _recorded(
             on_loaded=on_loaded,
             on_start=on_start,
             on_epoch=on_epoch,
-            on_batch=show_batch,
+            on_batch=on_batch,
             on_resume=on_resume,
         )
         still_ours()
