@@ -77,8 +77,13 @@ def files(
     frame, definition = searches.rows(records.frame, records.definition)
     if at is not None:
         frame, _ = compute.read_at(frame, records.curves, compute.parse(at), images=images)
-    figures = _figures(records, frame, definition, table, margin)
-    whole = _whole(records, frame, definition, table, notes, figures)
+    factors = table.factors
+    if (
+        "trial" in definition["axes"]
+    ):  # the table has what it drew and reached: elsewhere its number tells it
+        factors, definition = ("trial",), {**definition, "axes": {"trial": definition["axes"]["trial"]}}
+    figures = _figures(records, frame, definition, table, factors, margin)
+    whole = _whole(records, frame, definition, table, notes, factors, figures)
     return {"report.html": whole} | {f"figures/{figure.name}.svg": figure.svg for figure in figures}
 
 
@@ -88,6 +93,7 @@ def _whole(
     definition: Mapping[str, Any],
     table: Table,
     notes: Sequence[str],
+    factors: Sequence[str],
     figures: Sequence[Figure],
 ) -> str:
     asked, _, budget = table.title.partition("\n")
@@ -97,7 +103,7 @@ def _whole(
         _section("Verdicts", _verdicts(table)),
         _section("Table", _table(table)),
         _section("Figures", f"<div class=figures>{''.join(map(_figure, figures))}</div>" if figures else ""),
-        _section("Cost", _cost(records, table, frame, definition)),
+        _section("Cost", _cost(records, table, frame, definition, factors)),
         _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table)])),
         _section("How to reproduce", _reproduce(records, definition)),
     ]
@@ -204,21 +210,21 @@ def _html_table(head: Sequence[str], body: Iterable[Sequence[str]], words: int) 
     return f"<div class=wide tabindex=0><table><thead>{row(head, 'th')}</thead><tbody>{rows}</tbody></table></div>"
 
 
-def _cost(records: Records, table: Table, frame: "pd.DataFrame", definition: Mapping[str, Any]) -> str:
+def _cost(
+    records: Records, table: Table, frame: "pd.DataFrame", definition: Mapping[str, Any], factors: Sequence[str]
+) -> str:
     """Seconds of a run by cell, and what the study took in all."""
     seconds = next((name for name in ("metrics.final.seconds", "seconds") if name in frame), None)
     if seconds is None:
         return ""
-    runs = frames.results(frame, definition, table.factors, metric=table.metric)
+    runs = frames.results(frame, definition, factors, metric=table.metric)
     timed = runs.merge(frame[["run_id", seconds]], on="run_id")
-    cells = timed.groupby([*table.factors], sort=False, observed=True)[seconds].agg(["mean", "sum"])
+    cells = timed.groupby([*factors], sort=False, observed=True)[seconds].agg(["mean", "sum"])
     body = [[*_levels(levels), f"{row['mean']:,.0f}", f"{row['sum'] / 60:,.1f}"] for levels, row in cells.iterrows()]
     total = float(records.frame[seconds].astype(float).sum()) if seconds in records.frame else 0.0
     machine = " or ".join(_distinct(records.frame, "tags.ablate.cpu")) or "a machine that nobody recorded"
     said = f"All runs together trained for {total / 3600:.2f} hours on {machine}."
-    return f"<p>{_text(said)}</p>" + _html_table(
-        [*table.factors, "seconds a run", "minutes of all"], body, len(table.factors)
-    )
+    return f"<p>{_text(said)}</p>" + _html_table([*factors, "seconds a run", "minutes of all"], body, len(factors))
 
 
 def _levels(index: Any) -> list[str]:
@@ -249,11 +255,16 @@ def _reproduce(records: Records, definition: Mapping[str, Any]) -> str:
 
 
 def _figures(
-    records: Records, frame: "pd.DataFrame", definition: Mapping[str, Any], table: Table, margin: float | None
+    records: Records,
+    frame: "pd.DataFrame",
+    definition: Mapping[str, Any],
+    table: Table,
+    factors: Sequence[str],
+    margin: float | None,
 ) -> list[Figure]:
     from ablate import figures
 
-    factors, unit = table.factors, label(table.metric)
+    unit = label(table.metric)
     runs = frames.results(frame, definition, factors, metric=table.metric)
     out = []
     if table.analysis is not None and table.analysis.contrasts:

@@ -134,6 +134,7 @@ def test_a_search_that_is_resumed_counts_every_trial_once_and_tables_the_best(tm
 def test_a_front_holds_no_trial_that_another_one_beats(tmp_path):
     both = "objective: [final.val_top1_percent, {metric: cost.macs, direction: minimize}]\nsampler: nsga2"
     _write(tmp_path, "front", SEARCH.format(method="optuna", trials=5, seeds=1, more=both))
-    assert ablate("+sweep=front", cwd=tmp_path).returncode == 0
+    done = ablate("+sweep=front", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     found = [(float(row["val_top1_percent"]), -int(row["macs"])) for row in _table(tmp_path, "front")]
     assert found and not any(one != two and one[0] >= two[0] and one[1] >= two[1] for one in found for two in found)
