@@ -1,6 +1,6 @@
 """Results of a sweep, and what a model looks at, drawn: frames or arrays and Axes in, Axes filled; no Keras here.
 
-    runs = ablate.frames.results(frame, definition, factors)
+    runs = ablate.report.frames.results(frame, definition, factors)
     pareto(runs, ax, "macs", "MACs of an image", "test top-1 %")
 
 Colours can be told apart by the colour-blind, on white and on black; markers and dashes always say the same.
@@ -65,7 +65,7 @@ def effects(frame: "pd.DataFrame", ax: Axes, unit: str, *, margin: float | None 
     """Each level's effect against its baseline, which is the line at 0, with simultaneous intervals.
 
     Args:
-        frame: What ``ablate.frames.contrasts`` gives.
+        frame: What ``ablate.report.frames.contrasts`` gives.
         ax: Where to draw; it wants a quarter of an inch a row and a heading's row a factor.
         unit: What effects are in.
         margin: Smallest effect of interest; shaded.
@@ -110,7 +110,7 @@ def learning_curves(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], lab
     """Mean of each cell after each epoch, and the range of its seeds as a band.
 
     Args:
-        frame: What ``ablate.frames.curves`` gives.
+        frame: What ``ablate.report.frames.curves`` gives.
         ax: Where to draw.
         factors: Columns that make a cell: colours tell the first, dashes the others.
         label: Of the values, with their unit.
@@ -135,7 +135,7 @@ def points(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], label: str) 
     """Every run as a point, a row a cell, and each cell's mean as a bar.
 
     Args:
-        frame: What ``ablate.frames.results`` gives.
+        frame: What ``ablate.report.frames.results`` gives.
         ax: Where to draw; it wants a quarter of an inch a cell.
         factors: The first one gives the colour.
         label: Of the values, with their unit.
@@ -158,7 +158,7 @@ def pareto(frame: "pd.DataFrame", ax: Axes, cost: str, cost_label: str, label: s
     """Mean of each cell against what it costs; cells that no cheaper one equals are filled and joined.
 
     Args:
-        frame: What ``ablate.frames.results`` gives.
+        frame: What ``ablate.report.frames.results`` gives.
         ax: Where to draw.
         cost: A column of the frame, the less the better.
         cost_label: What it is, with its unit.

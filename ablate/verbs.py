@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,9 +130,8 @@ def report(name: str | None, words: list[str]) -> int:
     Raises:
         ConfigError: The store knows no study of that name, or no name and no source came.
     """
-    from ablate import studies
-    from ablate.page import page
-    from ablate.report import METRIC, report_records, report_study
+    from ablate.report import METRIC, Reading, report_records, report_study, studies
+    from ablate.report.page import page
 
     options = compose_report(words)
     records = studies.opened(name, options)
@@ -142,8 +140,8 @@ def report(name: str | None, words: list[str]) -> int:
         records = studies.from_store(options.tracking, name)
     if records is not None:
         metric = METRIC if records.definition.get("foreign") is None else str(options.value).removeprefix("metrics.")
-        write = page if drawn else partial(report_records, format=options.format)
-        text = write(records, metric=metric, margin=options.margin, at=options.at, images=options.images)
+        reading = Reading(metric, options.margin, options.at, options.images)
+        text = page(records, reading) if drawn else report_records(records, options.format, reading)
     elif name is not None:
         text = report_study(options.tracking, name, options.format, margin=options.margin)
     else:
@@ -170,7 +168,7 @@ def tables(words: list[str]) -> int:
         TablesError: There are no records.
     """
     from ablate import registry
-    from ablate import tables as made
+    from ablate.report import tables as made
 
     given = {override.key_or_group: override.value() for override in parse_overrides(words)}
     for key, value in given.items():
@@ -190,8 +188,8 @@ def tables(words: list[str]) -> int:
 
 def card(run_id: str, words: list[str]) -> int:
     """Writes the model card of a run in the tracking store, or with ``source=FILE.jsonl`` in a file of records."""
-    from ablate import card as cards
-    from ablate import records
+    from ablate.report import card as cards
+    from ablate.report import records
 
     options = compose_report(words)
     if options.source is None:
@@ -204,7 +202,7 @@ def card(run_id: str, words: list[str]) -> int:
 
 def export(name: str, words: list[str]) -> int:
     """Writes a study's records as one text file."""
-    from ablate import records, studies
+    from ablate.report import records, studies
 
     options = compose_report(words)
     found = studies.from_store(options.tracking, name)
@@ -216,7 +214,7 @@ def export(name: str, words: list[str]) -> int:
 
 def bring(name: str, words: list[str]) -> int:
     """Reads such a file into the tracking store."""
-    from ablate import records, studies
+    from ablate.report import records, studies
 
     options = compose_report(words)
     found = records.read(Path(name))

@@ -18,8 +18,8 @@ from ablate.config import Engine, load_plugins
 from ablate.hardware import import_keras
 from ablate.progress import SweepScreen
 from ablate.provenance import provenance
-from ablate.rendering import Format
 from ablate.report import report_study
+from ablate.report.rendering import Format
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.interrupts import interrupt, remembered
@@ -95,7 +95,7 @@ def open_study(plan: Plan) -> Study:
 
 def _tell(plan: Plan, record: RunWriter) -> None:
     """The report in every form that people look for beside the runs, figures included."""
-    from ablate import page, studies
+    from ablate.report import page, studies
 
     record.artifact("report.md", _table(plan, "md"))
     record.artifact("table.csv", _table(plan, "csv"))

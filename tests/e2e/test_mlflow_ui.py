@@ -16,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ablate.records import Records
 from ablate.report import report_study
-from ablate.studies import to_store
+from ablate.report.records import Records
+from ablate.report.studies import to_store
 from ablate.tracking import TrackingSpec
 from tests.e2e.chromium import browser, shot
 

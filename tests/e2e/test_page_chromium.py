@@ -2,7 +2,7 @@
 
 import pytest
 
-from ablate import page
+from ablate.report import page
 from tests.e2e.chromium import browser, shot
 from tests.e2e.test_mlflow_ui import study
 

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ablate.audit import lines
 from ablate.report import report_table
-from ablate.table import Table
+from ablate.report.audit import lines
+from ablate.report.table import Table
 
 AXES = {"model": ["vit", "cct"], "train.lr": [0.1, 0.2]}
 SHARED = {

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from ablate import cli
-from ablate.card import CardError, card, from_store
+from ablate.report.card import CardError, card, from_store
 from ablate.tracking import Store, TrackingSpec
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ablate.compute import Budget, parse, read_at, reading
-from ablate.records import Records
-from ablate.report import report_records
-from ablate.table import ReportError
+from ablate.report import Reading, report_records
+from ablate.report.compute import Budget, parse, read_at, reading
+from ablate.report.records import Records
+from ablate.report.table import ReportError
 
 CURVES = {"val/top1_percent": [10.0, 20.0, 30.0, 25.0], "train/seconds_per_epoch": [5.0, 1.0, 1.0, 1.0]}
 
@@ -100,7 +100,7 @@ def _records() -> Records:
 
 
 def test_report_at_equal_macs_reads_the_larger_model_earlier_and_marks_it() -> None:
-    text = report_records(_records(), at="macs:1.2e6")
+    text = report_records(_records(), reading=Reading(at="macs:1.2e6"))
     small, large = (line for line in text.splitlines() if line.startswith(("small ", "large ")))
     assert "25.50 ± 6.35" in small and "epoch 4 of 4" in small and "°" not in small
     assert "20.00 ± 0.00 °" in large and "epoch 2 of 4" in large
@@ -110,7 +110,7 @@ def test_report_at_equal_macs_reads_the_larger_model_earlier_and_marks_it() -> N
 
 
 def test_report_at_leaves_a_run_blank_that_had_not_ended_an_epoch() -> None:
-    text = report_records(_records(), "csv", at="seconds:1")
+    text = report_records(_records(), "csv", Reading(at="seconds:1"))
     assert [line.split(",")[2] for line in text.splitlines()[1:]] == ["0", "0"]
     assert "2 runs" not in text
 

@@ -8,7 +8,7 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
-from ablate.contrasts import Observation, analyse
+from ablate.report.contrasts import Observation, analyse
 from ablate.stats import Kind, verdict
 
 SPREAD = (-1.3, -0.4, 0.1, 0.6, 1.0)

@@ -20,7 +20,10 @@ FORBIDDEN = {
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
     "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.*"},
-    "report": {"keras", "tensorflow", "mlflow", "optuna", "ablate.models", "ablate.training", "ablate.sweep"},
+    "report": {
+        *("keras", "tensorflow", "mlflow", "optuna", "ablate.training", "ablate.sweep"),
+        "ablate.models.* -ablate.models.zoo",
+    },
     "reference": {"ablate.*"},
     "paper": {"ablate.*"},
     "verify": {

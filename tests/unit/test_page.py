@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 import pandas as pd
 import pytest
 
-from ablate import page
-from ablate.contrasts import Contrast
-from ablate.records import Records, from_rows
+from ablate.report import Reading, page
+from ablate.report.contrasts import Contrast
+from ablate.report.records import Records, from_rows
 from ablate.stats import Kind, Verdict
 
 VOID = {"meta", "link", "br"}
@@ -78,7 +78,7 @@ def _parsed(text):
 
 
 def test_page_fetches_nothing_and_escapes_what_runs_say():
-    text = page.page(_runs(), metric="top1")
+    text = page.page(_runs(), Reading("top1"))
     parsed = _parsed(text)
     assert "script" not in parsed.seen
     assert parsed.links == ["data:,"]
@@ -97,7 +97,7 @@ def test_page_holds_verdicts_table_figures_cost_and_origin():
 
 
 def test_page_of_runs_without_curves_costs_and_variance_still_stands():
-    text = page.page(_runs(levels=("only",), seeds=1), metric="top1")
+    text = page.page(_runs(levels=("only",), seeds=1), Reading("top1"))
     _parsed(text)
     assert "Nothing is compared" in text and "<h2>Cost</h2>" not in text
 

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ablate import cli, paper, published, tables
+from ablate import cli, paper
 from ablate.config import compose, to_config
-from ablate.published import Ours, layout
-from ablate.records import Records, write
+from ablate.report import published, tables
+from ablate.report.published import Ours, layout
+from ablate.report.records import Records, write
 from ablate.tracking import param_text
 
 PAPER = ("recipe=paper_cifar", "data=cifar10", "model=cct_7_3x1", "augment.erasing_probability=0", "train.select=test")

@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from ablate import records, studies
 from ablate.config import ConfigError, compose_report
-from ablate.report import report_records, report_study
+from ablate.report import Reading, records, report_records, report_study, studies
 from ablate.tracking import Store, TrackingSpec
 
 DEFINITION = {
@@ -56,7 +55,7 @@ def _body(text):
 def test_a_file_of_records_reports_what_the_store_reports(where, tmp_path):
     path = tmp_path / "pe.jsonl"
     records.write(studies.from_store(where, "pe"), path)
-    got = report_records(records.read(path), margin=1.0)
+    got = report_records(records.read(path), reading=Reading(margin=1.0))
     assert _body(got) == _body(report_study(where, "pe", margin=1.0))
     assert "1 diverged" in got and str(path) in got
 
@@ -126,7 +125,7 @@ def _opened(*words):
 def test_runs_of_pytorch_in_a_csv_get_table_and_verdicts(tmp_path):
     path = _csv(tmp_path / "runs.csv", "adamw,step,15,nan\n")
     found = _opened(f"source={path}", "factor=[optimizer,schedule]", "value=accuracy", "seed=seed")
-    text = report_records(found, metric="accuracy", margin=2.0)
+    text = report_records(found, reading=Reading("accuracy", margin=2.0))
     lines = [line.split() for line in text.splitlines()]
     assert ["optimizer,", "against", "sgd"] in lines
     kinds = {tuple(line[:3]): line[3] for line in lines if len(line) > 4 and line[1] == "at"}
@@ -138,7 +137,7 @@ def test_a_baseline_and_a_single_factor_can_be_named(tmp_path):
     path = _csv(tmp_path / "runs.csv")
     found = _opened(f"source={path}", "factor=optimizer", "value=accuracy", "baseline.optimizer=adamw")
     assert found.definition["baseline"] == {"optimizer": "adamw"} and found.definition["seeds"] == list(range(8))
-    assert "hurts" in report_records(found, metric="accuracy")
+    assert "hurts" in report_records(found, reading=Reading("accuracy"))
 
 
 def test_runs_of_any_mlflow_experiment_are_read_by_their_columns(tmp_path):
@@ -153,7 +152,7 @@ def test_runs_of_any_mlflow_experiment_are_read_by_their_columns(tmp_path):
         client.log_metric(run, "acc", 70 + 10 * (lr == "0.01") + 0.1 * seed)
     uri = f"tracking.uri=sqlite:///{tmp_path}/theirs.db"
     found = _opened(uri, "tracking.experiment=theirs", "factor=params.lr", "value=metrics.acc", "seed=params.seed")
-    text = report_records(found, metric="metrics.acc")
+    text = report_records(found, reading=Reading("metrics.acc"))
     assert "0.01" in text and "helps" in text and "theirs" in text
 
 

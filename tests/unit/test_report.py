@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from ablate import tracking
-from ablate.report import Table, attempts, counted, render, report_study, report_table
+from ablate.report import Table, render, report_study, report_table
+from ablate.report.runs import attempts, counted
 from ablate.tracking import Store, TrackingSpec
 
 AXES = {"model": ["vit_2_4", "cct_2_3x2"], "model.positional": ["learnable", "none"]}
@@ -288,7 +289,7 @@ def test_report_study_of_an_unknown_name_lists_what_there_is(store_uri: str) -> 
 def test_report_study_imports_neither_keras_nor_mlflow(store_uri: str) -> None:
     _record(store_uri, "pe-1", 1.0)
     code = (
-        "import sys; from ablate.report import *; "
+        "import sys; from ablate.report import report_study; from ablate.tracking import TrackingSpec; "
         f"report_study(TrackingSpec(uri={store_uri!r}), 'pe'); "
         "print([m for m in ('keras', 'tensorflow', 'mlflow', 'optuna', 'scipy.stats') if m in sys.modules])"
     )

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
-from ablate import paper, searches, tracking
+from ablate import paper, tracking
 from ablate.config import RunSpec, compose, to_config
 from ablate.identity import LEFT_OUT
 from ablate.models import zoo
-from ablate.records import Records
-from ablate.rendering import markdown_table
-from ablate.report import Run, attempts, by_seed, counted
+from ablate.report import searches
+from ablate.report.records import Records
+from ablate.report.rendering import markdown_table
+from ablate.report.runs import Run, attempts, by_seed, counted
 from ablate.stats import Estimate, best_of, mean_interval
 
 BEST_OF = 4

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ablate.records import Curves
-from ablate.table import ReportError
+from ablate.report.records import Curves
+from ablate.report.table import ReportError
 
 if TYPE_CHECKING:
     import pandas as pd

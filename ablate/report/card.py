@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate import tracking
-from ablate.records import Records
-from ablate.report import Run, attempts, by_seed, counted
+from ablate.report.records import Records
+from ablate.report.runs import Run, attempts, by_seed, counted
+from ablate.report.table import METRIC
 from ablate.stats import Estimate, mean_interval
-from ablate.table import METRIC
 from ablate.tracking import TrackingSpec
 
 _HUB = {

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ablate.contrasts import Analysis
-from ablate.records import Records
-from ablate.report import Run, attempts, counted
-from ablate.table import METRIC
+from ablate.report.contrasts import Analysis
+from ablate.report.records import Records
+from ablate.report.runs import Run, attempts, counted
+from ablate.report.table import METRIC
 from ablate.tracking import param_text
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ablate import published, records
-from ablate.rendering import content, render
-from ablate.report import records_table
+from ablate.report import published, records
+from ablate.report.rendering import content, render
+from ablate.report.rows import records_table
 
 RECORDS, TABLES = Path("docs/records"), Path("docs/tables")
 

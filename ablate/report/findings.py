@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from ablate.audit import Difference
-from ablate.audit import lines as audited
-from ablate.contrasts import Analysis, Contrast, Observation, analyse
+from ablate.report.audit import Difference
+from ablate.report.audit import lines as audited
+from ablate.report.contrasts import Analysis, Contrast, Observation, analyse
 from ablate.stats import Kind
 
 METHODS = ("grid", "one_factor", "zip")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ablate import audit, compute, findings, frames, rendering, searches
-from ablate.contrasts import Contrast
-from ablate.records import Records
-from ablate.report import records_table
+from ablate.report import audit, compute, findings, frames, rendering, searches
+from ablate.report.contrasts import Contrast
+from ablate.report.records import Records
+from ablate.report.rows import Reading, records_table
+from ablate.report.table import Table, label
 from ablate.stats import Kind
-from ablate.table import METRIC, Table, label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,48 +41,30 @@ class Figure:
     caption: str
 
 
-def page(
-    records: Records,
-    *,
-    metric: str = METRIC,
-    margin: float | None = None,
-    at: str | None = None,
-    images: int | None = None,
-) -> str:
+def page(records: Records, reading: Reading | None = None) -> str:
     """The whole file.
 
     Args:
         records: A study, with its curves.
-        metric: The metric in the table's cells.
-        margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
-        at: Compute at which the validation curves are read instead; see ``report_records``.
-        images: Training images of an epoch, for runs that do not record it.
+        reading: How its runs are read.
 
     Raises:
-        ReportError: ``at`` is something else, or the runs do not say enough to read them there.
+        ReportError: ``reading.at`` is something else, or the runs do not say enough to read them there.
     """
-    return files(records, metric=metric, margin=margin, at=at, images=images)["report.html"]
+    return files(records, reading)["report.html"]
 
 
-def files(
-    records: Records,
-    *,
-    metric: str = METRIC,
-    margin: float | None = None,
-    at: str | None = None,
-    images: int | None = None,
-) -> dict[str, str]:
+def files(records: Records, reading: Reading | None = None) -> dict[str, str]:
     """The page as ``report.html``, and its figures by themselves as ``figures/NAME.svg``; see ``page``."""
-    table, notes = records_table(records, metric=metric, margin=margin, at=at, images=images)
+    reading = reading or Reading()
+    table, notes = records_table(records, reading)
     frame, definition = searches.rows(records.frame, records.definition)
-    if at is not None:
-        frame, _ = compute.read_at(frame, records.curves, compute.parse(at), images=images)
+    if reading.at is not None:
+        frame, _ = compute.read_at(frame, records.curves, compute.parse(reading.at), images=reading.images)
     factors = table.factors
-    if (
-        "trial" in definition["axes"]
-    ):  # the table has what it drew and reached: elsewhere its number tells it
+    if "trial" in definition["axes"]:  # the table has what it drew and reached: elsewhere its number tells it
         factors, definition = ("trial",), {**definition, "axes": {"trial": definition["axes"]["trial"]}}
-    figures = _figures(records, frame, definition, table, factors, margin)
+    figures = _figures(records, frame, definition, table, factors, reading.margin)
     whole = _whole(records, frame, definition, table, notes, factors, figures)
     return {"report.html": whole} | {f"figures/{figure.name}.svg": figure.svg for figure in figures}
 

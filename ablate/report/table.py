@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from ablate.stats import Estimate
 
 if TYPE_CHECKING:
-    from ablate.audit import Difference
-    from ablate.contrasts import Analysis
+    from ablate.report.audit import Difference
+    from ablate.report.contrasts import Analysis
 
 Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "running"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from ablate import tracking
 from ablate.config import ConfigError, ReportConfig
-from ablate.records import Records, RecordsError, epochs, from_csv, from_rows, read
-from ablate.report import choose
+from ablate.report.records import Records, RecordsError, epochs, from_csv, from_rows, read
+from ablate.report.stored import choose
 from ablate.tracking import TrackingSpec
 
 CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")

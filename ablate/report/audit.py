@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.identity import LEFT_OUT
 
 if TYPE_CHECKING:
-    from ablate.contrasts import Contrast
+    from ablate.report.contrasts import Contrast
 
 EPOCHS = "metrics.final.epochs_trained"
 _SHOWN = 3

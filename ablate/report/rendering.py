@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ablate.table import COSTS, RANK, ReportError, Row, Table, label
+from ablate.report.table import COSTS, RANK, ReportError, Row, Table, label
 
 Format = Literal["text", "md", "latex", "csv", "json"]
 
@@ -55,7 +55,7 @@ def _found(table: Table, form: Literal["lines", "markdown"]) -> list[str]:
     """The verdicts, and a blank line after them."""
     if table.analysis is None:
         return []
-    from ablate import findings
+    from ablate.report import findings
 
     text = getattr(findings, form)(table.analysis, unit=label(table.metric), audit=table.audit)
     return [*text, ""] if text else []
@@ -157,7 +157,7 @@ def _latex(table: Table, notes: Sequence[str]) -> str:
     lines = [r"% needs \usepackage[utf8]{inputenc} and \usepackage{booktabs}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{escaped(asked)} {escaped(budget)}.}}", *latex_tabular(head, body, len(table.factors))]
     if table.analysis is not None and table.analysis.contrasts:
-        from ablate import findings
+        from ablate.report import findings
 
         rows = findings.rows(table.analysis, unit=label(table.metric), audit=table.audit)
         remarks = findings.remarks(table.analysis, table.audit)

@@ -1,0 +1,102 @@
+"""What is said above and below a table: what was asked, under which budget and rule, and how the runs ended."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablate.report import compute
+from ablate.report.rendering import ON_TEST, UNFINISHED
+from ablate.report.runs import Run, point_name, recorded
+from ablate.report.table import RANK, Row, label
+from ablate.stats import mean_interval
+
+_REASONS_SHOWN = 5
+_SELECTED = {
+    "best": "weights of the epoch with the best validation accuracy",
+    "last": "weights of the last epoch",
+    "test": "weights of the epoch with the best TEST accuracy, which flatters: no honest result",
+}
+
+
+def title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> str:
+    """What was asked, what is in the cells, and under which budget and rule: a small budget is not to be overlooked."""
+    asked = f"{definition['name']}: {definition.get('question', '')}".rstrip(": ")
+    seeds = ", ".join(map(str, definition["seeds"]))
+    if definition.get("foreign"):  # runs that others made: nobody recorded how
+        return f"{asked}\n{label(metric)}, mean ± 95 % interval over seeds (Student's t); {len(runs)} runs"
+    parts = [
+        f"{label(metric)}, mean ± 95 % interval over seeds (Student's t)",
+        f"data {_data(runs)}",
+        _length(runs),
+        f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
+        _selected(runs, metric),
+    ]
+    return f"{asked}\n{'; '.join(parts)}"
+
+
+def _selected(runs: Sequence[Run], metric: str) -> str:
+    if metric == compute.METRIC:
+        return "weights of the epoch that is read, none selected"
+    return " or ".join(_SELECTED.get(rule, rule) for rule in recorded(runs, "train.select")) or "no run yet"
+
+
+def _length(runs: Sequence[Run]) -> str:
+    """How long a run trained: epochs, or seconds where time ended it."""
+    times = [time for time in recorded(runs, "train.seconds") if time != "null"]
+    if times:
+        return f"{' or '.join(times)} s of training steps"
+    return f"{_values(runs, 'train.epochs')} epochs{_cooldown(runs)}"
+
+
+def _cooldown(runs: Sequence[Run]) -> str:
+    """What comes on top of the epochs, where anything does."""
+    extra = recorded(runs, "train.cooldown_epochs")
+    return f" + {' or '.join(extra)} of cooldown" if set(extra) - {"0"} else ""
+
+
+def _values(runs: Sequence[Run], name: str) -> str:
+    return " or ".join(recorded(runs, name)) or "?"
+
+
+def _data(runs: Sequence[Run]) -> str:
+    """The sources, and for local files their last name: the full path is the reader's own affair."""
+    names = (
+        (run.budget.get("data.source", "?"), run.budget.get("data.root", "null").rstrip("/").rpartition("/")[2])
+        for run in runs
+    )
+    return " or ".join(s if root == "null" else f"{s} {root}" for s, root in dict.fromkeys(names)) or "?"
+
+
+def outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.outcomes)
+    rest = [f"{total[name]} {name}" for name in (*RANK[1:], "not run") if total[name]]
+    notes = [f"{total['finished']} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)]
+    bad = [run for run in runs if run.reason and run.outcome != "finished"]
+    notes += [f"{point_name(run.point)} {run.outcome}: {run.reason.splitlines()[0]}" for run in bad[:_REASONS_SHOWN]]
+    if len(bad) > _REASONS_SHOWN:
+        notes.append(f"and {len(bad) - _REASONS_SHOWN} more, with their reasons in the tag ablate.reason")
+    if any(row.estimate is not None and row.estimate.n == 1 for row in rows):
+        notes.append("a cell of one run has no interval: run more seeds before you compare")
+    notes += _repeat_notes(runs)
+    if any(row.unfinished for row in rows):
+        notes.append(f"{UNFINISHED} read before the schedule had ended: a training of that length would do better")
+    if any("test" in row.select for row in rows):
+        notes.append(f"{ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
+    if any(row.outcomes.get("diverged") for row in rows):
+        notes.append("means are over finished runs: a row with diverged ones looks better than it is")
+    return notes
+
+
+def _repeat_notes(runs: Sequence[Run]) -> list[str]:
+    """What repeats of one seed differ by: the part of the noise that is the machine's."""
+    cells: dict[str, list[float]] = {}
+    for run in runs:
+        if run.outcome == "finished" and run.value is not None:
+            rest = [pair for pair in json.loads(run.point) if pair[0] != "repeat"]
+            cells.setdefault(point_name(json.dumps(rest)), []).append(run.value)
+    stds = [(name, len(several), mean_interval(several).std) for name, several in cells.items() if len(several) > 1]
+    said = "a seed's repeats enter the mean as one"
+    return [f"{n} repeats of {name}: standard deviation {std:.3f}; {said}" for name, n, std in stds]

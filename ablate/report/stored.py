@@ -1,0 +1,41 @@
+"""Which study of a tracking store is meant by a name, and where its records lie."""
+
+from collections.abc import Sequence
+
+from ablate import tracking
+from ablate.report.table import ReportError
+from ablate.tracking import StudyRecord, TrackingSpec
+
+
+def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[StudyRecord, list[StudyRecord]]:
+    """The study of a name that ran last, or the one that is named whole, and the others of that name.
+
+    Raises:
+        ReportError: The store knows no such study.
+        TrackingError: The store cannot be read.
+    """
+    known = tracking.list_studies(where)
+    mine = [record for record in known if record.definition.get("name") == name or record.study == name]
+    chosen = next((record for record in mine if study in (None, record.study)), None)
+    if chosen is None:
+        names = sorted({str(record.definition.get("name")) for record in known})
+        there = f"it has {', '.join(names)}" if names else "it has none yet: run python -m ablate +sweep=pe_type"
+        uri = tracking.redact(where.resolved_uri())
+        raise ReportError(
+            f"report needs a study that {uri} (experiment {where.experiment}) holds, got {name!r}; {there}."
+        )
+    return chosen, [record for record in mine if record is not chosen]
+
+
+def whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[StudyRecord]) -> list[str]:
+    """Where the records lie and how to open them, and which studies of the name there are besides."""
+    uri = tracking.redact(where.resolved_uri())
+    notes = [
+        f"study {chosen.study}, started {chosen.started:%Y-%m-%d %H:%M} UTC, in {uri}, experiment {where.experiment}",
+        f"artifacts (config, model, test predictions) of each run: {chosen.artifacts}",
+        f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id, chosen.view)}",
+    ]
+    for other in others:
+        count = f"{other.finished} of {other.definition.get('points', '?')} points"
+        notes.append(f"also of this name: {other.study}, last active {other.last:%Y-%m-%d %H:%M} UTC, {count}")
+    return notes
