@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from ablate import tracking
-from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact
+from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact, uris
+from ablate.tracking import writer as writing
 
 SECRET = "s3cr%40t-word"
 
@@ -267,7 +268,7 @@ def test_a_store_that_cannot_be_reached_is_one_sentence_without_passwords(
 def test_an_error_that_quotes_the_password_alone_does_not_show_it() -> None:
     uri = f"postgresql://me:{SECRET}@127.0.0.1/x"
     for quoted in (SECRET, "s3cr@t-word"):
-        with pytest.raises(TrackingError, match=r"no entry for \*\*\*, me;") as caught, tracking._guard(uri):
+        with pytest.raises(TrackingError, match=r"no entry for \*\*\*, me;") as caught, uris.guard(uri):
             raise RuntimeError(f"no entry for {quoted}, me\nat line 3")
         assert caught.value.__suppress_context__  # a traceback would print what it hides
 
@@ -365,12 +366,12 @@ def test_what_is_delivered_twice_is_recorded_once(store_uri: str) -> None:
     run = _run(store)
     for _ in range(2):  # as where the answer to the last entry was lost
         for entry in _entries():
-            tracking._send(store._client, run.run_id, entry, Path())
+            writing._send(store._client, run.run_id, entry, Path())
     assert list(read_curves(_spec(store_uri), [run.run_id], "x")["value"]) == [1.0, 2.0]
     (row,) = read_runs(_spec(store_uri)).to_dict("records")
     assert (row["status"], row["params.a"], row["tags.ablate.status"]) == ("FINISHED", "1", "finished")
     born = {"kind": "create", "experiment_id": store.experiment_id, "name": "n", "time": 5, "again": True}
-    ids = [tracking._create(store._client, {**born, "tags": {"ablate.attempt": "m"}}) for _ in range(2)]
+    ids = [writing.create(store._client, {**born, "tags": {"ablate.attempt": "m"}}) for _ in range(2)]
     assert ids[0] == ids[1]
 
 

@@ -1,0 +1,88 @@
+"""A store, opened: MLflow's client, the experiment, or a plain connection to its database."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.databases import Lock, probe
+from ablate.tracking.spec import TrackingError
+from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+
+def opened(uri: str, experiment: str, lock: Lock) -> tuple[Any, str]:
+    """MLflow's client and the experiment's id."""
+    check(uri)
+    probe_server(uri)
+    made = client_class()
+    with guard(uri), lock():  # several processes that make one database at once break each other
+        _probe_database(uri)
+        client = made(tracking_uri=uri)
+        return client, _experiment_id(client, uri, experiment)
+
+
+def client_class() -> Any:
+    """MLflow's client class, imported with its telemetry and its chatter off."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 hold a training up for minutes
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient
+
+
+def _experiment_id(client: Any, uri: str, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        created: str = client.create_experiment(name, artifact_location=_artifact_root(uri, name))
+        return created
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"experiment {name!r} of {redact(uri)} was deleted: restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`, or set tracking.experiment to another name."
+        )
+    return str(found.experiment_id)
+
+
+def _artifact_root(uri: str, experiment: str) -> str | None:
+    """Beside a SQLite file, whatever the working directory; a server decides for itself."""
+    if not is_database(uri):
+        return None
+    file = file_of(uri)
+    folder = (file.parent if file else Path.cwd()) / "mlartifacts" / re.sub(r"[^\w.-]", "_", experiment)
+    return folder.absolute().as_uri()
+
+
+def _probe_database(uri: str) -> None:
+    if is_database(uri):
+        with connected(uri) as connection:
+            probe(connection)
+
+
+@contextmanager
+def connected(uri: str, *, must_exist: bool = False) -> "Iterator[sqlalchemy.Connection]":
+    """A connection to the database, closed and rolled back at the end."""
+    import sqlalchemy
+
+    file = file_of(uri)
+    if must_exist and file is not None and not file.exists():  # connecting would make it
+        raise TrackingError(
+            f"there are no records at {redact(uri)} (no file {file.absolute()}): run something first, or set "
+            "tracking.uri."
+        )
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+            connection.rollback()
+    finally:
+        engine.dispose()

@@ -1,0 +1,330 @@
+"""Runs, studies and curves, read into frames; a database by plain SQL, a server by MLflow's client."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from ablate.tracking.client import client_class, connected
+from ablate.tracking.spec import TrackingError, TrackingSpec
+from ablate.tracking.tags import serves
+from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Part = Literal["metrics", "params", "tags"]
+_TABLES: Mapping[Part, str] = {"metrics": "latest_metrics", "params": "params", "tags": "tags"}
+_RUN_COLUMNS = ("run_id", "experiment_id", "status", "artifact_uri", "start_time", "end_time")
+_Entry = tuple[str, str, str, Any]  # part, run id, key, value
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as the store knows it.
+
+    Attributes:
+        study: Its name: the sweep's and a digest.
+        run_id: The parent run.
+        experiment_id: Where the runs are.
+        artifacts: Folder or URI that holds a folder for each run.
+        definition: What the sweep recorded of itself: name, question, table, axes, seeds, points.
+        started: When it was first started, UTC.
+        last: When one of its runs last started, UTC.
+        finished: Points with a finished or diverged run.
+        view: Key of its view in the MLflow UI; None for one without.
+    """
+
+    study: str
+    run_id: str
+    experiment_id: str
+    artifacts: str
+    definition: Mapping[str, Any]
+    started: datetime
+    last: datetime
+    finished: int
+    view: str | None = None
+
+
+def read_runs(
+    tracking: TrackingSpec, *, study: str | None = None, parts: Sequence[Part] = ("metrics", "params", "tags")
+) -> "pd.DataFrame":
+    """Runs of the experiment, oldest first, one row a run, in the columns of ``mlflow.search_runs``.
+
+    Args:
+        tracking: Where to read.
+        study: Only this study's runs, its parent included, and those of others that serve one of its points: they
+            come with its name and that point in ``tags.ablate.study`` and ``tags.ablate.point``.
+        parts: What to read besides the run itself; a metric's value is its latest.
+
+    Returns:
+        ``run_id``, ``experiment_id``, ``status``, ``artifact_uri``, ``start_time``, ``end_time``, then ``metrics.*`` as
+        float, ``params.*`` and ``tags.*`` as text. No runs, no rows.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    uri = tracking.resolved_uri()
+    check(uri)
+    with guard(uri):
+        read = _from_database if is_database(uri) else _from_server
+        frame = _frame(*read(uri, tracking.experiment, study, parts))
+    return frame if study is None else _adopted(frame, study)
+
+
+def _adopted(frame: "pd.DataFrame", study: str) -> "pd.DataFrame":
+    """Runs that serve a study, as if they were its own."""
+    served = f"tags.{serves(study)}"
+    if served in frame:
+        frame = frame.assign(**{"tags.ablate.point": frame[served].fillna(frame["tags.ablate.point"])})
+        frame.loc[frame[served].notna(), "tags.ablate.study"] = study
+    return frame
+
+
+def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
+    """How many finished runs the experiment has of each ``ablate.settings``, without importing pandas.
+
+    Raises:
+        TrackingError: The store cannot be read; one that is not there yet has none.
+    """
+    uri = tracking.resolved_uri()
+    check(uri)
+    with guard(uri):
+        if is_database(uri) and (file := file_of(uri)) is not None and not file.exists():
+            return {}
+        read = _from_database if is_database(uri) else _from_server
+        runs, entries = read(uri, tracking.experiment, None, ("tags",))
+    ended = {run[0] for run in runs if run[2] == "FINISHED"}
+    whole = {run for _, run, key, value in entries if (key, value) == ("ablate.status", "finished") and run in ended}
+    return dict(Counter(value for _, run, key, value in entries if key == "ablate.settings" and run in whole))
+
+
+def cells(tracking: TrackingSpec, alike: Mapping[str, str]) -> dict[str, list[float]]:
+    """Test accuracies of finished runs by ``ablate.cell``: groups that differ by chance alone.
+
+    Args:
+        tracking: Where to read.
+        alike: Parameters, as they are recorded, that a run must have.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    frame = read_runs(tracking)
+    names = ("tags.ablate.cell", "metrics.final.test_top1_percent", *(f"params.{key}" for key in alike))
+    if any(name not in frame for name in names):
+        return {}
+    chosen = frame[(frame["tags.ablate.status"] == "finished") & frame["tags.ablate.cell"].notna()]
+    for key, value in alike.items():
+        chosen = chosen[chosen[f"params.{key}"] == value]
+    grouped = chosen.groupby("tags.ablate.cell")["metrics.final.test_top1_percent"]
+    return {str(name): [float(value) for value in values] for name, values in grouped}
+
+
+def list_studies(tracking: TrackingSpec, name: str | None = None) -> list[StudyRecord]:
+    """Studies of a sweep, or all, the one that ran last first.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    frame = read_runs(tracking, parts=("tags",))
+    if "tags.ablate.sweep" not in frame:
+        return []
+    records = [_study(row, frame) for row in frame[frame["tags.ablate.sweep"].notna()].to_dict("records")]
+    wanted = [record for record in records if name is None or record.definition.get("name") == name]
+    return sorted(wanted, key=lambda record: record.last, reverse=True)
+
+
+def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
+    pieces = [key for key in parent if key.startswith("tags.ablate.sweep.") and isinstance(parent[key], str)]
+    pieces.sort(key=lambda key: int(key.rpartition(".")[2]))
+    text = "".join(parent[key] for key in ["tags.ablate.sweep", *pieces])
+    study = parent["tags.ablate.study"]
+    runs = _adopted(frame, study)
+    runs = runs[runs["tags.ablate.study"] == study]
+    done = runs[
+        runs["tags.ablate.status"].isin(["finished", "diverged", "pruned"]) & (runs["tags.ablate.role"] == "run")
+    ]
+    points = done["tags.ablate.point"].nunique() if "tags.ablate.point" in done else 0
+    return StudyRecord(
+        study=study,
+        run_id=parent["run_id"],
+        experiment_id=parent["experiment_id"],
+        artifacts=_folder_of_runs(parent["artifact_uri"]),
+        definition=json.loads(text),
+        started=parent["start_time"].to_pydatetime(),
+        last=runs["start_time"].max().to_pydatetime(),
+        finished=int(points),
+        view=view if isinstance(view := parent.get("tags.ablate.view"), str) else None,
+    )
+
+
+def _folder_of_runs(artifact_uri: str) -> str:
+    """``…/RUN/artifacts`` -> ``…``, as a plain path where it is one."""
+    folder = redact(artifact_uri.rstrip("/").rsplit("/", 2)[0])
+    return unquote(urlsplit(folder).path) if folder.startswith("file://") else folder
+
+
+def read_curves(tracking: TrackingSpec, run_ids: Iterable[str], metric: str) -> "pd.DataFrame":
+    """Every recorded value of one metric.
+
+    Returns:
+        ``run_id``, ``step``, ``value``; in the order of the run ids, then of the steps.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    import pandas as pd
+
+    uri, ids = tracking.resolved_uri(), list(run_ids)
+    check(uri)
+    with guard(uri):
+        rows = _curves_from_database(uri, ids, metric) if is_database(uri) else _curves_from_server(uri, ids, metric)
+    order = {run_id: number for number, run_id in enumerate(ids)}
+    rows.sort(key=lambda row: (order[row[0]], row[1]))
+    return pd.DataFrame(rows, columns=["run_id", "step", "value"])
+
+
+def _frame(runs: Sequence[Sequence[Any]], entries: Iterable[_Entry]) -> "pd.DataFrame":
+    import pandas as pd
+
+    row = {run[0]: number for number, run in enumerate(runs)}
+    columns: dict[str, list[Any]] = {}
+    for part, run_id, key, value in entries:
+        name = f"{part}.{key}"
+        if name not in columns:
+            columns[name] = [float("nan") if part == "metrics" else None] * len(runs)
+        columns[name][row[run_id]] = value
+    frame = pd.DataFrame([tuple(run) for run in runs], columns=list(_RUN_COLUMNS))
+    for name in ("start_time", "end_time"):
+        frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
+    values = pd.DataFrame({name: columns[name] for name in sorted(columns)}, index=frame.index)
+    return pd.concat([frame, values], axis=1)
+
+
+def _from_database(
+    uri: str, experiment: str, study: str | None, parts: Sequence[Part]
+) -> tuple[list[tuple[Any, ...]], list[_Entry]]:
+    """Runs and their entries out of MLflow's tables (its schema of 2018 to date, as far as used here)."""
+    from sqlalchemy import column, select, table
+
+    runs = table("runs", *map(column, ("run_uuid", "experiment_id", "status", "artifact_uri", "start_time", "end_time",
+                                       "lifecycle_stage")))  # fmt: skip
+    experiments = table("experiments", column("experiment_id"), column("name"))
+    tags = table("tags", column("run_uuid"), column("key"), column("value"))
+    of_experiment = select(experiments.c.experiment_id).where(experiments.c.name == experiment)
+    chosen = (runs.c.lifecycle_stage == "active") & runs.c.experiment_id.in_(of_experiment)
+    if study is not None:
+        mine = (tags.c.key == "ablate.study") & (tags.c.value == study)
+        members = select(tags.c.run_uuid).where(mine | (tags.c.key == serves(study)))
+        chosen &= runs.c.run_uuid.in_(members)
+    listing = select(*list(runs.c)[:6]).where(chosen).order_by(runs.c.start_time, runs.c.run_uuid)
+    with connected(uri, must_exist=True) as connection:
+        found = [(run[0], str(run[1]), *run[2:]) for run in connection.execute(listing)]
+        known, entries = {run[0] for run in found}, []
+        for part in parts:
+            names = ("run_uuid", "key", "value", *(["is_nan"] if part == "metrics" else []))
+            source = table(_TABLES[part], *map(column, names))
+            query = select(*source.c).where(source.c.run_uuid.in_(select(runs.c.run_uuid).where(chosen)))
+            entries += [_entry(part, line) for line in connection.execute(query) if line[0] in known]
+    return found, entries
+
+
+def _entry(part: Part, line: Any) -> _Entry:
+    """One line of an MLflow table, which keeps a NaN as a mark beside a number."""
+    return part, line[0], line[1], float("nan") if part == "metrics" and line[3] else line[2]
+
+
+def _from_server(
+    uri: str, experiment: str, study: str | None, parts: Sequence[Part]
+) -> tuple[list[tuple[Any, ...]], list[_Entry]]:
+    probe_server(uri)
+    client = client_class()(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    of_study = (f"tags.`ablate.study` = '{study}'", f"tags.`{serves(study)}` != ''") if study is not None else ("",)
+    runs = [run for wanted in of_study if found for run in _search(client, found.experiment_id, wanted)]
+    runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+    rows = [tuple(getattr(run.info, name) for name in _RUN_COLUMNS) for run in runs]
+    entries: list[_Entry] = [
+        (part, run.info.run_id, key, value)
+        for run in runs
+        for part in parts
+        for key, value in getattr(run.data, part).items()
+    ]
+    return rows, entries
+
+
+def _search(client: Any, experiment_id: str, wanted: str) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], wanted, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _curves_from_database(uri: str, run_ids: Sequence[str], metric: str) -> list[tuple[str, int, float]]:
+    from sqlalchemy import column, select, table
+
+    metrics = table("metrics", *map(column, ("run_uuid", "step", "value", "is_nan", "key")))
+    rows: list[tuple[str, int, float]] = []
+    with connected(uri, must_exist=True) as connection:
+        for start in range(0, len(run_ids), 500):  # SQLite takes 999 values a statement in old versions
+            some = metrics.c.run_uuid.in_(run_ids[start : start + 500])
+            found = connection.execute(select(*metrics.c).where(some & (metrics.c.key == metric)))
+            rows += [(run_id, step, float("nan") if nan else value) for run_id, step, value, nan, _ in found]
+    return rows
+
+
+def _curves_from_server(uri: str, run_ids: Sequence[str], metric: str) -> list[tuple[str, int, float]]:
+    probe_server(uri)
+    client = client_class()(tracking_uri=uri)
+    return [(run_id, m.step, m.value) for run_id in run_ids for m in client.get_metric_history(run_id, metric)]
+
+
+def latest_run(tracking: TrackingSpec) -> str:
+    """Id of the run that finished and started last, alone or within a sweep.
+
+    Raises:
+        TrackingError: There is no such store, or no run in it has finished.
+    """
+    frame = read_runs(tracking, parts=("tags",))
+    tags = frame.reindex(columns=["run_id", "tags.ablate.role", "tags.ablate.status"])
+    done = tags[(tags["tags.ablate.role"] == "run") & (tags["tags.ablate.status"] == "finished")]
+    if done.empty:
+        raise TrackingError(
+            f"a finished run must be in {redact(tracking.resolved_uri())} (experiment {tracking.experiment}), and "
+            "there is none: train one, or set tracking.uri to another store."
+        )
+    return str(done["run_id"].iloc[-1])
+
+
+def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str, folder: Path) -> Path:
+    """Copies an artifact of a run, such as ``model.keras`` or ``config.yaml``, into a folder.
+
+    Returns:
+        Where it lies then.
+
+    Raises:
+        TrackingError: There is no such store, run or artifact.
+    """
+    uri = tracking.resolved_uri()
+    runs = set(read_runs(tracking, parts=())["run_id"])
+    if run_id not in runs:
+        raise TrackingError(
+            f"a run of {redact(uri)} (experiment {tracking.experiment}) must be named, got {run_id!r}; it has "
+            f"{len(runs)} runs, which the MLflow UI lists."
+        )
+    with guard(uri):
+        client = client_class()(tracking_uri=uri)
+        there = [entry.path for entry in client.list_artifacts(run_id)]
+        if name not in there:
+            raise TrackingError(
+                f"run {run_id} must hold the artifact {name}, it has {', '.join(there) or 'none'}; a model is kept "
+                "with tracking.log_model=true."
+            )
+        return Path(client.download_artifacts(run_id, name, str(folder)))

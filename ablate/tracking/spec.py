@@ -1,0 +1,32 @@
+"""Where runs are recorded, and what is said when they cannot be."""
+
+import os
+from dataclasses import dataclass
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+"""MLflow's own default, so that plain ``mlflow ui`` in the same folder shows the runs."""
+
+
+class TrackingError(ValueError):
+    """The tracking store cannot be used; one sentence, without passwords."""
+
+
+@dataclass
+class TrackingSpec:
+    """Where runs are recorded.
+
+    Attributes:
+        uri: MLflow tracking URI, a database or a server; None takes MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``.
+        spool: Folder for what the store could not be told while it was away; ``python -m ablate sync`` delivers it.
+        experiment: MLflow experiment, made where it is missing.
+        log_model: Whether each run keeps its trained model among its artifacts.
+    """
+
+    uri: str | None = None
+    spool: str = "mlflow-spool"
+    experiment: str = "ablate"
+    log_model: bool = True
+
+    def resolved_uri(self) -> str:
+        """The URI in force. It may hold a password: show ``redact`` of it."""
+        return self.uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI

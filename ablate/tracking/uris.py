@@ -1,0 +1,130 @@
+"""URIs of stores: what kind they are, what may be shown of them, whether they answer, how to open them in the UI."""
+
+import re
+import shlex
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from ablate.databases import remedy, sqlite_file
+from ablate.tracking.spec import TrackingError, TrackingSpec
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_USERINFO = re.compile(r"(?P<scheme>\b[a-z][\w+.-]*://)(?P<info>[^\s'\"]*)@", re.IGNORECASE)
+_SECRET_FIELD = re.compile(r"([?&;](?:\w*password|passwd|pwd|token)=)[^&;\s'\"]*", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """Text with the passwords of all URIs in it replaced by ``***``."""
+
+    def hide(match: re.Match[str]) -> str:
+        user, colon, _ = match["info"].partition(":")
+        if colon:
+            return f"{match['scheme']}{user}:***@"
+        is_token = match["scheme"].lower().startswith("http")  # a database's user name alone is no secret
+        return f"{match['scheme']}***@" if is_token else match[0]
+
+    return _SECRET_FIELD.sub(r"\1***", _USERINFO.sub(hide, text))
+
+
+def _redact_of(uri: str, text: str) -> str:
+    """``redact``, and the URI's own password wherever it stands alone, as drivers may quote it."""
+    password = urlsplit(uri).password or ""
+    for secret in {password, unquote(password)}:
+        if len(secret) >= 4:  # shorter ones would blank out half of any text
+            text = text.replace(secret, "***")
+    return redact(text)
+
+
+def error_of(uri: str, cause: object) -> TrackingError:
+    """What went wrong with a store, in one sentence, with what can be done."""
+    words = str(cause).strip() or type(cause).__name__
+    reason = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
+    advice = remedy(words, setting="tracking.uri", library="MLflow")
+    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {reason}; {advice}.")
+
+
+@contextmanager
+def guard(uri: str) -> Iterator[None]:
+    """Turns whatever MLflow or a driver raises into a TrackingError: their messages may hold the URI.
+
+    ``from None``: a chained traceback would print it all the same.
+    """
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        raise error_of(uri, error) from None
+
+
+def is_database(uri: str) -> bool:
+    return uri.split(":", 1)[0].split("+", 1)[0] in _DATABASES
+
+
+def check(uri: str) -> None:
+    """Refuses a store that cannot work, at once: MLflow would try for minutes, or write to a kind of its own choice.
+
+    Raises:
+        TrackingError: No URI of a database or a server.
+    """
+    scheme = uri.split(":", 1)[0] if ":" in uri else ""
+    if scheme in ("", "file") or (scheme == "sqlite" and file_of(uri) is None):
+        raise TrackingError(
+            f"tracking.uri must name a database or a server (sqlite:///mlflow.db, postgresql://…, http://…), "
+            f"got {redact(uri)}."
+        )
+
+
+def file_of(uri: str) -> Path | None:
+    with guard(uri):
+        return sqlite_file(uri)
+
+
+def probe_server(uri: str) -> None:
+    """One quick try at a server, likewise."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    parts = urlsplit(uri)
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
+    try:
+        urllib.request.urlopen(bare, timeout=10).close()
+    except urllib.error.HTTPError:
+        pass  # it answers; whether it lets us in is for MLflow to find out
+    except OSError as error:
+        raise TrackingError(
+            f"the tracking server {redact(uri)} must answer, but: {getattr(error, 'reason', error)}; start it, or set "
+            f"tracking.uri to another."
+        ) from None
+
+
+def ui_hint(tracking: TrackingSpec, experiment_id: str, view: str | None = None) -> str:
+    """How to open the records in the MLflow UI: a command bound to this machine, or the server's own address.
+
+    Args:
+        tracking: Where they are.
+        experiment_id: In which experiment.
+        view: What ``Store.share_view`` has shared; None shows all runs of the experiment.
+    """
+    chosen = f"/runs?viewStateShareKey={quote(view)}" if view else ""
+    uri, page = tracking.resolved_uri(), f"/#/experiments/{experiment_id}{chosen}"
+    if not is_database(uri):
+        return f"open {redact(uri).rstrip('/')}{page}"
+    beside = Path(sys.executable).with_name("mlflow")
+    on_path = shutil.which("mlflow")
+    command = "mlflow" if on_path and Path(on_path).resolve() == beside.resolve() else _shown(beside)
+    fill_in = " (fill in the password)" if redact(uri) != uri else ""
+    return (
+        f"{command} ui --backend-store-uri {shlex.quote(redact(uri))} --host 127.0.0.1 --port 5000{fill_in}, "
+        f"then open http://127.0.0.1:5000{page}"
+    )
+
+
+def _shown(path: Path) -> str:
+    """Relative to the working directory where that is shorter."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -1,0 +1,41 @@
+"""A study's view in the MLflow UI."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from ablate.tracking.tags import param_text
+
+_WIDTHS = {"attributes.`Run Name`": 480, "metrics": 190, "tags": 150}
+_SHOWN_METRICS = ("final.test_top1_percent", "final.val_top1_percent", "cost.params", "cost.macs")
+
+
+def view_state(study: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What the MLflow UI keeps of a shared view (read from the UI of 3.17.2; an older or newer one may differ).
+
+    Args:
+        study: Name of the study.
+        definition: What the sweep records: ``axes``, and ``combinations`` of their levels.
+    """
+    axes = list(definition["axes"])
+    levels = [f"level.{axis}" for axis in axes]
+    columns = [*(f"metrics.`{name}`" for name in _SHOWN_METRICS), *(f"tags.`{name}`" for name in levels)]
+    name, *_ = _WIDTHS
+    widths = {column: _WIDTHS[column.partition(".")[0]] for column in columns} | {name: _WIDTHS[name]}
+    state = {
+        "searchFilter": f"tags.`ablate.shown.{study}` = 'run'",
+        "orderByKey": f"metrics.`{_SHOWN_METRICS[0]}`",
+        "orderByAsc": False,
+        "selectedColumns": columns,
+        "columnOrder": [name, *columns],
+        "columnWidths": widths,
+        "runsHiddenMode": "SHOW_ALL",
+        "useGroupedValuesInCharts": True,
+    }
+    if "searched" in definition:  # each trial is a combination of its own
+        return state
+    keys = [{"mode": "tag", "groupByData": level} for level in levels]
+    cells = definition.get("combinations") or itertools.product(*definition["axes"].values())
+    groups = (",".join(f"tag.{key}.{param_text(at)}" for key, at in zip(levels, cell, strict=True)) for cell in cells)
+    grouped = {"aggregateFunction": "average", "groupByKeys": keys}
+    return state | {"groupBy": grouped, "groupsExpanded": dict.fromkeys(groups, False)}

@@ -1,0 +1,177 @@
+"""One run, open for writing, whether or not the store can be reached meanwhile."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ablate.tracking.spool import Journal
+from ablate.tracking.tags import fitted_tags
+from ablate.tracking.uris import error_of, redact
+
+if TYPE_CHECKING:
+    pass
+
+logger = logging.getLogger(__name__)
+
+_MLFLOW_STATUS = {
+    "finished": "FINISHED",
+    "diverged": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "killed": "KILLED",
+    "superseded": "KILLED",
+}
+_RETRY_SECONDS = 15  # between two tries to reach a store that is away
+MARK = "ablate.attempt"  # a name of our own for a run, from before MLflow has one for it
+Status = Literal["finished", "diverged", "pruned", "failed", "killed", "superseded"]
+
+
+class RunWriter:
+    """One run, open for writing.
+
+    What the store cannot take, because it is away, is kept in the spool and told in the same order once it is back: a
+    training is worth more than its record's delay. What the store refuses raises TrackingError.
+    """
+
+    def __init__(self, client: Any, uri: str, run_id: str, journal: Journal) -> None:
+        """Made by ``Store``; ``journal`` knows what the store does not yet."""
+        self._client, self._uri, self._journal = client, uri, journal
+        self._again = 0.0
+        self.run_id = run_id
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Sets tags; those that are there already are replaced."""
+        self.tell({"kind": "tags", "tags": fitted_tags(tags)})
+
+    def log(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Records metrics in one call. NaN and infinite values are kept as such."""
+        values = {key: float(value) for key, value in metrics.items()}
+        self.tell({"kind": "metrics", "metrics": values, "step": step})
+
+    def artifact(self, name: str, content: str | bytes) -> None:
+        """Stores a file among the run's artifacts.
+
+        Args:
+            name: Its path there, e.g. ``tables/report.md``.
+            content: Text, kept as UTF-8, or bytes.
+        """
+        with self.local_artifact(name) as path:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    @contextmanager
+    def local_artifact(self, name: str) -> Iterator[Path]:
+        """A path to write a file or a folder to, which becomes the artifact ``name`` when the block ends well."""
+        folder, _, file = name.rpartition("/")
+        with tempfile.TemporaryDirectory(prefix="ablate-") as scratch:
+            path = Path(scratch) / file
+            yield path
+            whole = path.is_dir()
+            self.tell({"kind": "artifact", "folder": name if whole else folder, "file": file}, path)
+
+    def finish(self, status: Status, *, reason: str | None = None) -> None:
+        """Ends the run.
+
+        Args:
+            status: ``diverged`` is MLflow's FINISHED: an outcome like any other, told apart by its tag.
+            reason: One sentence for what did not finish.
+        """
+        self.tag({"ablate.status": status} | ({"ablate.reason": redact(reason)} if reason else {}))
+        self.tell({"kind": "finish", "status": _MLFLOW_STATUS[status]})
+        if self._journal.waits:
+            self._journal.release()
+
+    def tell(self, entry: dict[str, Any], file: Path | None = None) -> None:
+        """Tells the store one entry, with its file, or keeps both until it can be told."""
+        entry["time"] = int(time.time() * 1000)
+        if self._journal.waits:
+            self._journal.add(entry, file)  # behind what waits already
+            if time.monotonic() > self._again:
+                self._catch_up()
+            return
+        try:
+            _send(self._client, self.run_id, entry, file.parent if file else Path())
+        except Exception as error:
+            refuse(self._uri, error)
+            self.defer(entry, error, file)
+
+    def defer(self, entry: dict[str, Any], error: Exception, file: Path | None = None) -> None:
+        """Keeps what the store could not be told, because of ``error``."""
+        self._journal.add(entry, file)
+        self._later(error)
+
+    def _catch_up(self) -> None:
+        try:
+            self.run_id = deliver_all(self._client, self._journal, self.run_id)
+        except Exception as error:
+            refuse(self._uri, error)
+            self._later(error)
+
+    def _later(self, error: Exception) -> None:
+        if not self._again:
+            logger.warning("run %s: %s; what is logged waits in %s", self.run_id,
+                           error_of(self._uri, error), self._journal.folder)  # fmt: skip
+        self._again = time.monotonic() + _RETRY_SECONDS
+
+
+def _send(client: Any, run_id: str, entry: Mapping[str, Any], files: Path) -> None:
+    """Tells MLflow one entry; twice the same does no harm."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    match entry["kind"]:
+        case "params":
+            client.log_batch(run_id, params=[Param(key, value) for key, value in entry["params"].items()])
+        case "tags":
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in entry["tags"].items()])
+        case "metrics":
+            told = [Metric(key, value, entry["time"], entry["step"]) for key, value in entry["metrics"].items()]
+            client.log_batch(run_id, told)
+        case "artifact":
+            path = files / entry["file"]
+            send = client.log_artifacts if path.is_dir() else client.log_artifact
+            send(run_id, str(path), entry["folder"] or None)
+        case "finish":
+            client.set_terminated(run_id, entry["status"], end_time=entry["time"])
+
+
+def deliver_all(client: Any, journal: Journal, run_id: str) -> str:
+    """Tells MLflow all that waits in a journal. Returns the run's id, which is MLflow's from now on."""
+    now_id = run_id
+
+    def send(entry: Mapping[str, Any], files: Path) -> None:
+        nonlocal now_id
+        if entry["kind"] == "create":
+            now_id = create(client, entry)
+        else:
+            _send(client, now_id, entry, files)
+
+    journal.deliver(send)
+    return now_id
+
+
+def create(client: Any, entry: Mapping[str, Any]) -> str:
+    """A run, made unless an earlier try made it, whose answer was lost on its way."""
+    wanted = f"tags.`{MARK}` = '{entry['tags'][MARK]}'"
+    found = client.search_runs([entry["experiment_id"]], wanted) if entry["again"] else []
+    if not found:
+        experiment_id, start = entry["experiment_id"], entry["time"]
+        found = [client.create_run(experiment_id, start_time=start, tags=entry["tags"], run_name=entry["name"])]
+    return str(found[0].info.run_id)
+
+
+def refuse(uri: str, error: Exception) -> None:
+    """Raises what no waiting mends: what the store was asked is wrong, or not allowed.
+
+    Raises:
+        TrackingError: In one sentence.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
+    may_pass = isinstance(error, (MlflowException, OSError, SQLAlchemyError))
+    if (400 <= status < 500 and status not in (408, 429)) or not may_pass:
+        raise error_of(uri, error) from None
