@@ -4,12 +4,16 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.spec import DataError, InputShape
 from ablate.data.stored import Stored
+
+if TYPE_CHECKING:
+    from ablate.data.originals import Originals
 
 Images = NDArray[np.uint8] | Stored
 """In memory, or rows of a file that are read as they are asked for; both index alike."""
@@ -25,10 +29,12 @@ class Arrays:
     Attributes:
         x: ``(images, height, width, channels)`` uint8.
         y: ``(images,)`` int64, an index into the classes.
+        originals: The images before they were cut and scaled, where they were and their files are at hand.
     """
 
     x: Images
     y: NDArray[np.int64]
+    originals: "Originals | None" = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.dtype != np.uint8 or len(self.x) != len(self.y):
@@ -43,7 +49,7 @@ class Arrays:
     def take(self, indices: NDArray[np.int64] | slice) -> "Arrays":
         """Some of the images; those of a file stay there, and a slice of those in memory copies none."""
         x = self.x.take(indices) if isinstance(self.x, Stored) else self.x[indices]
-        return Arrays(x, self.y[indices])
+        return Arrays(x, self.y[indices], None if self.originals is None else self.originals.take(indices))
 
 
 @dataclass(frozen=True)

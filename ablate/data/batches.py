@@ -71,7 +71,9 @@ class Batches:
     def _made(self, order: NDArray[np.int64], epoch: int, number: int) -> Batch:
         chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
         x, y = self.arrays.x[chosen], self.arrays.y[chosen]
-        return (x, y) if self.augment is None else self.augment(x, y, chosen, epoch, number)
+        if self.augment is None:
+            return x, y
+        return self.augment(x, y, chosen, epoch, number, originals=self.arrays.originals)
 
     def _ahead(self, order: NDArray[np.int64], epoch: int, start: int) -> Iterator[Batch]:
         """Batches in order, the next ones in the making.

@@ -79,9 +79,18 @@ def _in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 
 def _picture(file: Encoded, spec: DataSpec) -> Example:
+    return fit(decoded(file), spec), file.label
+
+
+def decoded(file: Encoded) -> Image.Image:
+    """The image with its pixels, in its own size: mode L where it is grey, else RGB.
+
+    Raises:
+        DataError: It is damaged, no image, or not of 8 bits a channel.
+    """
     image = open_image(file)
     try:
-        return fit(image.convert("L" if is_grey(image) else "RGB"), spec), file.label
+        return image.convert("L" if is_grey(image) else "RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise _damaged(file, error) from error
 

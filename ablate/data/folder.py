@@ -1,5 +1,6 @@
 """Class folders of images under train/ and test/, in a directory or a zip: cifar2png's, or one's own photos."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from ablate.data import cache
 from ablate.data.arrays import Raw
 from ablate.data.decode import Encoded, decode_all, is_grey, open_image
 from ablate.data.listing import File, LayoutError, Root, image_files, open_root
+from ablate.data.originals import Originals
 from ablate.data.spec import DataError, DataSpec, InputShape
 
 __all__ = ["MEAN", "STD", "LayoutError", "describe", "read", "read_published"]
@@ -36,12 +38,15 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
     files = image_files(root, level=spec.class_level, test=test)
     labels = tuple(sorted({file.label for file in files}))
     number = {label: i for i, label in enumerate(labels)}
+    encoded = [_encoded(root, file, number[file.label]) for file in files]
     images = cache.decoded(
         spec,
         [f"{file.path} {file.stamp} {number[file.label]}" for file in files],
         len(files),
-        lambda: decode_all((_encoded(root, f, number[f.label]) for f in files), len(files), spec, str(root.path)),
+        lambda: decode_all(encoded, len(files), spec, str(root.path)),
     )
+    if spec.image_size is not None:
+        images = replace(images, originals=Originals(encoded, images.x.shape[-1]))
     tested = sum(file.part == "test" for file in files)  # they come first: files are sorted by part
     return Raw(images.take(slice(tested, None)), images.take(slice(tested)), labels, fitted=True)
 

@@ -227,15 +227,16 @@ def test_augment_resized_crop_looks_at_nothing_outside_its_part():
     half = np.zeros((8, 16, 3), np.uint8)
     half[:, 8:] = 255
     spec = AugmentSpec(random_resized_crop=ResizedCropSpec(scale=[0.5, 0.5], ratio=[1.0, 1.0]))
-    results = [augmented(half, spec, (0, 0, 0), np.random.default_rng(seed)) for seed in range(40)]
+    image = Image.fromarray(half)
+    results = [augmented(image, (16, 8), spec, (0, 0, 0), np.random.default_rng(seed)) for seed in range(40)]
     assert {tuple(np.unique(r)) for r in results} & {(0,), (255,)}  # a part of one colour stays of one colour
 
 
 def test_augment_crop_padding_shifts_and_shows_zeros():
-    pixels = np.full((6, 6, 1), 200, np.uint8)
+    image = Image.new("L", (6, 6), 200)
     shifts = Counter()
     for seed in range(500):
-        result = augmented(pixels, AugmentSpec(crop_padding=2), 0, np.random.default_rng(seed))[..., 0]
+        result = np.asarray(augmented(image, (6, 6), AugmentSpec(crop_padding=2), 0, np.random.default_rng(seed)))
         assert set(np.unique(result)) <= {0, 200}
         shifts[(result > 0).any(axis=0).sum()] += 1
     assert set(shifts) == {4, 5, 6}
@@ -251,8 +252,9 @@ def test_augment_flip_mirrors_half_of_the_images():
 
 
 def test_augment_colour_jitter_stays_within_its_factors():
-    pixels = np.full((4, 4, 3), 100, np.uint8)  # contrast and colour leave one flat grey alone
-    values = [augmented(pixels, AugmentSpec(colour_jitter=0.4), 0, np.random.default_rng(s)).max() for s in range(400)]
+    grey = Image.new("RGB", (4, 4), (100, 100, 100))  # contrast and colour leave one flat grey alone
+    spec = AugmentSpec(colour_jitter=0.4)
+    values = [np.max(augmented(grey, (4, 4), spec, 0, np.random.default_rng(seed))) for seed in range(400)]
     assert 59 <= min(values) < 65 and 135 < max(values) <= 140
 
 

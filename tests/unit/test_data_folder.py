@@ -10,6 +10,9 @@ from PIL import Image
 
 from ablate.data import DataError, DataSpec, describe, load
 from ablate.data import cache as cache_module
+from ablate.data.augment.augmenter import Augmenter
+from ablate.data.augment.spec import AugmentSpec, ResizedCropSpec
+from ablate.data.batches import Batches
 
 CLASSES = ("cat", "dog")
 
@@ -198,6 +201,54 @@ def test_zip_of_photos_of_all_sizes_is_read(shared, tmp_path):
     splits = load(spec)
     assert (len(splits.train) + len(splits.val), len(splits.test)) == (1088, 272)
     assert np.all(np.bincount(splits.test.y) == 16)
+
+
+WHOLE = AugmentSpec(random_resized_crop=ResizedCropSpec(scale=[1.0, 1.0], ratio=[1.0, 1.0]), interpolation="bilinear")
+"""Takes the largest square from the middle: what is cut is known."""
+
+
+def _photos(folder, sizes, mode="RGB"):
+    """A class of photos of these heights and widths, and another of squares."""
+    for part in ("train", "test"):
+        for name in CLASSES:
+            (folder / part / name).mkdir(parents=True)
+            for i, size in enumerate(sizes if (part, name) == ("train", "cat") else [(8, 8)] * len(sizes)):
+                _image(i, size, mode).save(folder / part / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+@pytest.mark.parametrize("packed", [False, True])
+def test_random_resized_crop_of_photos_is_cut_from_the_original(tmp_path, packed, limit):
+    sizes = [(8, 20), (30, 10), (24, 24)]
+    root = _photos(tmp_path / "photos", sizes)
+    root = _zip(root, tmp_path / "photos.zip") if packed else root
+    splits = load(_spec(root, tmp_path, val_fraction=0, image_size=[6, 6], memory_limit=limit))
+    augment = Augmenter(WHOLE, 0, 2, splits.mean, splits.std)
+    (batch, _), *_ = Batches(splits.train, 6, 0, augment).epoch(0)
+    cuts = dict(zip(Batches(splits.train, 6, 0).order(0).tolist(), batch, strict=True))
+    for index, (height, width) in enumerate(sizes):
+        side, photo = min(height, width), _image(index, (height, width))
+        left, top = (width - side) // 2, (height - side) // 2
+        middle = photo.crop((left, top, left + side, top + side)).resize((6, 6), Image.Resampling.BILINEAR)
+        assert np.array_equal(cuts[index], np.asarray(middle))
+        assert height == width or not np.array_equal(cuts[index], np.asarray(splits.train.x[index]))
+
+
+def test_random_resized_crop_keeps_the_channels_that_were_asked_for(tmp_path):
+    root = _photos(tmp_path / "photos", [(8, 20), (30, 10)])
+    splits = load(_spec(root, tmp_path, val_fraction=0, image_size=[6, 6], channels=1))
+    (batch, _), *_ = Batches(splits.train, 4, 0, Augmenter(WHOLE, 0, 2, splits.mean, splits.std)).epoch(0)
+    assert batch.shape == (4, 6, 6, 1)
+
+
+def test_photo_that_vanishes_in_training_is_named(tmp_path):
+    root = _photos(tmp_path / "photos", [(8, 20), (30, 10)])
+    splits = load(_spec(root, tmp_path, val_fraction=0, image_size=[6, 6]))
+    (root / "train" / "cat" / "1.png").unlink()
+    batches = Batches(splits.train, 4, 0, Augmenter(WHOLE, 0, 2, splits.mean, splits.std))
+    with pytest.raises(DataError, match=r"cat.1\.png could not be decoded \(FileNotFoundError"):
+        list(batches.epoch(0))
 
 
 @pytest.fixture

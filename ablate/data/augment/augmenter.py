@@ -1,7 +1,7 @@
 """From a gathered batch to the one that is trained on; chance is a pure function of seed, epoch and image."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,11 @@ from ablate.data.augment.images import augmented
 from ablate.data.augment.mixing import draw_mix, erase, mixed, soft_labels
 from ablate.data.augment.operations import Colour
 from ablate.data.augment.spec import AugmentSpec
+from ablate.data.resize import picture, pixels
 from ablate.data.spec import DataError
+
+if TYPE_CHECKING:
+    from ablate.data.originals import Originals
 
 _IMAGE, _MIX, _ERASE = range(3)  # what a stream of random numbers is for
 
@@ -45,7 +49,14 @@ class Augmenter:
         self._fill: Colour = fill[0] if len(fill) == 1 else fill
 
     def __call__(
-        self, x: NDArray[np.uint8], y: NDArray[np.int64], indices: NDArray[np.int64], epoch: int, batch: int
+        self,
+        x: NDArray[np.uint8],
+        y: NDArray[np.int64],
+        indices: NDArray[np.int64],
+        epoch: int,
+        batch: int,
+        *,
+        originals: "Originals | None" = None,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """One batch.
 
@@ -55,13 +66,14 @@ class Augmenter:
             indices: Of the images in the training set.
             epoch: From 0.
             batch: Number of the batch in its epoch.
+            originals: The training set before it was cut and scaled: what random resized crops are cut from.
 
         Returns:
             Images in pixels, uint8, or float32 where boxes are erased; labels ``(batch,)``, or ``(batch, classes)``
             probabilities where the spec mixes (in every epoch, so that one graph serves all).
         """
         if self.spec.per_image:
-            x = self.images(x, indices, epoch)
+            x = self.images(x, indices, epoch, originals)
         labels: NDArray[Any] = y
         if self.spec.mixes:
             mix = None
@@ -70,11 +82,19 @@ class Augmenter:
             x, labels = x if mix is None else mixed(x, mix), soft_labels(y, self._num_classes, mix)
         return (self._erased(x, indices, epoch) if self.spec.erasing_probability else x), labels
 
-    def images(self, x: NDArray[np.uint8], indices: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
+    def images(
+        self,
+        x: NDArray[np.uint8],
+        indices: NDArray[np.int64],
+        epoch: int,
+        originals: "Originals | None" = None,
+    ) -> NDArray[np.uint8]:
         """What is done to single images, without mixing and erasing."""
-        result = np.empty_like(x)
+        whole = originals if self.spec.random_resized_crop.scale is not None else None
+        size, result = (x.shape[2], x.shape[1]), np.empty_like(x)
         for i, index in enumerate(indices.tolist()):
-            result[i] = augmented(x[i], self.spec, self._fill, self._generator(_IMAGE, epoch, index))
+            image = picture(x[i]) if whole is None else whole[index]
+            result[i] = pixels(augmented(image, size, self.spec, self._fill, self._generator(_IMAGE, epoch, index)))
         return result
 
     def _erased(self, x: NDArray[np.uint8], indices: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ablate.data.augment import operations
@@ -21,45 +20,45 @@ _ATTEMPTS = 10  # timm's and torchvision's: then the largest central part of an 
 
 
 def augmented(
-    pixels: NDArray[np.uint8], spec: AugmentSpec, fill: Colour, generator: np.random.Generator
-) -> NDArray[np.uint8]:
+    image: Image.Image, size: tuple[int, int], spec: AugmentSpec, fill: Colour, generator: np.random.Generator
+) -> Image.Image:
     """One image, changed as the spec says.
 
     Args:
-        pixels: ``(height, width, channels)``, one channel or three.
+        image: Grey or RGB.
+        size: Width and height of the result: the image's own, unless a random part of it is resized.
         spec: What is done.
         fill: What RandAugment shows where the image ends: the data's mean.
         generator: Of this image in this epoch.
     """
-    grey = pixels.shape[-1] == 1
-    image = Image.fromarray(pixels[..., 0] if grey else pixels)
-    image = _cropped(image, spec, generator)
+    image = _cropped(image, size, spec, generator)
     if spec.flip and generator.random() < spec.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if spec.auto_augment != Policy.none:
-        middle = _paints(spec, MIDDLE_GREY if grey else (MIDDLE_GREY,) * 3)
+        middle = _paints(spec, MIDDLE_GREY if image.mode == "L" else (MIDDLE_GREY,) * 3)
         image = apply(image, draw_auto(spec.auto_augment, generator), middle)
     if spec.rand_augment.ops:
         image = apply(image, draw_rand(spec.rand_augment, generator), _paints(spec, fill))
     if spec.colour_jitter:
         image = _jittered(image, spec.colour_jitter, generator)
-    return np.asarray(image, np.uint8).reshape(pixels.shape)
+    return image
 
 
 def _paints(spec: AugmentSpec, fill: Colour) -> list[Paint]:
     return [Paint(resample, fill) for resample in _RESAMPLE[spec.interpolation]]
 
 
-def _cropped(image: Image.Image, spec: AugmentSpec, generator: np.random.Generator) -> Image.Image:
-    width, height = image.size
+def _cropped(
+    image: Image.Image, size: tuple[int, int], spec: AugmentSpec, generator: np.random.Generator
+) -> Image.Image:
     if spec.random_resized_crop.scale is not None:
-        box = resized_crop_box(spec.random_resized_crop, height, width, generator)
+        box = resized_crop_box(spec.random_resized_crop, image.height, image.width, generator)
         choices = _RESAMPLE[spec.interpolation]
         # Cropped first: resizing with a box would look at pixels beyond the part.
-        image = image.crop(box).resize((width, height), choices[int(generator.random() * len(choices))])
+        image = image.crop(box).resize(size, choices[int(generator.random() * len(choices))])
     if spec.crop_padding:
         left, top = generator.integers(-spec.crop_padding, spec.crop_padding + 1, 2).tolist()
-        image = image.crop((left, top, left + width, top + height))  # beyond the image, Pillow gives zeros
+        image = image.crop((left, top, left + size[0], top + size[1]))  # beyond the image, Pillow gives zeros
     return image
 
 

@@ -36,7 +36,7 @@ def contact_sheet(splits: Splits, spec: AugmentSpec, seed: int, *, images: int =
     augment = Augmenter(spec, seed, splits.num_classes, splits.mean, splits.std)
     chosen = np.unique(np.linspace(0, len(splits.train) - 1, images).astype(np.int64))
     x, y = splits.train.x[chosen], splits.train.y[chosen]
-    columns = [x, *(augment(x, y, chosen, epoch, batch=0)[0] for epoch in range(epochs))]
+    columns = [x, *(augment(x, y, chosen, epoch, 0, originals=splits.train.originals)[0] for epoch in range(epochs))]
     content = io.BytesIO()
     _pasted(columns).save(content, "PNG")
     return content.getvalue()

@@ -1,0 +1,40 @@
+"""Images as they were found, opened one at a time: what a random part is cut from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ablate.data.decode import Encoded, decoded
+
+
+@dataclass(frozen=True)
+class Originals:
+    """Files of images that may differ in size, in the order of the fitted ones.
+
+    Attributes:
+        files: The images.
+        channels: Of the fitted ones, 1 or 3.
+    """
+
+    files: Sequence[Encoded]
+    channels: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        """One image in its own size, of mode L or RGB as the fitted ones are.
+
+        Raises:
+            DataError: The file is gone or damaged.
+        """
+        return decoded(self.files[index]).convert("L" if self.channels == 1 else "RGB")
+
+    def take(self, indices: NDArray[np.int64] | slice) -> "Originals":
+        """Some of them, none of them opened."""
+        if isinstance(indices, slice):
+            return Originals(self.files[indices], self.channels)
+        return Originals([self.files[i] for i in indices.tolist()], self.channels)
