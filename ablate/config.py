@@ -22,12 +22,13 @@ from hydra.errors import HydraException
 from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate import registry
+from ablate import paper, registry
 from ablate.data.augment import AugmentSpec
 from ablate.data.spec import DataSpec
 from ablate.hardware import HardwareSpec
 from ablate.models import zoo
 from ablate.specs import ModelSpec
+from ablate.sweep import definition
 from ablate.sweep.space import SweepSpec
 from ablate.tracking import TrackingSpec
 from ablate.training.spec import SeedSpec, TrainSpec
@@ -266,6 +267,7 @@ def read_sweep(name: str) -> dict[str, Any]:
 
     Raises:
         ConfigError: There is no such sweep, or its file is no mapping in YAML.
+        SweepError: What it says makes no sense.
     """
     path = sweep_files().get(name)
     if path is None:
@@ -276,10 +278,8 @@ def read_sweep(name: str) -> dict[str, Any]:
         raise ConfigError(f"{path} must be YAML, but: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not isinstance(content.get("axes"), dict):
         raise ConfigError(f"{path} must hold a mapping with the key axes (docs/sweeps.md shows one).")
-    for key in content:
-        if key not in get_type_hints(SweepSpec):
-            raise ConfigError(f"{path}: {registry.unknown('a key of a sweep', key, get_type_hints(SweepSpec))}")
-    return {"name": name, **{str(key): value for key, value in content.items()}}
+    definition.check(name, content, paper.TABLES)
+    return {"name": name, **content}
 
 
 def expand(words: Iterable[str]) -> list[str]:
@@ -290,6 +290,9 @@ def expand(words: Iterable[str]) -> list[str]:
     if not names:
         return words
     content = read_sweep(str(names[-1]))
+    for key in {override.key_or_group for override in overrides}:
+        if key.startswith("sweep.base") or key == "sweep.name":
+            raise ConfigError(f"{key} must stand in the sweep's file; on the command line give settings themselves.")
     ConfigStore.instance().store(group="sweep", name=str(names[-1]), node=content)
     given = {override.key_or_group for override in overrides}
     base = content.get("base") or {}
@@ -417,9 +420,9 @@ def to_config(cfg: DictConfig) -> Config:
     Raises:
         ConfigError: A value is missing or of the wrong type, or a plugin does not import.
     """
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        raise ConfigError(f"{key} must be set, and has no default: add {key}=… to the command.")
     try:
+        for key in sorted(OmegaConf.missing_keys(cfg)):
+            raise ConfigError(f"{key} must be set, and has no default: add {key}=… to the command.")
         config = cast(Config, OmegaConf.to_object(cfg))
     except OmegaConfBaseException as error:
         raise ConfigError(_sentence(error)) from None
@@ -549,6 +552,8 @@ _NODES: dict[type, Any] = {int: IntegerNode, float: FloatNode, bool: BooleanNode
 
 
 def _converts(kind: type, value: Any) -> bool:
+    if value is None:
+        return False
     try:
         OmegaConf.create({"probe": _NODES[kind](value=value)})
     except OmegaConfBaseException:

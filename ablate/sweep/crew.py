@@ -8,12 +8,15 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
+from ablate.cli import INTERRUPTED, TERMINATED
 from ablate.config import Engine, load_plugins
 from ablate.hardware import import_keras
 from ablate.progress import SweepScreen
@@ -22,11 +25,15 @@ from ablate.report import report_study
 from ablate.report.rendering import Format
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.engines import work_elsewhere
-from ablate.sweep.interrupts import interrupt, remembered
+from ablate.sweep.interrupts import interrupt, remembered, terminable
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Progress, Study
 from ablate.tracking import RunWriter, Store, TrackingError
+from ablate.training.spec import Stopped
+
+STOP_SECONDS = 30
+"""How long workers have to close their records when they are told to stop."""
 
 _CONTEXT = multiprocessing.get_context("spawn")  # a fork of a process that holds TensorFlow or a database hangs
 
@@ -63,16 +70,20 @@ def run_sweep(plan: Plan) -> int:
         store.abandon(parent, key)
     record, before = store.resume(parent), study.progress()
     try:
-        with SweepScreen(len(plan.points), before.done + before.diverged + before.pruned, workers) as screen:
+        with (
+            terminable(),
+            SweepScreen(len(plan.points), before.done + before.diverged + before.pruned, workers) as screen,
+        ):
             if plan.config.engine != Engine.local:
                 work_elsewhere(plan, parent, screen, lambda: _standing(study.progress()))
             elif workers == 1:
                 _alone(plan, parent, screen)
             else:
-                _together(plan, parent, screen)
-    except KeyboardInterrupt:
-        record.finish("killed", reason="interrupted")
-        print("interrupted: the same command goes on from here.")
+                _together(plan, parent, screen, lambda: study.progress().left > 0)
+    except KeyboardInterrupt as stop:
+        record.finish("killed", reason=str(stop) or "interrupted")
+        if not str(stop):
+            print("interrupted: the same command goes on from here.")
         raise
     after = study.progress()
     failed = after.failed + after.left
@@ -123,56 +134,98 @@ def _alone(plan: Plan, parent: str, screen: SweepScreen) -> None:
 
 # ------------------------------------------------------------------------------------------------- several processes
 
+SUBSTITUTES = 3
+"""How often in a row a worker that died is replaced, without one of its points having ended between."""
 
-def _together(plan: Plan, parent: str, screen: SweepScreen) -> None:
-    threads, devices = share_of_cores(plan.config.workers), gpus(os.environ)
-    crew, heard = [], []
-    for number in range(plan.config.workers):
+
+class Crew:
+    """Worker processes of this machine, of which the dead are replaced.
+
+    Args:
+        target: What each runs; its exit code is 0 where it found nothing more to do.
+        told: Arguments of the worker with this number, but for the last: the end of a pipe that it speaks into.
+        screen: Hears what workers say.
+        needed: Whether there is work for a substitute.
+    """
+
+    def __init__(
+        self,
+        target: Callable[..., None],
+        told: Callable[[int], tuple[Any, ...]],
+        screen: SweepScreen,
+        needed: Callable[[], bool],
+    ) -> None:
+        self._target, self._told, self._screen, self._needed = target, told, screen, needed
+        self._processes: dict[int, Any] = {}
+        self._ears: dict[Any, int] = {}
+        self._deaths: Counter[int] = Counter()
+
+    def work(self, workers: int) -> None:
+        """Starts so many, and returns when all have ended; whatever ends it before ends them."""
+        try:
+            for number in range(workers):
+                self._start(number)
+            while self._ears:
+                for ear in wait(list(self._ears)):
+                    self._hear(ear)
+        except BaseException as error:
+            self._stop(signal.SIGTERM if isinstance(error, Stopped) else signal.SIGINT)
+            raise
+
+    def _start(self, number: int) -> None:
         ear, mouth = _CONTEXT.Pipe(duplex=False)
-        environment = share(plan.config.hardware, number, devices)
-        told = (plan, parent, threads, environment, mouth)
-        crew.append(_CONTEXT.Process(target=_worker, args=told, name=f"ablate-{number}"))
-        heard.append(ear)
-        crew[-1].start()
+        process = _CONTEXT.Process(target=self._target, args=(*self._told(number), mouth), name=f"ablate-{number}")
+        process.start()
         mouth.close()  # ours: the worker's own ends with it
-    with _ended_with(crew):
-        _listen(heard, screen)
-        for process in crew:
-            process.join()
-    for process in crew:
-        if process.exitcode:
-            screen.say(
-                f"worker {process.name} died with exit code {process.exitcode}; its point went back into the queue."
-            )
+        self._processes[number], self._ears[ear] = process, number
 
+    def _hear(self, ear: Any) -> None:
+        """Passes on what a worker says; a pipe each, which no other's death can block."""
+        number = self._ears[ear]
+        try:
+            method, arguments = ear.recv()
+        except (EOFError, OSError):
+            del self._ears[ear]
+            self._ended(number)
+            return
+        if method == "end":
+            del self._deaths[number]
+        getattr(self._screen.of(number), method)(**arguments)
 
-def _listen(ears: list[Any], screen: SweepScreen) -> None:
-    """Passes on what workers say until the last has fallen silent; a pipe each, which no other's death can block."""
-    numbers: dict[Any, int] = {ear: number for number, ear in enumerate(ears)}
-    while numbers:
-        ready: list[Any] = wait(list(numbers))
-        for ear in ready:
-            try:
-                method, arguments = ear.recv()
-            except (EOFError, OSError):
-                del numbers[ear]
-                continue
-            getattr(screen.of(numbers[ear]), method)(**arguments)
+    def _ended(self, number: int) -> None:
+        process = self._processes[number]
+        process.join()
+        if not process.exitcode:
+            return
+        self._deaths[number] += 1
+        self._screen.of(number).start("")
+        then = "others go on"
+        if self._deaths[number] <= SUBSTITUTES and self._needed():
+            then = f"substitute {self._deaths[number]} of {SUBSTITUTES} starts"
+            self._start(number)
+        self._screen.say(
+            f"worker {number} died with exit code {process.exitcode}; its point goes back into the queue, and {then}."
+        )
 
-
-@contextmanager
-def _ended_with(crew: list[Any]) -> Iterator[None]:
-    """Whatever ends the leader ends its workers: first by an interrupt, so that each closes its record."""
-    try:
-        yield
-    finally:
-        for process in crew:
+    def _stop(self, number: int) -> None:
+        """First by a signal, so that each hands its point back, and closes its record."""
+        for process in self._processes.values():
             if process.is_alive() and process.pid:
-                os.kill(process.pid, signal.SIGINT)
-        for process in crew:
-            process.join(30)
+                os.kill(process.pid, number)
+        until = time.monotonic() + STOP_SECONDS
+        for process in self._processes.values():
+            process.join(max(0.0, until - time.monotonic()))
             if process.is_alive():
                 process.kill()
+
+
+def _together(plan: Plan, parent: str, screen: SweepScreen, needed: Callable[[], bool]) -> None:
+    workers, devices = plan.config.workers, gpus(os.environ)
+
+    def told(number: int) -> tuple[Any, ...]:
+        return plan, parent, share_of_cores(workers), share(plan.config.hardware, number, devices)
+
+    Crew(_worker, told, screen, needed).work(workers)
 
 
 class _Teller:
@@ -192,20 +245,23 @@ class _Teller:
 
 
 def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], mouth: Any) -> None:
-    """One process of a crew."""
+    """One process of a crew; a signal that ends it is told by its exit code, as the command's own is."""
     signal.signal(signal.SIGINT, interrupt)
     leader = multiprocessing.parent_process()
     if leader is not None:
         threading.Thread(target=_end_with, args=(leader.sentinel,), daemon=True).start()
     os.environ.update(environment)
-    load_plugins(plan.config.plugins)
     try:
-        import_keras()
-        from ablate.sweep.worker import work
+        with terminable(led=True):
+            load_plugins(plan.config.plugins)
+            import_keras()
+            from ablate.sweep.worker import work
 
-        work(plan, parent, _Teller(mouth), threads=threads)
+            work(plan, parent, _Teller(mouth), threads=threads)
+    except Stopped:
+        sys.exit(TERMINATED)
     except KeyboardInterrupt:
-        return
+        sys.exit(INTERRUPTED)
 
 
 def _end_with(sentinel: int) -> None:

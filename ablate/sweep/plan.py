@@ -4,12 +4,12 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-from ablate import identity
-from ablate.config import Config, RunSpec, composer, expand, parse_overrides, to_config
+from ablate import identity, registry
+from ablate.config import Config, Engine, RunSpec, composer, expand, parse_overrides, to_config
 from ablate.sweep.compose import Cost, Specs
 from ablate.sweep.inert import same_runs
 from ablate.sweep.space import (
@@ -137,6 +137,7 @@ def make_plan(words: Sequence[str]) -> Plan:
         shared = to_config(compose(words))
         if shared.sweep is None:
             raise SweepError("a plan needs a sweep: add +sweep=NAME.")
+        _check_command(shared, given)
         levels, seeds, pinned = pin(shared.sweep, _of_axes(given, shared.sweep))
         spanned, left_out = span(shared.sweep, levels, seeds)
         if "repeat" in given:
@@ -145,11 +146,14 @@ def make_plan(words: Sequence[str]) -> Plan:
         search = _search(shared, pinned) if shared.sweep.method.searches else None
         points = _planned(Specs(words, _open(shared.sweep, pinned, search)), spanned, search)
     baseline = baseline_of(shared.sweep, levels)
-    macs = _baseline_macs(shared.sweep, points, baseline) if shared.sweep.budget == Budget.macs else None
+    drawn = {axis.axis for axis in search.axes} if search else set()
+    macs = _baseline_macs(shared.sweep, points, baseline, drawn) if shared.sweep.budget == Budget.macs else None
     points = [_equalised(planned, macs) for planned in points]
-    _require_time(shared.sweep, points)
+    _require_time(shared.sweep, points, drawn)
+    _require_validation(points, search)
     definitions = [json.dumps(identity.definition(planned.leaves), default=str) for planned in points]
-    inert = [] if search else same_runs([planned.point for planned in points], definitions)
+    compared = [n for n, planned in enumerate(points) if planned.point.trial is None]  # trials are drawn anew each
+    inert = same_runs([points[n].point for n in compared], [definitions[n] for n in compared])
     if inert and not shared.allow_inert:
         raise SweepError(inert[0].sentence())
     whole = [definitions, repr(search)] if search else definitions
@@ -158,23 +162,69 @@ def make_plan(words: Sequence[str]) -> Plan:
     return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, words, search, macs)
 
 
-def _baseline_macs(sweep: SweepSpec, points: Sequence[PlannedPoint], baseline: Mapping[str, Any]) -> int:
+_PARTS = {*(part.name for part in fields(RunSpec)), "recipe"}
+
+
+def _check_command(config: Config, given: Mapping[str, Any]) -> None:
+    """What is said of the sweep as a whole, and axes that are no part of a run."""
+    axes = config.sweep.axes if config.sweep else {}
+    for axis in axes:
+        if axis.partition(".")[0] not in _PARTS:
+            raise SweepError(registry.unknown(f"axis {axis} must vary a run, its first word", axis, sorted(_PARTS)))
+        for group, said in given.items():
+            if axis.startswith(f"{group}.") and isinstance(said, dict):
+                raise SweepError(f"{axis} is an axis of the sweep: to pin it, say {axis}=…, got {group}={said}.")
+    for name, least in (("workers", 1), ("retries", 0)):
+        if getattr(config, name) < least:
+            raise SweepError(f"{name} must be at least {least}, got {getattr(config, name)}.")
+    if config.engine_options and config.engine == Engine.local:
+        raise SweepError(f"engine_options must come with engine=ray or slurm, got {config.engine_options} with local.")
+
+
+_OF_IMAGES = ("data.image_size", "data.crop_pct", "data.interpolation", "data.channels", "data.mean", "data.std")
+"""What is done to each image: it may change a model's MACs, and never how many images there are."""
+
+
+def _baseline_macs(
+    sweep: SweepSpec, points: Sequence[PlannedPoint], baseline: Mapping[str, Any], drawn: set[str]
+) -> int:
     """MACs of one image at the baseline, or at the first point where the baseline is left out."""
-    images = {"data", "data.source", "data.fraction", "data.per_class", "data.root", "train.epochs"}
-    if moved := images & set(sweep.axes):
-        raise SweepError(f"budget=macs needs the same images and epochs at every point, got the axis {min(moved)}.")
+
+    def counted(leaf: str) -> bool:
+        return (leaf.startswith("data.") and leaf not in (*_OF_IMAGES, *identity.LEFT_OUT)) or leaf == "train.epochs"
+
+    first = points[0].leaves
+    moved = [leaf for p in points for leaf, value in p.leaves.items() if counted(leaf) and value != first[leaf]]
+    moved += [axis for axis in sorted(drawn) if counted(axis) or axis in ("data", "train", "recipe")]
+    if moved:
+        raise SweepError(f"budget=macs needs the same images and epochs at every point, got an axis moving {moved[0]}.")
+    if points[0].spec.train.seconds is not None:
+        raise SweepError("budget=macs needs train.seconds=null, since time would end the runs; leave it out of base.")
     reference = next((p for p in points if dict(p.point.levels) == dict(baseline)), points[0])
     if reference.cost is None:
         raise SweepError("budget=macs needs a model whose cost is known before its data is read.")
     return reference.cost.macs
 
 
-def _require_time(sweep: SweepSpec, points: Sequence[PlannedPoint]) -> None:
+def _require_time(sweep: SweepSpec, points: Sequence[PlannedPoint], drawn: set[str]) -> None:
     """Where points are to have equal time, the time has to be there, and equal."""
+    if sweep.budget == Budget.seconds and drawn & {"train.seconds", "train", "recipe"}:
+        raise SweepError("budget=seconds needs one train.seconds at every point, got an axis that draws it.")
     times = {planned.spec.train.seconds for planned in points}
     if sweep.budget == Budget.seconds and (None in times or len(times) > 1):
         told = ", ".join(sorted(map(str, times)))
         raise SweepError(f"budget=seconds needs one train.seconds at every point, got {told}; set it in base.")
+
+
+def _require_validation(points: Sequence[PlannedPoint], search: Search | None) -> None:
+    """What selects by validation needs images to validate on."""
+    if search is None:
+        return
+    names = [each.metric for each in search.objectives if each.metric.startswith(("val/", "final.val"))]
+    if names and any(planned.spec.data.val_fraction == 0 for planned in points):
+        raise SweepError(
+            f"objective {names[0]} needs data.val_fraction above 0, got 0; nothing is held out to judge by."
+        )
 
 
 def _equalised(planned: PlannedPoint, macs: int | None) -> PlannedPoint:
@@ -191,7 +241,8 @@ def _search(config: Config, pinned: Mapping[str, Any]) -> Search:
     if sweep is None:
         raise SweepError("a search needs a sweep: add +sweep=NAME.")
     axes, wanted = searched(sweep, pinned), objectives(sweep)
-    return Search(tuple(axes), tuple(wanted), sweep.n_trials, sweep.sampler, sweep.pruner, config.train.epochs)
+    longest = max([config.train.epochs, *(end for axis in axes if axis.axis == "train.epochs" for end in axis.ends)])
+    return Search(tuple(axes), tuple(wanted), sweep.n_trials, sweep.sampler, sweep.pruner, longest)
 
 
 def _anew(study: str, points: int, where: TrackingSpec) -> str:
@@ -262,9 +313,27 @@ def summary(plan: Plan) -> list[str]:
     lines += [
         f"  {axis}: {said}, drawn by {plan.sweep.sampler}" for axis, said in definition.get("searched", {}).items()
     ]
-    epochs = sorted({planned.spec.train.epochs for planned in plan.points})
-    span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-    budget = " (equal training MACs)" if plan.macs else ""
+    budget = f" (equal training MACs{_unequal(plan)})" if plan.macs else ""
     source = plan.points[0].spec.data.source
-    lines += [f"  {len(plan.points)} runs of {span} epochs{budget} on {source}; study {plan.study}"]
+    lines += [f"  {len(plan.points)} runs of {_length(plan)}{budget} on {source}; study {plan.study}"]
     return lines
+
+
+def _length(plan: Plan) -> str:
+    """How long each run is, e.g. ``4 epochs`` or ``30 to 60 seconds of training``."""
+    times = sorted({each.spec.train.seconds for each in plan.points if each.spec.train.seconds is not None})
+    counts = sorted({each.spec.train.epochs for each in plan.points if each.spec.train.seconds is None})
+    counted = [f"{_span(counts)} {'epoch' if counts == [1] else 'epochs'}"] if counts else []
+    return " or ".join([*counted, *([f"{_span(times)} seconds of training"] if times else [])])
+
+
+def _span(values: Sequence[float]) -> str:
+    return f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
+
+
+def _unequal(plan: Plan) -> str:
+    """How far whole epochs miss the baseline's MACs, where that is not next to nothing."""
+    spent = [each.spec.train.epochs * each.cost.macs for each in plan.points if each.cost]
+    wanted = plan.macs * plan.config.train.epochs if plan.macs else 0
+    most = max((abs(each / wanted - 1) for each in spent), default=0.0)
+    return f", up to {100 * most:.0f} % off since epochs are whole" if most > 0.05 else ""

@@ -2,16 +2,31 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from ablate import registry
 
+MOST_SEEDS = 1000
+"""As a count; a larger number is a seed that was meant."""
+
 
 class SweepError(ValueError):
     """A sweep that cannot be run as it is written; one sentence for the person who wrote it."""
+
+
+METRICS = (
+    "final.val_top1_percent", "final.epoch", "final.seconds", "cost.params", "cost.trainable_params", "cost.macs",
+    "cost.macs_modules", "cost.macs_fvcore", "cost.tokens", "train/loss", "train/top1_percent", "train/lr",
+    "train/seconds_per_epoch", "val/loss", "val/top1_percent",
+)  # fmt: skip
+"""What runs log and a search may select by; nothing of the test set."""
+
+LESS_IS_BETTER = tuple(name for name in METRICS if name.startswith("cost.") or "loss" in name or "seconds" in name)
+"""Metrics that are minimized where no direction is said."""
 
 
 class Method(StrEnum):
@@ -117,6 +132,8 @@ class SweepSpec:
             )
         out = {}
         for axis, levels in self.axes.items():
+            if axis in ("seed", "repeat"):
+                raise SweepError(f"sweep {self.name} must list its {axis}s under {axis}s, not as an axis.")
             if isinstance(levels, dict) and self.method.searches:
                 continue
             if not isinstance(levels, list) or not levels:
@@ -124,8 +141,6 @@ class SweepSpec:
             twice = [level for n, level in enumerate(levels) if level in levels[:n]]
             if twice and self.method != Method.zip:  # there an axis may stand still while another moves
                 raise SweepError(f"axis {axis} of sweep {self.name} must name each level once, got {twice[0]!r} twice.")
-            if axis == "seed":
-                raise SweepError(f"sweep {self.name} must list its seeds under seeds, not as an axis.")
             out[axis] = list(levels)
         return out
 
@@ -135,8 +150,13 @@ class SweepSpec:
         Raises:
             SweepError: Neither a count of at least 1 nor a list of different non-negative integers.
         """
-        seeds = list(range(self.seeds)) if _is_int(self.seeds) else self.seeds
-        valid = isinstance(seeds, list) and seeds and all(_is_int(s) and s >= 0 for s in seeds)
+        if is_int(self.seeds) and self.seeds > MOST_SEEDS:
+            raise SweepError(
+                f"seeds of sweep {self.name} must be a count of at most {MOST_SEEDS}, or a list of seeds, got "
+                f"{self.seeds}; for that one seed write seeds: [{self.seeds}]."
+            )
+        seeds = list(range(self.seeds)) if is_int(self.seeds) else self.seeds
+        valid = isinstance(seeds, list) and seeds and all(is_int(s) and s >= 0 for s in seeds)
         if not valid or len(set(seeds)) != len(seeds):
             raise SweepError(
                 f"seeds of sweep {self.name} must be a count of at least 1 or a list of different integers from 0 on, "
@@ -151,7 +171,7 @@ class SweepSpec:
             SweepError: Neither a count of at least 1 nor counts by seed.
         """
         counts = self.repeats if isinstance(self.repeats, dict) else {seed: self.repeats}
-        if not all(_is_int(s) and _is_int(count) and count >= 1 for s, count in counts.items()):
+        if not all(is_int(s) and is_int(count) and count >= 1 for s, count in counts.items()):
             raise SweepError(
                 f"repeats of sweep {self.name} must be a count of at least 1, or counts by seed ({{0: 5}}), "
                 f"got {self.repeats!r}."
@@ -184,12 +204,20 @@ class Searched:
     @property
     def whole(self) -> bool:
         """Whether the range is one of integers."""
-        return all(_is_int(value) for value in (self.low, self.high, 1 if self.step is None else self.step))
+        return all(is_int(value) for value in (self.low, self.high, 1 if self.step is None else self.step))
 
     @property
     def ends(self) -> tuple[Any, ...]:
         """What has to build before anything is drawn: every level, or both ends."""
-        return self.levels or (self.low, self.high)
+        return self.levels or ((self.low, self.high) if self.whole else (float(self.low), float(self.high)))
+
+    def may_apply(self, fixed: Mapping[str, Any]) -> bool:
+        """Whether it can be drawn where these axes have their one level."""
+        return self.applies({axis: fixed.get(axis, _first(wanted)) for axis, wanted in self.when.items()})
+
+    def beside(self, fixed: Mapping[str, Any]) -> "Searched":
+        """The same, with nothing left to ask of axes that have one level."""
+        return replace(self, when={axis: wanted for axis, wanted in self.when.items() if axis not in fixed})
 
     def applies(self, chosen: Mapping[str, Any]) -> bool:
         """Whether it is to be drawn beside these levels."""
@@ -234,7 +262,7 @@ class Search:
         """Levels that have to build before anything is drawn: the first of every axis, and each axis' others alone."""
 
         def drawn(changed: Searched, level: Any) -> dict[str, Any]:
-            needed = {axis: first[0] if isinstance(first, list) else first for axis, first in changed.when.items()}
+            needed = {axis: _first(wanted) for axis, wanted in changed.when.items()}
             levels = dict(base)
             for axis in self.axes:
                 if axis.applies(levels):
@@ -248,53 +276,101 @@ class Search:
         return {axis.axis for axis in self.axes if not axis.when}
 
 
+def _first(wanted: Any) -> Any:
+    return wanted[0] if isinstance(wanted, list) else wanted
+
+
 _RANGE = {"low", "high", "step", "log", "when"}
 
 
-def searched(sweep: SweepSpec, pinned: Iterable[str] = ()) -> list[Searched]:
+def searched(sweep: SweepSpec, pinned: Mapping[str, Any] | None = None) -> list[Searched]:
     """What a search draws: of ``optuna`` every axis, of ``tuned`` those that are mappings.
+
+    Args:
+        sweep: The definition.
+        pinned: Axis -> its one level, which is drawn no more; what hangs on another level of it is not either.
 
     Raises:
         SweepError: An axis is malformed, or does not go with the sampler.
     """
-    wanted = {
-        axis: levels
+    fixed = dict(pinned or {})
+    every = [
+        _searched(sweep, axis, levels)
         for axis, levels in sweep.axes.items()
-        if axis not in set(pinned) and (sweep.method == Method.optuna or isinstance(levels, dict))
-    }
-    found = [_searched(sweep, axis, levels) for axis, levels in wanted.items()]
+        if sweep.method == Method.optuna or isinstance(levels, dict)
+    ]
+    _check_conditions(sweep, every)
+    found = [each.beside(fixed) for each in every if each.axis not in fixed and each.may_apply(fixed)]
     if not found:
         raise SweepError(f"sweep {sweep.name} must search at least one axis, e.g. train.lr: {{low: 1e-4, high: 1e-2}}.")
-    for place, each in enumerate(found):
-        before = {*(other.axis for other in found[:place]), *(set(sweep.axes) - set(wanted))}
-        for axis in each.when:
-            if axis not in before:
-                raise SweepError(
-                    registry.unknown(f"when of axis {each.axis}, which names an axis above it,", axis, before)
-                )
-        if sweep.sampler == Sampler.cmaes and (each.levels or each.when):
-            raise SweepError(f"axis {each.axis} must be a plain range with sampler=cmaes; take sampler=tpe.")
+    if sweep.sampler == Sampler.cmaes:
+        listed = next((each for each in found if each.levels or each.when), None)
+        if listed:
+            raise SweepError(f"axis {listed.axis} must be a plain range with sampler=cmaes; take sampler=tpe.")
+        if len(found) < 2:
+            raise SweepError(f"sampler=cmaes must have at least two ranges, got {found[0].axis} alone; take tpe.")
     return found
 
 
+def _check_conditions(sweep: SweepSpec, every: list[Searched]) -> None:
+    """A condition names an axis that is drawn or chosen before, and levels that it has."""
+    drawn = {each.axis: each.levels for each in every}
+    lists = {axis: tuple(levels) for axis, levels in sweep.axes.items() if axis not in drawn}
+    for place, each in enumerate(every):
+        before = lists | {other.axis: other.levels for other in every[:place] if other.levels}
+        for axis, wanted in each.when.items():
+            what = f"when of axis {each.axis} of sweep {sweep.name}"
+            if axis not in before:
+                there = ", ".join(before) or "there is none"
+                raise SweepError(
+                    f"{what} must be one that names an axis above it which has levels: {there}; got {axis!r}."
+                )
+            levels = wanted if isinstance(wanted, list) else [wanted]
+            missing = [level for level in levels if level not in before[axis]]
+            if missing or not levels:
+                got = missing[0] if missing else wanted
+                raise SweepError(
+                    registry.unknown(f"{what}, which names levels of {axis},", got, map(str, before[axis]))
+                )
+
+
 def _searched(sweep: SweepSpec, axis: str, levels: Any) -> Searched:
-    if isinstance(levels, list) and levels:
-        return Searched(axis, tuple(levels))
-    if isinstance(levels, dict) and "levels" in levels and set(levels) <= {"levels", "when"}:
-        return Searched(axis, tuple(levels["levels"]), when=levels.get("when") or {})
-    if not isinstance(levels, dict) or not {"low", "high"} <= set(levels) or not set(levels) <= _RANGE:
+    if isinstance(levels, list):
+        levels = {"levels": levels}
+    keys = set(levels) if isinstance(levels, dict) else set()
+    listed = keys <= {"levels", "when"} and "levels" in keys and isinstance(levels["levels"], list)
+    ranged = keys <= _RANGE and {"low", "high"} <= keys
+    if not (listed or ranged) or not isinstance(levels.get("when", {}), dict) or not levels.get("levels", True):
         raise SweepError(
             f"axis {axis} of sweep {sweep.name} must be a list of levels, {{low: …, high: …}} with log, step or when, "
             f"or {{levels: […], when: …}}, got {levels!r}."
         )
-    each = Searched(axis, (), levels["low"], levels["high"], levels.get("step"), levels.get("log", False),
-                    levels.get("when") or {})  # fmt: skip
-    if not each.low < each.high or (each.log and (each.low <= 0 or each.step is not None)):
+    when = levels.get("when", {})
+    if listed:
+        choices = levels["levels"]
+        twice = [level for n, level in enumerate(choices) if level in choices[:n]]
+        if twice:
+            raise SweepError(f"axis {axis} of sweep {sweep.name} must name each level once, got {twice[0]!r} twice.")
+        return Searched(axis, tuple(choices), when=when)
+    _check_range(sweep, axis, levels)
+    step, log = levels.get("step"), levels.get("log", False)
+    return Searched(axis, (), levels["low"], levels["high"], step, log, when)
+
+
+def _check_range(sweep: SweepSpec, axis: str, levels: Mapping[str, Any]) -> None:
+    low, high, step, log = levels["low"], levels["high"], levels.get("step"), levels.get("log", False)
+    numbers = [low, high] if step is None else [low, high, step]
+    finite = all(
+        isinstance(each, int | float) and not isinstance(each, bool) and math.isfinite(each) for each in numbers
+    )
+    if not finite or not isinstance(log, bool) or not low < high:
         raise SweepError(
-            f"axis {axis} of sweep {sweep.name} must have low < high, and with log: true low > 0 and no step, "
-            f"got {levels!r}."
+            f"axis {axis} of sweep {sweep.name} must have numbers low < high, and log true or false, got {levels!r}."
         )
-    return each
+    if log and (low <= 0 or step is not None):
+        raise SweepError(f"axis {axis} of sweep {sweep.name} must have low > 0 and no step with log, got {levels!r}.")
+    if step is not None and not 0 < step <= high - low:
+        raise SweepError(f"step of axis {axis} of sweep {sweep.name} must lead from low to high, got {levels!r}.")
 
 
 def objectives(sweep: SweepSpec) -> list[Objective]:
@@ -305,6 +381,11 @@ def objectives(sweep: SweepSpec) -> list[Objective]:
     """
     given = sweep.objective if isinstance(sweep.objective, list) else [sweep.objective]
     found = [_objective(sweep, each) for each in given]
+    names = [each.metric for each in found]
+    if not found or len(set(names)) < len(names):
+        raise SweepError(
+            f"objective of sweep {sweep.name} must name each of its metrics once, got {sweep.objective!r}."
+        )
     several = len(found) > 1
     if several and (sweep.pruner != Pruner.none or sweep.method == Method.tuned or sweep.sampler == Sampler.cmaes):
         raise SweepError(f"sweep {sweep.name} must have one objective with a pruner, method=tuned or sampler=cmaes.")
@@ -314,9 +395,10 @@ def objectives(sweep: SweepSpec) -> list[Objective]:
 
 
 def _objective(sweep: SweepSpec, given: Any) -> Objective:
-    entry = {"metric": given, "direction": "minimize" if "loss" in str(given) else "maximize"}
+    entry = {"metric": given, "direction": "minimize" if given in LESS_IS_BETTER else "maximize"}
     entry = given if isinstance(given, dict) else entry
-    if set(entry) != {"metric", "direction"} or entry["direction"] not in ("maximize", "minimize"):
+    directed = set(entry) == {"metric", "direction"} and entry["direction"] in ("maximize", "minimize")
+    if not directed or not isinstance(entry["metric"], str):
         raise SweepError(
             f"objective of sweep {sweep.name} must be a metric or {{metric: …, direction: maximize or minimize}}, "
             f"got {given!r}."
@@ -325,10 +407,13 @@ def _objective(sweep: SweepSpec, given: Any) -> Objective:
         raise SweepError(
             f"objective must be no metric of the test set, which reports and never selects, got {given!r}."
         )
+    if entry["metric"] not in METRICS:
+        raise SweepError(registry.unknown(f"objective of sweep {sweep.name}", entry["metric"], METRICS))
     return Objective(entry["metric"], entry["direction"] == "maximize")
 
 
-def _is_int(value: object) -> bool:
+def is_int(value: object) -> bool:
+    """Whether it is an integer, which True is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -486,9 +571,11 @@ def _rules(sweep: SweepSpec) -> list[dict[str, Any]]:
             raise SweepError(
                 f"where in sweep {sweep.name} must list entries {{when: {{axis: level}}, reason: …}}, got {rule!r}."
             )
+        lists = [axis for axis, levels in sweep.axes.items() if isinstance(levels, list)]
         for axis in rule["when"]:
-            if axis not in sweep.axes:
-                raise SweepError(registry.unknown(f"an axis in where of sweep {sweep.name}", axis, sweep.axes))
+            if axis not in lists or sweep.method == Method.optuna:
+                there = [] if sweep.method == Method.optuna else lists
+                raise SweepError(registry.unknown(f"an axis in where of sweep {sweep.name}", axis, there))
     return sweep.where
 
 

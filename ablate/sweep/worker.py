@@ -20,7 +20,7 @@ from ablate.profile import Profile
 from ablate.progress import RunScreen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.crew import Screen, open_study
-from ablate.sweep.interrupts import check, remembered
+from ablate.sweep.interrupts import check, remembered, terminable, training
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
 from ablate.sweep.study import Claim, Superseded
@@ -40,7 +40,7 @@ def train_one(config: Config) -> int:
     store, screen = Store(config.tracking), RunScreen(spec.train.total_epochs)
     writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), provenance())
     shown = screen.epoch, screen.batch, screen.resume
-    with remembered():
+    with remembered(), terminable():
         record = _recorded(spec, Workbench(), writer, config.tracking.log_model, *shown)
     print(outcome(record.history))
     print(f"record: run {writer.run_id} in {store.uri_shown}")
@@ -95,7 +95,11 @@ class _Worker:
             planned = self._planned[claim.key]
             self._traced.add(self._graphs[claim.key])
             self._screen.start(planned.point.label)
-            text, ok = self._attempt(claim, planned)
+            try:
+                text, ok = self._attempt(claim, planned)
+            except KeyboardInterrupt:
+                self._study.interrupt(claim)
+                raise
             self._screen.end(text, failed=not ok)
             failed += not ok
         return failed
@@ -143,9 +147,6 @@ class _Worker:
             )
             if record.history.status != "diverged":
                 value = self._value(planned, proposal, _metrics(record))
-        except KeyboardInterrupt:
-            self._study.interrupt(claim)
-            raise
         except Superseded as late:
             return str(late), True
         except Pruned as stop:
@@ -273,15 +274,16 @@ def _recorded(
         show_resume(epochs)
 
     try:
-        record = run(
-            spec,
-            workbench,
-            on_loaded=on_loaded,
-            on_start=on_start,
-            on_epoch=on_epoch,
-            on_batch=on_batch,
-            on_resume=on_resume,
-        )
+        with training():
+            record = run(
+                spec,
+                workbench,
+                on_loaded=on_loaded,
+                on_start=on_start,
+                on_epoch=on_epoch,
+                on_batch=on_batch,
+                on_resume=on_resume,
+            )
         still_ours()
         _write(writer, spec, record, log_model)
         record.checkpoint.remove()

@@ -1,11 +1,15 @@
 """A sweep from the command line: planned, run, interrupted, resumed, tabled."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 
+import optuna
+import psutil
 import pytest
 
 from ablate.tracking import TrackingSpec, read_runs
@@ -84,6 +88,76 @@ def _start(folder, *words):
     )  # fmt: skip
 
 
+LONG = """
+question: Does it survive the night?
+base: {model: tiny, data: digits, train.epochs: 40, train.batch_size: 32, tracking.log_model: false, workers: 2}
+axes:
+  model.pooling: [seqpool, mean]
+"""
+
+
+def _train(process, folder):
+    """Workers of the sweep, once each of its two points is in training."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        crew = [each for each in psutil.Process(process.pid).children() if "--multiprocessing-fork" in each.cmdline()]
+        epochs = _epochs(folder)
+        if len(crew) == 2 and len(epochs) == 2 and min(epochs.values()) >= 2:
+            return crew
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    raise AssertionError("the points do not train")
+
+
+def _epochs(folder):
+    """Run -> its last epoch, while others write."""
+    if not (folder / "mlflow.db").exists():
+        return {}
+    with contextlib.suppress(sqlite3.OperationalError), sqlite3.connect(folder / "mlflow.db") as database:
+        return dict(
+            database.execute("select run_uuid, max(step) from metrics where key = 'train/loss' group by run_uuid")
+        )
+    return {}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("whom", ["leader", "all"])
+def test_sweep_that_is_terminated_keeps_every_workers_state_and_goes_on_from_there(tmp_path, number, whom):
+    folder = _folder(tmp_path, LONG)
+    process = _start(folder)
+    crew = _train(process, folder)
+    for each in crew if whom == "all" else []:
+        each.send_signal(number)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, said
+    assert said.splitlines()[-1] == "ablate: stopped by SIGTERM; the same command goes on from here."
+    assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in crew)
+    assert len(list(folder.glob("checkpoints/*/state.npz"))) == 2
+    assert set(_points(folder)["status"]) == {"KILLED"}
+    trials = optuna.load_study(study_name=None, storage=f"sqlite:///{folder}/optuna.db").trials
+    assert [trial.user_attrs.get("outcome") for trial in trials] == ["interrupted"] * 2
+    result = ablate("+sweep=mine", cwd=folder)
+    assert result.returncode == 0, result.stderr + result.stdout
+    points = _points(folder)
+    done = points[points["status"] == "FINISHED"]
+    assert len(done) == 2 and (done["tags.ablate.resumed_after_epoch"].astype(int) >= 1).all()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)  # half a minute on a quiet machine
+def test_sweep_replaces_a_worker_that_is_killed(tmp_path):
+    folder = _folder(tmp_path, LONG)
+    process = _start(folder, "train.epochs=10")
+    _train(process, folder)[0].kill()
+    said = process.communicate(timeout=800)[0]
+    assert process.returncode == 0, said
+    assert "died with exit code -9; its point goes back into the queue, and substitute 1 of 3 starts." in said
+    assert sorted(_points(folder)["status"]) == ["FINISHED", "FINISHED", "KILLED"]
+
+
 def _wait_for_points(process, count):
     """Reads the output until that many points have ended."""
     for line in process.stdout:
@@ -99,6 +173,8 @@ def _wait_for_points(process, count):
         (signal.SIGKILL, 2),
         pytest.param(signal.SIGINT, 2, marks=pytest.mark.full),
         pytest.param(signal.SIGKILL, 1, marks=pytest.mark.full),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.full),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.full),
     ],
 )
 def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how, workers):
@@ -108,7 +184,7 @@ def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how, workers)
     time.sleep(0.3)  # into the next point
     process.send_signal(how)
     process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(how, -how)
     before = _points(folder)
     kept = set(before[before["status"] == "FINISHED"]["run_id"])
     assert 3 <= len(kept) < 8

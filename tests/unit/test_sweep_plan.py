@@ -5,8 +5,8 @@ import time
 import pytest
 
 from ablate import identity
-from ablate.config import compose, to_config
-from ablate.sweep.plan import already_finished, make_plan
+from ablate.config import compose, read_sweep, sweep_files, to_config
+from ablate.sweep.plan import already_finished, make_plan, summary
 from ablate.sweep.space import SweepError
 
 BASE = "base: {model: tiny, data: digits, train.epochs: 2}\n"
@@ -115,7 +115,7 @@ def test_budget_of_macs_gives_cheaper_models_more_epochs(sweep):
     spent = [planned.spec.train.epochs * planned.cost.macs for planned in plan.points]
     assert plan.points[0].spec.train.epochs == 20 and plan.points[1].spec.train.epochs > 20
     assert all(abs(each / spent[0] - 1) < 0.1 for each in spent)
-    with pytest.raises(SweepError, match="same images and epochs at every point, got the axis data"):
+    with pytest.raises(SweepError, match="same images and epochs at every point, got an axis moving data"):
         make_plan(sweep("axes: {data.per_class: [5, 10]}\nbudget: macs"))
 
 
@@ -136,3 +136,132 @@ def test_budget_of_seconds_needs_one_time_for_all(sweep):
         make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds"))
     with pytest.raises(SweepError, match=r"got 5(\.0)?, 9"):
         make_plan(sweep("axes: {train.seconds: [5, 9]}\nbudget: seconds"))
+
+
+@pytest.mark.parametrize(
+    "axes", ["{data.val_fraction: [0.1, 0.5]}", "{train.epochs: [1, 2]}", "{data: [digits, mnist5k]}"]
+)
+def test_budget_of_macs_is_refused_where_an_axis_moves_images_or_epochs_by_whatever_name(sweep, axes):
+    with pytest.raises(SweepError, match="same images and epochs"):
+        make_plan(sweep(f"axes: {axes}\nbudget: macs"))
+
+
+def test_budget_of_macs_says_how_far_whole_epochs_miss_it_and_that_time_would_end_it(sweep):
+    plan = make_plan(sweep("axes: {model.layers: [1, 8]}\nbudget: macs"))
+    assert any("% off since epochs are whole" in line for line in summary(plan))
+    with pytest.raises(SweepError, match=r"train\.seconds=null"):
+        make_plan(sweep("axes: {model.layers: [1, 8]}\nbudget: macs", "train.seconds=5"))
+
+
+def test_plan_says_time_where_time_ends_the_runs(sweep):
+    lines = summary(make_plan(sweep("axes: {model.layers: [1, 2]}\nbudget: seconds", "train.seconds=5")))
+    assert any("2 runs of 5 seconds of training on digits" in line for line in lines)
+
+
+SEARCH = "method: optuna\nn_trials: 2\n"
+
+
+def test_search_refuses_a_budget_that_it_draws_and_a_metric_that_nothing_is_held_out_for(sweep):
+    with pytest.raises(SweepError, match="an axis that draws it"):
+        make_plan(sweep(f"axes: {{train.seconds: {{low: 1.0, high: 5.0}}}}\nbudget: seconds\n{SEARCH}"))
+    with pytest.raises(SweepError, match=r"data\.val_fraction above 0"):
+        make_plan(sweep(f"axes: {{train.lr: [1.0e-3, 2.0e-3]}}\n{SEARCH}", "data.val_fraction=0"))
+
+
+def test_search_of_epochs_tells_its_pruner_of_the_longest(sweep):
+    assert make_plan(sweep(f"axes: {{train.epochs: [2, 20]}}\npruner: hyperband\n{SEARCH}")).search.epochs == 20
+
+
+def test_search_draws_what_hangs_on_a_pinned_level(sweep):
+    axes = "{model.pooling: [seqpool, mean], train.lr: {low: 1.0e-3, high: 2.0e-3, when: {model.pooling: mean}}}"
+    plan = make_plan(sweep(f"axes: {axes}\n{SEARCH}", "model.pooling=mean"))
+    assert [each.axis for each in plan.search.axes] == ["train.lr"]
+    with pytest.raises(SweepError, match="at least one axis"):
+        make_plan(sweep(f"axes: {axes}\n{SEARCH}", "model.pooling=seqpool"))
+
+
+def test_levels_that_tuning_compares_must_differ_too(sweep):
+    axes = "{model: [tiny, cct_2_3x1], train.lr: {low: 1.0e-3, high: 2.0e-3}}"
+    words = ["model.layers=1", "model.dim=32", "model.heads=2", "model.kernel=3", "model.convs=1"]
+    words += ["model.mlp_ratio=1", "model.stochastic_depth=0.1"]
+    with pytest.raises(SweepError, match="resolve to the same settings"):
+        make_plan(sweep(f"axes: {axes}\nmethod: tuned\nn_trials: 2", *words))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((f"{key}: {value}\n", f"{key} of sweep mine must be") for key in ("question", "baseline", "where", "n_trials")
+          for value in ("null", "3.5", "[[1]]") if (key, value) != ("where", "[[1]]")),
+        *((f"{key}: gird\n", f"{key} of sweep mine must be one of")
+          for key in ("method", "sampler", "pruner", "budget")),
+        ("where: [[1]]\n", "must list entries"),
+        ("where: [{when: {train.lr: 1.0e-3}, reason: ''}]\n", "each with its reason"),
+        ("where: [{when: {train.lr: 5}, reason: typo}]\n", "train.lr in where in sweep mine must be one of"),
+        ("baseline: {train.lr: 5}\n", "train.lr in baseline of sweep mine must be one of"),
+        ("table: pe_ablatoin\n", "Did you mean pe_ablation"),
+        ("trials: 3\n", "Did you mean n_trials"),
+        ("name: other\n", "a key of sweep mine must be one of"),
+        ("n_trials: 3\n", "must come with method optuna or tuned"),
+        ("objective: val/loss\n", "must come with method optuna or tuned"),
+        ("method: optuna\nrepeats: 2\n", "must come with method grid"),
+        ("method: optuna\nbaseline: {train.lr: 1.0e-3}\n", "must come with method grid"),
+        ("repeats: {7: 2}\n", "must name seeds of it, got 7"),
+    ],
+)  # fmt: skip
+def test_a_sweeps_file_is_told_in_one_sentence_what_is_wrong(sweep, text, message):
+    with pytest.raises(SweepError, match=message) as told:
+        make_plan(sweep(f"axes: {{train.lr: [1.0e-3, 2.0e-3]}}\n{text}"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("3", "must be a mapping of settings"),
+        ("[1]", "must be a mapping of settings"),
+        ("{seed: 3}", "must leave seed to its seeds"),
+        ("{repeat: 3}", "must leave repeat to its repeats"),
+        ("{train.lr: 0.5}", "which is an axis"),
+        ("{sweep: pe_type}", "the sweep's own"),
+    ],
+)
+def test_a_base_that_no_point_would_hear_is_refused(sweep, tmp_path, base, message):
+    words = sweep("")
+    (tmp_path / "sweeps" / "mine.yaml").write_text(f"base: {base}\naxes: {{train.lr: [1.0e-3, 2.0e-3]}}\n")
+    with pytest.raises(SweepError, match=message):
+        make_plan(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["workers=0"], "workers must be at least 1"),
+        (["retries=-1"], "retries must be at least 0"),
+        (["engine_options={a:1}"], "must come with engine=ray or slurm"),
+        (["train={lr:0.5}"], r"to pin it, say train.lr=…"),
+        (["sweep.base={train.epochs:3}"], "must stand in the sweep's file"),
+        (["sweep.axes.workers=[1,2]"], "axis workers must vary a run"),
+    ],
+)
+def test_a_command_that_no_point_would_hear_is_refused(sweep, words, message):
+    with pytest.raises(ValueError, match=message):
+        make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", *words))
+
+
+def test_a_name_that_no_store_can_be_asked_for_is_refused(sweep, tmp_path):
+    sweep("axes: {train.lr: [1.0e-3]}")
+    (tmp_path / "sweeps" / "mine.yaml").rename(tmp_path / "sweeps" / "it's.yaml")
+    with pytest.raises(SweepError, match="a sweep's name must be of letters"):
+        make_plan(['+sweep="it\'s"'])
+
+
+def test_an_interpolation_that_leads_nowhere_is_one_sentence(sweep):
+    with pytest.raises(ValueError, match="nope") as told:
+        make_plan(sweep("axes: {train.lr: ['${nope}', 0.1]}"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", list(sweep_files()))
+def test_each_sweep_of_ours_is_written_as_it_must_be(name):
+    assert read_sweep(name)["axes"]

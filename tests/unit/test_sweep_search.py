@@ -131,11 +131,29 @@ def _sweep(**changes):
         ({"axes": {"model": ["a", "b"]}, "sampler": Sampler.cmaes}, "plain range"),
         ({"objective": "final.test_top1_percent"}, "never selects"),
         ({"objective": {"metric": "x"}}, "maximize or minimize"),
-        ({"objective": ["a", "b"], "pruner": Pruner.median}, "one objective"),
+        ({"objective": ["val/loss", "cost.macs"], "pruner": Pruner.median}, "one objective"),
         ({"objective": "cost.macs", "pruner": Pruner.median}, "each epoch has"),
         ({"seeds": 2}, "one seed"),
         ({"n_trials": 0}, "at least 1"),
         ({"method": Method.tuned, "axes": {"model": ["a"]}}, "at least one axis"),
+        ({"axes": {"train.lr": {"low": None, "high": 1}}}, "numbers low < high"),
+        ({"axes": {"train.lr": {"low": 1, "high": float("inf")}}}, "numbers low < high"),
+        ({"axes": {"train.lr": {"low": 1, "high": 2, "log": 3}}}, "log true or false"),
+        *(({"axes": {"x": {"low": 1, "high": 2, "step": step}}}, "lead from low to high") for step in (0, -1, 5)),
+        ({"axes": {"train.lr": {"low": 1, "high": 2, "when": 3}}}, "must be a list of levels"),
+        *(({"axes": {"train.lr": {"levels": levels}}}, "must be a list of levels") for levels in (3, None, [])),
+        ({"axes": {"train.lr": {"levels": [1, 1]}}}, "got 1 twice"),
+        ({"axes": {"model": ["a", "b"], "x": {"low": 1, "high": 2, "when": {"model": "c"}}}}, "one of a, b; got 'c'"),
+        ({"axes": {"model": ["a", "b"], "x": {"low": 1, "high": 2, "when": {"model": []}}}}, "names levels of model"),
+        (
+            {"axes": {"y": {"low": 1, "high": 2}, "x": {"low": 1, "high": 2, "when": {"y": 1}}}},
+            "which has levels: there is none",
+        ),
+        ({"sampler": Sampler.cmaes}, "at least two ranges"),
+        ({"objective": "final.val_top5"}, "must be one of final.val_top1_percent"),
+        *(({"objective": objective}, "must be a metric or") for objective in (3, None, [None])),
+        *(({"objective": objective}, "each of its metrics once") for objective in ([], ["val/loss", "val/loss"])),
+        ({"where": [{"when": {"train.lr": 1}, "reason": "no"}]}, "an axis in where"),
     ],
 )
 def test_search_refuses_what_it_cannot_draw_or_judge(changes, message):
@@ -157,3 +175,20 @@ def test_loss_is_minimized_unless_told():
     assert objectives(_sweep(objective="val/loss")) == [Objective("val/loss", False)]
     both = ["final.val_top1_percent", {"metric": "cost.macs", "direction": "minimize"}]
     assert objectives(_sweep(objective=both)) == [ACCURACY, MACS]
+
+
+def test_what_hangs_on_a_level_is_drawn_where_that_level_is_pinned_and_nowhere_else():
+    axes = {"model": ["a", "b"], "train.lr": {"low": 1, "high": 2, "when": {"model": "a"}}, "x": [1, 2]}
+    drawn = searched(_sweep(axes=axes), {"model": "a"})
+    assert [(each.axis, dict(each.when)) for each in drawn] == [("train.lr", {}), ("x", {})]
+    assert [each.axis for each in searched(_sweep(axes=axes), {"model": "b"})] == ["x"]
+
+
+def test_costs_times_and_losses_are_minimized_where_nothing_is_said():
+    wanted = ["final.val_top1_percent", "cost.macs", "final.seconds", "val/loss"]
+    assert [each.maximize for each in objectives(_sweep(objective=wanted))] == [True, False, False, False]
+
+
+def test_a_range_that_is_not_of_integers_is_checked_as_one():
+    (axis,) = searched(_sweep(axes={"model.layers": {"low": 1, "high": 3, "step": 0.5}}))
+    assert not axis.whole and all(type(end) is float for end in axis.ends)

@@ -46,6 +46,9 @@ def test_pin_fixes_the_axes_that_are_overridden_and_says_which():
         ({"seeds": [-1]}, "from 0 on"),
         ({"seeds": True}, "got True"),
         ({"seeds": "3"}, "got '3'"),
+        ({"seeds": 20241121}, r"write seeds: \[20241121\]"),
+        ({"axes": {"repeat": [0, 1]}}, "under repeats"),
+        ({"axes": {"seed": {"low": 1, "high": 2}}, "method": Method.optuna}, "under seeds"),
     ],
 )
 def test_sweep_refuses_what_spans_no_points(changes, message):
