@@ -59,7 +59,7 @@ def write(records: Records, path: Path) -> None:
     for row in sorted(rows, key=lambda row: (str(row.get("tags.ablate.point")), row["run_id"])):
         own = {key: value for key, value in row.items() if shared.get(key) != value}
         lines.append({**own, "curves": records.curves.get(row["run_id"], {})})
-    text = "".join(json.dumps(line, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
+    text = "".join(json.dumps(_sorted(line), ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
 
@@ -87,6 +87,14 @@ def read(path: Path) -> Records:
     if len(runs) != head.get("runs"):
         raise RecordsError(f"{path} must hold {head.get('runs')} runs, got {len(runs)}: export it again.")
     return Records(study, definition, head["started"], frame, curves, str(path))
+
+
+def _sorted(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys in their order, which is stable, but for the definition's: the order of its axes is that of the levels."""
+    return {
+        key: value if key == "definition" else json.loads(json.dumps(value, sort_keys=True))
+        for key, value in sorted(line.items())
+    }
 
 
 def _tidy(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def test_the_same_records_are_the_same_bytes_and_hold_no_place(where, tmp_path):
     assert len(runs) == 8 and head["shared"]["params.train.epochs"] == "2" and "params.train.epochs" not in runs[0]
     curves = [run["curves"]["train/loss"] for run in runs]
     assert sorted(curves, key=str) == [[1.0, 0.5]] * 7 + [[None, None]]
+
+
+def test_a_file_keeps_the_order_of_a_studys_axes(where, tmp_path):
+    path, study = tmp_path / "steps.jsonl", studies.from_store(where, "pe")
+    axes = {"model.positional": ["none", "learnable"], "model": ["vit", "cct"]}  # rows' levels come in this order
+    records.write(replace(study, definition={**DEFINITION, "axes": axes}), path)
+    assert list(records.read(path).definition["axes"].items()) == list(axes.items())
 
 
 def test_records_that_are_imported_report_the_same_and_only_once(where, tmp_path):
