@@ -8,7 +8,7 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
-from ablate.report.contrasts import Observation, analyse
+from ablate.report.contrasts import Observation, adjusted, analyse
 from ablate.stats import Kind, verdict
 
 SPREAD = (-1.3, -0.4, 0.1, 0.6, 1.0)
@@ -135,6 +135,14 @@ def test_large_families_use_bonferroni_and_holm_and_agree_nearly():
     wide = got.contrasts[0].verdict.high - got.contrasts[0].verdict.low
     single = 2 * scipy.stats.t.ppf(1 - 0.025 / 79, got.df) * got.std * math.sqrt(2 / 3)
     assert wide == pytest.approx(single, rel=1e-6)
+
+
+def test_holm_is_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    for p in ([0.03], [0.5, 0.01, 0.04, 0.01], list(np.random.default_rng(0).uniform(0, 0.2, 17))):
+        assert adjusted(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-15)
+    assert adjusted([]) == []
 
 
 def test_a_design_without_baseline_or_levels_is_refused():
