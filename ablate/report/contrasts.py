@@ -7,19 +7,22 @@ have a handful; a family of comparisons shares one alpha.
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import fdtrc, stdtr, stdtrit
 
 from ablate.stats import SECOND_LOOK, Kind, Verdict, judge, seeds_needed, verdict
 
 Levels = tuple[str, ...]
 
-DRAWS, LEVENE_DRAWS = 200_000, 1999
+DRAWS, LEVENE_DRAWS, LEVENE_DRAWS_OF_MANY = 200_000, 1999, 399
+MANY_RUNS = 2000
+"""Runs beyond which Levene's statistic is drawn less often: a p-value from draws is exact however few they are."""
 LARGEST_FAMILY = 64
 """Comparisons up to which their joint distribution is drawn; beyond, Holm's procedure costs less and loses little."""
 
@@ -137,12 +140,11 @@ def analyse(
     pairs = _pairs(cells, factors, judged, baseline)
     fit, equal = _fit(finite, blocks=blocks), _equal_variances(cells)
     rule = _Rule(margin, higher_is_better, alpha)
-    if fit is not None and fit.std > 0 and (equal is None or equal >= UNEQUAL):
-        how = _JOINT if len(pairs) <= LARGEST_FAMILY else _SHARED
-        found, method = _pooled(fit, pairs, cells, rule), f"one linear model over all cells, pooled variance, {how}"
-    else:
-        found, method = _separate(pairs, cells, rule), f"{_SEPARATE}" + ("" if equal is None else f" (p = {equal:.2g})")
-    contrasts = [_contrast(pair, each, observations, factors) for pair, each in zip(pairs, found, strict=True)]
+    alike = fit is not None and fit.std > 0 and (equal is None or equal >= UNEQUAL)
+    found = _pooled(fit, pairs, cells, rule) if fit and alike else _separate(pairs, cells, rule)
+    method = _method(fit, equal, len(pairs))
+    ended = _ended(observations)
+    contrasts = [_contrast(pair, each, ended, factors) for pair, each in zip(pairs, found, strict=True)]
     effects = _effects(finite, factors) if fit else []
     notes = _notes(observations, contrasts, blocks=blocks)
     return Analysis(contrasts, effects, fit.std if fit else None, fit.df if fit else 0, equal, method, notes)
@@ -156,6 +158,19 @@ _SEPARATE = (
     "variances differ between cells: Dunnett's intervals where those of a comparison agree, else Welch's with Holm's "
     "p-values, at alpha shared out evenly"
 )
+
+
+_NO_SPREAD = "the runs of each cell agree in every digit, so no interval can be given"
+_ONE_RUN = "one run a cell, which has no spread, so no interval can be given and no level is judged"
+
+
+def _method(fit: "_Fit | None", equal: float | None, family: int) -> str:
+    """How intervals were made, or why there are none."""
+    if fit is None or fit.std == 0:
+        return _ONE_RUN if fit is None else _NO_SPREAD
+    if equal is not None and equal < UNEQUAL:
+        return f"{_SEPARATE} (p = {equal:.2g})"
+    return f"one linear model over all cells, pooled variance, {_JOINT if family <= LARGEST_FAMILY else _SHARED}"
 
 
 @dataclass(frozen=True)
@@ -214,19 +229,25 @@ def _pairs(
     return pairs
 
 
-def _contrast(pair: _Pair, found: Verdict, observations: Sequence[Observation], factors: Sequence[str]) -> Contrast:
+def _contrast(pair: _Pair, found: Verdict, ended: Mapping[Levels, tuple[int, int]], factors: Sequence[str]) -> Contrast:
     name = factors[pair.factor]
-    runs = [[run for run in observations if run.levels == levels] for levels in (pair.level, pair.baseline)]
-    lost = [sum(not math.isfinite(run.value) for run in side) for side in runs]
+    (runs, lost), (of, gone) = ended[pair.level], ended[pair.baseline]
     return Contrast(
         factor=name,
         level=pair.level[pair.factor],
         baseline=pair.baseline[pair.factor],
         at={factor: level for factor, level in zip(factors, pair.level, strict=True) if factor != name},
         verdict=found,
-        diverged=(lost[0], lost[1]),
-        runs=(len(runs[0]), len(runs[1])),
+        diverged=(lost, gone),
+        runs=(runs, of),
     )
+
+
+def _ended(observations: Sequence[Observation]) -> dict[Levels, tuple[int, int]]:
+    """Cell -> its runs, and how many of them have no result."""
+    runs = Counter(run.levels for run in observations)
+    lost = Counter(run.levels for run in observations if not math.isfinite(run.value))
+    return {levels: (count, lost[levels]) for levels, count in runs.items()}
 
 
 def _equal_variances(cells: Mapping[Levels, NDArray[np.float64]]) -> float | None:
@@ -252,7 +273,8 @@ def _levene_null(sizes: tuple[int, ...]) -> NDArray[np.float64]:
     from scipy import stats
 
     rng = np.random.default_rng(0)
-    draws = [rng.normal(size=(LEVENE_DRAWS, size)) for size in sizes]
+    times = LEVENE_DRAWS if sum(sizes) <= MANY_RUNS else LEVENE_DRAWS_OF_MANY
+    draws = [rng.normal(size=(times, size)) for size in sizes]
     deviations = [np.abs(each - each.mean(axis=1, keepdims=True)) for each in draws]
     return np.asarray(stats.f_oneway(*deviations, axis=1).statistic)
 
@@ -261,43 +283,124 @@ def _levene_null(sizes: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class _Groups:
+    """Runs that no model tells apart, together: their mean and number say all that a row for each would.
+
+    Attributes:
+        levels: Of each group.
+        seeds: Likewise, where seeds are blocks; else 0.
+        means: ``(groups,)``.
+        counts: ``(groups,)``, the weights of the means.
+        within: Sum of squares of the runs about the means of their groups: no model explains any of it.
+    """
+
+    levels: Sequence[Levels]
+    seeds: Sequence[int]
+    means: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    within: float
+
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return int(self.counts.sum())
+
+
+def _groups(observations: Sequence[Observation], *, blocks: bool = False) -> _Groups:
+    found: dict[tuple[Levels, int], list[float]] = {}
+    for run in observations:
+        found.setdefault((run.levels, run.seed if blocks else 0), []).append(run.value)
+    values = [np.array(each) for each in found.values()]
+    within = math.fsum(float(np.sum((each - each.mean()) ** 2)) for each in values)
+    means, counts = (np.array([of(each) for each in values], np.float64) for of in (np.mean, len))
+    return _Groups([levels for levels, _ in found], [seed for _, seed in found], means, counts, within)
+
+
+@dataclass(frozen=True)
 class _Fit:
-    means: Mapping[Levels, int]
-    results: Any
+    """A mean a cell, and how well it is known.
+
+    Attributes:
+        places: Cell -> its number.
+        means: ``(cells,)``.
+        covariance: Of the means of two cells by their numbers, arrays that broadcast; in units of a run's variance.
+        std: Residual standard deviation; 0 where it is nothing but rounding.
+        df: Its degrees of freedom.
+    """
+
+    places: Mapping[Levels, int]
+    means: NDArray[np.float64]
+    covariance: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
     std: float
     df: int
 
 
 def _fit(observations: Sequence[Observation], *, blocks: bool = False) -> _Fit | None:
-    """A mean a cell, and a shift a seed where seeds are blocks; None where no cell has two runs."""
-    columns = {levels: index for index, levels in enumerate(dict.fromkeys(run.levels for run in observations))}
-    seeds = sorted({run.seed for run in observations})[1:] if blocks else []
-    design = np.zeros((len(observations), len(columns) + len(seeds)))
-    for row, run in zip(design, observations, strict=True):
-        row[columns[run.levels]] = 1
-        if run.seed in seeds:
-            row[len(columns) + seeds.index(run.seed)] = 1
-    results = _least_squares(np.array([run.value for run in observations]), design)
-    if results is None:
-        return None
-    std = math.sqrt(results.scale)
-    scale = max(1.0, float(np.abs(results.model.endog).max()))
-    return _Fit(columns, results, std if std > 1e-9 * scale else 0.0, int(results.df_resid))
+    """A mean a cell, and a shift a seed where seeds are blocks; None where no run is left to tell the noise from."""
+    groups = _groups(observations, blocks=blocks)
+    places = {levels: number for number, levels in enumerate(dict.fromkeys(groups.levels))}
+    if blocks:
+        solved = _least_squares(groups, _blocked(groups, places))
+        if solved is None:
+            return None
+        return _Fit(places, solved.params[: len(places)], lambda a, b: solved.spread[a, b], solved.std, solved.df)
+    df = groups.runs - len(places)
+    known = 1 / groups.counts
+    std = _std(groups, groups.within, df) if df else 0.0
+    return _Fit(places, groups.means, lambda a, b: np.where(a == b, known[a], 0.0), std, df) if df else None
 
 
-def _least_squares(values: NDArray[np.float64], design: NDArray[np.float64]) -> Any:
-    """The fitted model; None where it leaves no run to tell the noise from.
+def _blocked(groups: _Groups, places: Mapping[Levels, int]) -> NDArray[np.float64]:
+    """An indicator a cell, and one a seed but the first."""
+    seeds = {seed: number for number, seed in enumerate(sorted(set(groups.seeds))[1:], start=len(places))}
+    design = np.zeros((len(groups.levels), len(places) + len(seeds)))
+    for row, levels, seed in zip(design, groups.levels, groups.seeds, strict=True):
+        row[places[levels]] = 1
+        if seed in seeds:
+            row[seeds[seed]] = 1
+    return design
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """A model's least squares.
+
+    Attributes:
+        params: A coefficient a column.
+        spread: Their covariance, in units of a run's variance.
+        ssr: Sum of squares of the runs about it.
+        std: What that makes a run's standard deviation.
+        df: Degrees of freedom that are left.
+    """
+
+    params: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    ssr: float
+    std: float
+    df: int
+
+
+def _least_squares(groups: _Groups, design: NDArray[np.float64]) -> _Solved | None:
+    """What a row a run would give, from a row a group with its weight; None where no run tells the noise.
 
     By QR where the columns are independent: its R tells that too, at a hundredth of what a singular value decomposition
-    of 10,000 runs costs. No constant is looked for, which would cost another; residuals do not depend on it.
+    costs. No constant is looked for, which would cost another; residuals do not depend on it.
     """
-    from statsmodels.regression.linear_model import OLS
+    from statsmodels.regression.linear_model import WLS
 
     rank = _rank(design)
-    if len(values) <= rank:
+    df = groups.runs - rank
+    if df <= 0:
         return None
     method = "qr" if rank == design.shape[1] else "pinv"
-    return OLS(values, design, hasconst=False).fit(method=method)
+    found = WLS(groups.means, design, weights=groups.counts, hasconst=False).fit(method=method)
+    ssr = groups.within + float(found.ssr)
+    return _Solved(found.params, found.normalized_cov_params, ssr, _std(groups, ssr, df), df)
+
+
+def _std(groups: _Groups, ssr: float, df: int) -> float:
+    std = math.sqrt(ssr / df)
+    return std if std > 1e-9 * max(1.0, float(np.abs(groups.means).max())) else 0.0
 
 
 def _rank(design: NDArray[np.float64]) -> int:
@@ -310,42 +413,54 @@ def _pooled(
     """All contrasts from the one model, simultaneous."""
     if not pairs:
         return []
-    matrix = np.zeros((len(pairs), len(fit.results.params)))
-    for row, pair in zip(matrix, pairs, strict=True):
-        row[fit.means[pair.level]], row[fit.means[pair.baseline]] = 1, -1
-    test = fit.results.t_test(matrix)
-    effects, errors = np.atleast_1d(test.effect), np.atleast_1d(np.squeeze(test.sd))
-    family = _Family(matrix @ fit.results.cov_params() @ matrix.T, fit.df)
+    above, below = (np.array([fit.places[cell] for cell in side]) for side in zip(*map(_sides, pairs), strict=True))
+    effects = fit.means[above] - fit.means[below]
+    variances = fit.covariance(above, above) + fit.covariance(below, below) - 2 * fit.covariance(above, below)
+    errors = fit.std * np.sqrt(variances)
+    family = _Family(len(pairs), fit.df, lambda: _correlation(fit, above, below))
     wide, narrow = (family.critical(level) * errors for level in (rule.alpha, 2 * rule.alpha))
     p_values = family.p_values(effects / errors)
     sizes = [min(len(cells[pair.level]), len(cells[pair.baseline])) for pair in pairs]
+    needed = None if rule.margin is None else seeds_needed(fit.std, rule.margin, alpha=rule.alpha, groups=len(pairs))
     return [
-        _simultaneous(float(effect), float(w), float(s), float(p), n, rule, fit.std, len(pairs))
+        _simultaneous(float(effect), float(w), float(s), float(p), n, rule, needed)
         for effect, w, s, p, n in zip(effects, wide, narrow, p_values, sizes, strict=True)
     ]
 
 
+def _sides(pair: _Pair) -> tuple[Levels, Levels]:
+    return pair.level, pair.baseline
+
+
+def _correlation(fit: _Fit, above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of the contrasts of these cells."""
+    rows, columns = [side[:, None] for side in (above, below)], [side[None, :] for side in (above, below)]
+    signs = (1, -1)
+    covariance = sum(
+        a * b * fit.covariance(row, column)
+        for a, row in zip(signs, rows, strict=True)
+        for b, column in zip(signs, columns, strict=True)
+    )
+    root = np.sqrt(np.diag(covariance))
+    return np.asarray((covariance / np.outer(root, root)).round(12))
+
+
 def _simultaneous(
-    effect: float, wide: float, narrow: float, p: float, n: int, rule: _Rule, std: float, family: int
+    effect: float, wide: float, narrow: float, p: float, n: int, rule: _Rule, needed: int | None
 ) -> Verdict:
     low, high = effect - wide, effect + wide
     inner = effect - narrow, effect + narrow
     kind = judge(effect, (low, high), inner, rule.margin, higher_is_better=rule.higher_is_better)
-    needed = None
-    if kind is Kind.undecided and rule.margin is not None:
-        needed = seeds_needed(std, rule.margin, alpha=rule.alpha, groups=family)
-    return Verdict(kind, effect, low, high, p, n, needed)
+    return Verdict(kind, effect, low, high, p, n, needed if kind is Kind.undecided else None)
 
 
 class _Family:
     """Contrasts that share an alpha: their t statistics are jointly t-distributed, with known correlation."""
 
-    def __init__(self, covariance: NDArray[np.float64], df: int) -> None:
-        root = np.sqrt(np.diag(covariance))
-        correlation = (covariance / np.outer(root, root)).round(9)
-        self._joint = len(root) <= LARGEST_FAMILY
-        self._df, self._size = df, len(root)
-        self._largest = _largest(correlation.tobytes(), df) if self._joint else np.empty(0)
+    def __init__(self, size: int, df: int, correlation: Callable[[], NDArray[np.float64]]) -> None:
+        self._joint = size <= LARGEST_FAMILY
+        self._df, self._size = df, size
+        self._largest = _largest(correlation().tobytes(), df) if self._joint else np.empty(0)
 
     def critical(self, alpha: float) -> float:
         """The t that no contrast exceeds with probability ``1 - alpha`` where no effect is."""
@@ -434,11 +549,12 @@ def adjusted(p: Sequence[float]) -> list[float]:
 
 def _effects(observations: Sequence[Observation], factors: Sequence[str]) -> list[Effect]:
     """F tests of what the design can tell: a term is dropped from the largest of the models that hold it."""
-    moving = [index for index in range(len(factors)) if len({run.levels[index] for run in observations}) > 1]
+    groups = _groups(observations)
+    moving = [index for index in range(len(factors)) if len({levels[index] for levels in groups.levels}) > 1]
     mains = [(index,) for index in moving]
-    crossed = [pair for pair in itertools.combinations(moving, 2) if _crossed(observations, pair)]
+    crossed = [pair for pair in itertools.combinations(moving, 2) if _crossed(groups, pair)]
     tests = [(term, mains) for term in mains] + [(term, [*mains, *crossed]) for term in crossed]
-    found = (_f_test(observations, term, among) for term, among in tests)
+    found = (_f_test(groups, term, among) for term, among in tests)
     return [
         Effect(tuple(factors[index] for index in term), f, p)
         for (term, _), each in zip(tests, found, strict=True)
@@ -447,32 +563,36 @@ def _effects(observations: Sequence[Observation], factors: Sequence[str]) -> lis
     ]
 
 
-def _crossed(observations: Sequence[Observation], pair: tuple[int, int]) -> bool:
+def _crossed(groups: _Groups, pair: tuple[int, int]) -> bool:
     """Whether every level of one was run with every level of the other."""
-    a, b = ({run.levels[index] for run in observations} for index in pair)
-    return len({(run.levels[pair[0]], run.levels[pair[1]]) for run in observations}) == len(a) * len(b)
+    a, b = ({levels[index] for levels in groups.levels} for index in pair)
+    return len({(levels[pair[0]], levels[pair[1]]) for levels in groups.levels}) == len(a) * len(b)
 
 
-def _f_test(
-    observations: Sequence[Observation], term: tuple[int, ...], among: Sequence[tuple[int, ...]]
-) -> tuple[float, float] | None:
-    values = np.array([run.value for run in observations])
-    full, rest = (
-        _least_squares(values, _design(observations, terms))
-        for terms in (among, [other for other in among if other != term])
-    )
-    if full is None or rest is None or full.df_resid == rest.df_resid:
+def _f_test(groups: _Groups, term: tuple[int, ...], among: Sequence[tuple[int, ...]]) -> tuple[float, float] | None:
+    left = [_left(groups, terms) for terms in (among, [other for other in among if other != term])]
+    (ssr, df), (rest, rest_df) = left
+    if df <= 0 or rest_df == df or ssr <= 1e-18 * max(1.0, groups.within + float(groups.counts @ groups.means**2)):
         return None
-    if full.ssr <= 1e-18 * max(1.0, float(values @ values)):
-        return None
-    f, p, _ = full.compare_f_test(rest)
-    return float(f), float(p)
+    f = (rest - ssr) / (rest_df - df) / (ssr / df)
+    return f, float(fdtrc(rest_df - df, df, f))
 
 
-def _design(observations: Sequence[Observation], terms: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
+def _left(groups: _Groups, terms: Sequence[tuple[int, ...]]) -> tuple[float, int]:
+    """Sum of squares that a model of these terms leaves, and its degrees of freedom."""
+    if any(
+        len({tuple(levels[index] for index in term) for levels in groups.levels}) == len(groups.levels)
+        for term in terms
+    ):  # a term that tells every cell from every other leaves what is within cells
+        return groups.within, groups.runs - len(groups.levels)
+    solved = _least_squares(groups, _design(groups.levels, terms))
+    return (solved.ssr, solved.df) if solved else (0.0, 0)
+
+
+def _design(cells: Sequence[Levels], terms: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
     """An intercept, an indicator a level but each factor's first, and their products where factors are crossed."""
-    columns = [np.ones(len(observations))]
-    levels = [np.array(each) for each in zip(*(run.levels for run in observations), strict=True)]
+    columns = [np.ones(len(cells))]
+    levels = [np.array(each) for each in zip(*cells, strict=True)]
     for term in terms:
         indicators = [[levels[index] == level for level in np.unique(levels[index])[1:]] for index in term]
         columns += [np.prod(chosen, axis=0, dtype=np.float64) for chosen in itertools.product(*indicators)]

@@ -53,7 +53,7 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) ->
     """For a terminal: a heading, then each factor's levels against their baseline, then effects and how it was done."""
     if not analysis.contrasts:
         return []
-    out = [f"verdicts on {unit}, treatment minus baseline [simultaneous 95 % interval]"]
+    out = [f"verdicts on {unit}, treatment minus baseline{_interval(analysis, ' [simultaneous 95 % interval]')}"]
     words = [(_where(each), *_cells(each, flag)) for each, flag in _flagged(analysis, audit)]
     for (factor, baseline), group in groupby(
         zip(analysis.contrasts, words, strict=True), lambda each: (each[0].factor, each[0].baseline)
@@ -67,7 +67,8 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) ->
 
 def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[list[str]]:
     """The same as a table: its head, and a row a contrast."""
-    head = ["factor", "baseline", "level", "verdict", f"effect on {unit} [95 % simultaneous]", "p", "n", "seeds needed"]
+    effect = f"effect on {unit}{_interval(analysis, ' [95 % simultaneous]')}"
+    head = ["factor", "baseline", "level", "verdict", effect, "p", "n", "seeds needed"]
     body = [
         [
             each.factor,
@@ -88,6 +89,11 @@ def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ())
     table = [head, ["---"] * len(head), *body]
     text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
     return [*text, "", *(f"- {note}" for note in remarks(analysis, audit))]
+
+
+def _interval(analysis: Analysis, words: str) -> str:
+    """What is said of intervals, where there are any."""
+    return words if any(each.verdict.low is not None for each in analysis.contrasts) else ""
 
 
 def _flagged(analysis: Analysis, audit: Sequence[Difference]) -> list[tuple[Contrast, bool]]:

@@ -3,11 +3,15 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
+from statsmodels.api import OLS
+from statsmodels.formula.api import ols
 from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
+from ablate.report import findings
 from ablate.report.contrasts import Observation, adjusted, analyse
 from ablate.stats import Kind, verdict
 
@@ -125,6 +129,56 @@ def test_single_runs_have_effects_and_no_verdict():
     got = analyse(_sweep({("a",): 80, ("b",): 85}, seeds=1), ["f"], {"f": "a"})
     assert got.std is None and got.contrasts[0].verdict.effect == pytest.approx(5 + SPREAD[1] - SPREAD[0])
     assert got.contrasts[0].verdict.kind is Kind.undecided and got.contrasts[0].verdict.low is None
+    assert "one run a cell" in got.method and "variances" not in got.method
+    said = findings.lines(got, unit="top-1") + findings.rows(got, unit="top-1")[0]
+    assert not [line for line in said if "simultaneous" in line]
+
+
+def test_runs_that_agree_in_every_digit_have_no_interval_and_the_method_says_why():
+    got = analyse(_sweep({("a",): 80, ("b",): 85}, std=0.0), ["f"], {"f": "a"})
+    assert got.contrasts[0].verdict.low is None and got.method.startswith("the runs of each cell agree")
+
+
+def _unbalanced(rng):
+    """Three levels by two, cells of one to six runs."""
+    sizes = {("a", "x"): 4, ("a", "y"): 6, ("b", "x"): 1, ("b", "y"): 5, ("c", "x"): 3, ("c", "y"): 4}
+    return [
+        Observation(levels, seed, 80 + 2 * (levels[0] == "b") + 3 * (levels == ("c", "y")) + float(rng.normal()))
+        for levels, size in sizes.items()
+        for seed in range(size)
+    ]
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_cell_means_with_weights_give_what_a_row_a_run_gives(blocks):
+    runs = _unbalanced(np.random.default_rng(8))
+    got = analyse(runs, ["f", "g"], {"f": "a", "g": "x"}, blocks=blocks)
+    assert "one linear model" in got.method
+    cells = list(dict.fromkeys(run.levels for run in runs))
+    columns = [[run.levels == cell for run in runs] for cell in cells]
+    columns += [[run.seed == seed for run in runs] for seed in range(1, 6)] * blocks
+    rows = OLS([run.value for run in runs], np.column_stack(columns).astype(float)).fit()
+    assert got.std == pytest.approx(math.sqrt(rows.scale), rel=1e-9) and got.df == rows.df_resid
+    widths = []
+    for each in got.contrasts:
+        sides = [{**each.at, each.factor: level} for level in (each.level, each.baseline)]
+        vector = np.zeros(len(columns))
+        vector[[cells.index((side["f"], side["g"])) for side in sides]] = 1, -1
+        test = rows.t_test(vector)
+        assert each.verdict.effect == pytest.approx(float(np.squeeze(test.effect)), rel=1e-9, abs=1e-9)
+        half = each.verdict.high - each.verdict.effect  # one critical value, of the family, times the standard error
+        widths.append(half / float(np.squeeze(test.sd)))
+    assert widths == pytest.approx([widths[0]] * len(widths), rel=1e-9)
+
+
+def test_effects_are_those_of_a_row_a_run():
+    runs = _unbalanced(np.random.default_rng(9))
+    frame = pd.DataFrame([(*run.levels, run.value) for run in runs], columns=["f", "g", "value"])
+    both, cross, f, g = (ols(f"value ~ {terms}", frame).fit() for terms in ("f + g", "f * g", "f", "g"))
+    want = [both.compare_f_test(g)[:2], both.compare_f_test(f)[:2], cross.compare_f_test(both)[:2]]
+    got = analyse(runs, ["f", "g"], {"f": "a", "g": "x"}).effects
+    assert [each.factors for each in got] == [("f",), ("g",), ("f", "g")]
+    assert [(each.f, each.p) for each in got] == [pytest.approx(each, rel=1e-9) for each in want]
 
 
 def test_large_families_use_bonferroni_and_holm_and_agree_nearly():
