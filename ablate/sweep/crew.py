@@ -29,7 +29,7 @@ from ablate.sweep.interrupts import interrupt, remembered, terminable
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Progress, Study
-from ablate.tracking import RunWriter, Store, TrackingError
+from ablate.tracking import RunWriter, Store, TrackingError, list_studies, redact
 from ablate.training.spec import Stopped
 
 STOP_SECONDS = 30
@@ -63,8 +63,9 @@ def run_sweep(plan: Plan) -> int:
     store, study = Store(plan.config.tracking), open_study(plan)
     tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
     with study.alone():  # two leaders at once would make two parents, where a server has no lock to offer
+        recorded = _recorded(plan, store, study)
         parent = store.sweep_run(plan.study, tags)
-        orphans = study.fill()
+        orphans = study.fill(recorded=recorded > 0 and not study.begun)
     store.share_view(parent, plan.study, plan.definition())
     for key in orphans:
         store.abandon(parent, key)
@@ -95,6 +96,27 @@ def run_sweep(plan: Plan) -> int:
         print(f"{error} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
     record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
     return int(failed > 0)
+
+
+def _recorded(plan: Plan, store: Store, study: Study) -> int:
+    """How many points of the study have a record that counts.
+
+    Raises:
+        SweepError: The queue knows of points that are through, and the store of none: one of them is the wrong one.
+    """
+    waits = store.deliver().waiting
+    found = sum(
+        each.finished for each in list_studies(plan.config.tracking, plan.sweep.name) if each.study == plan.study
+    )
+    told = study.progress()
+    through = told.done + told.diverged + told.pruned
+    if through and not found and not waits:
+        raise SweepError(
+            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} has none of the {through} "
+            f"points that are through according to {redact(plan.config.study.storage)}: set tracking.uri or "
+            "study.storage to the one that belongs to the other, or train all anew with fresh=true."
+        )
+    return found
 
 
 def open_study(plan: Plan) -> Study:

@@ -148,7 +148,7 @@ class Study:
                 f"study.storage must be a SQLite or PostgreSQL database (sqlite:///optuna.db, postgresql+psycopg://…), "
                 f"got {redact(storage)}."
             )
-        self._lock = Lock(storage, "queue")
+        self._lock, self._links = Lock(storage, "queue"), Lock(storage, "links")
         try:
             with self._lock():  # Optuna's own making of tables breaks where two do it at once
                 self._open(pruner)
@@ -190,13 +190,31 @@ class Study:
         """A block that no other process runs at the same time, on any machine that uses this storage."""
         return self._lock()
 
-    def fill(self) -> list[str]:
+    def one_at_a_time(self, act: Callable[[], _T]) -> _T:
+        """What ``act`` gives, while no other worker that uses this storage does the like; the queue goes on."""
+
+        def alone() -> _T:
+            with self._links():
+                return act()
+
+        return self._patiently(alone)
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of the points was ever queued."""
+        return bool(self._patiently(self._trials))
+
+    def fill(self, *, recorded: bool = False) -> list[str]:
         """Queues every point that is neither finished, waiting, nor in a live worker's hands; failed ones again.
+
+        Args:
+            recorded: Whether points that this queue has never heard of may have a record, since an earlier queue is
+                lost: their claims are then retries.
 
         Returns:
             Keys of the points that a dead worker had left, now queued again.
         """
-        return self._patiently(lambda: self._tend(anew=True)[1])
+        return self._patiently(lambda: self._tend(anew=True, recorded=recorded)[1])
 
     def claims(self, order: Order = _as_they_come) -> Iterator[Claim]:
         """Points for this worker, one after the other, until none is left for anybody.
@@ -247,11 +265,12 @@ class Study:
             return None
         return Trial(self._study, trial_id)
 
-    def _tend(self, *, anew: bool) -> tuple[list[FrozenTrial], list[str]]:
+    def _tend(self, *, anew: bool, recorded: bool = False) -> tuple[list[FrozenTrial], list[str]]:
         """Buries the dead, and queues what is to be run (again).
 
         Args:
             anew: Whether points that failed are given another try, as a new command does.
+            recorded: As ``fill`` takes it.
 
         Returns:
             All trials as they are then, and the points that dead workers left.
@@ -266,7 +285,7 @@ class Study:
             missing = {key: attrs for key, tried in attempts.items() if (attrs := _next(tried, anew=anew)) is not None}
             surplus = [trial for tried in attempts.values() for trial in _surplus(tried)]
             for key, attrs in missing.items():
-                self._enqueue(key, attrs)
+                self._enqueue(key, attrs | ({"retry": True} if recorded else {}))
             for trial in surplus:
                 self._storage.set_trial_user_attr(_id(trial), "outcome", "superseded")
                 self._storage.set_trial_state_values(_id(trial), TrialState.FAIL)

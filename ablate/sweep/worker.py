@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -216,7 +217,9 @@ class _Worker:
             name = identify(spec, self._workbench.splits(spec.data))
         except Exception:
             return None
-        return _if_there(lambda: self._store.serve(name, self._plan.study, claim.key))
+        # Two points of one study may be the same run: each would find it free, and the later link take it away.
+        serve = partial(self._store.serve, name, self._plan.study, claim.key)
+        return _if_there(lambda: self._study.one_at_a_time(serve))
 
     def _left(self, claim: Claim) -> Finished | None:
         """What the attempts before this one left: a finished run, or an open one, which is closed."""

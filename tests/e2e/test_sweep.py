@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -79,6 +80,21 @@ def test_sweep_pins_an_overridden_axis_in_a_study_of_its_own(finished):
     assert "model.pooling is pinned to mean" in result.stdout
     assert result.stdout.count("which serves here too") == 2  # the study is another, its runs have been made
     assert len(_points(folder)) == 8
+
+
+@pytest.mark.full
+def test_sweep_whose_queue_or_records_are_lost_trains_nothing_twice(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    (folder / "optuna.db").unlink()
+    result = ablate("+sweep=mine", cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("finished already") == 8
+    assert len(_points(folder)) == 8
+    (folder / "mlflow.db").unlink()
+    result = ablate("+sweep=mine", cwd=folder)
+    assert result.returncode == 2
+    assert "has none of the 8 points that are through" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def _start(folder, *words):

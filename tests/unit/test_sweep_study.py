@@ -1,6 +1,8 @@
 """The queue: every point once, dead workers' points again, whatever happens in between. Nothing trains here."""
 
+import contextlib
 import multiprocessing
+import multiprocessing.pool
 import os
 import signal
 import sqlite3
@@ -14,6 +16,7 @@ import pytest
 
 from ablate.sweep.space import SweepError, SweepSpec, span
 from ablate.sweep.study import DEATHS, Progress, Study
+from ablate.tracking import Store, TrackingSpec, read_runs
 
 POINTS = span(SweepSpec(), {"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])[0]
 
@@ -315,3 +318,48 @@ def test_study_in_a_file_that_another_program_holds_is_one_sentence(tmp_path):
 def test_study_wants_a_second_between_heartbeats(tmp_path, seconds):
     with pytest.raises(SweepError, match="heartbeat_seconds must be at least 1"):
         Study(_storage(tmp_path), "s", POINTS, heartbeat_seconds=seconds)
+
+
+# ------------------------------------------------------------------------------------------------ beside the records
+
+
+class _Slow:
+    """MLflow's client, which after its search for runs waits for another one's, if it comes."""
+
+    def __init__(self, client, both):
+        self._client, self._both = client, both
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def search_runs(self, *args, **options):
+        found = self._client.search_runs(*args, **options)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self._both.wait(2)
+        return found
+
+
+def test_a_finished_run_serves_one_of_two_equal_points_whose_workers_ask_at_once(tmp_path):
+    where = TrackingSpec(uri=f"sqlite:///{tmp_path}/mlflow.db", spool=f"{tmp_path}/spool")
+    made = Store(where).start_run("a", {}, {"ablate.study": "other", "ablate.point": "[]", "ablate.identity": "same"})
+    made.finish("finished")
+    keys, both = [point.key for point in POINTS[:2]], threading.Barrier(2)
+    workers = [(Store(where), Study(_storage(tmp_path), "s", POINTS), key) for key in keys]
+    for store, _, _ in workers:
+        store._client = _Slow(store._client, both)
+
+    def ask(store, study, key):
+        return study.one_at_a_time(lambda: store.serve("same", "s", key))
+
+    with multiprocessing.pool.ThreadPool(2) as pool:
+        served = dict(zip(keys, pool.starmap(ask, workers), strict=True))
+    linked = read_runs(where, study="s")["tags.ablate.point"].tolist()
+    assert linked == [key for key, found in served.items() if found]
+    assert len(linked) == 1
+
+
+def test_points_that_a_lost_queue_knew_are_looked_for_among_the_records(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS)
+    assert not study.begun
+    study.fill(recorded=True)
+    assert study.begun and study.claim().retry
