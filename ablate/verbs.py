@@ -63,7 +63,19 @@ def _check(config: Config) -> None:
 
 
 def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
-    """Runs under @hydra.main: its run folder, its log file, its flags. Our own errors pass through unharmed."""
+    """Runs under @hydra.main: its run folder, its log file, its flags. Our own errors pass through unharmed.
+
+    Raises:
+        ConfigError: No run folder can be made here.
+    """
+    if not any(word.startswith("hydra.") for word in words):
+        try:
+            Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback
+        except OSError as error:
+            raise ConfigError(
+                f"the working directory must be one that can be written to, but {Path.cwd()}: {error.strerror}; change "
+                "to another, or set hydra.run.dir, study.storage and tracking.uri."
+            ) from None
     outcome: list[int | ValueError] = []
 
     def task(cfg: DictConfig) -> None:

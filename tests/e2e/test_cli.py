@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,11 @@ def test_cfg_shows_the_configuration_and_trains_nothing(tmp_path):
     assert "tokenizer: patch" in result.stdout and "layers: 5" in result.stdout
     assert not (tmp_path / "mlflow.db").exists()
     assert time.monotonic() - start < 60
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder closed even to root")
+def test_a_working_directory_that_cannot_be_written_to_is_one_sentence():
+    result = ablate("model=tiny", "data=digits", cwd="/proc", PYTHONPATH=str(Path(__file__).parents[2]))
+    assert result.returncode == 2
+    assert result.stderr.startswith("ablate: the working directory must be one that can be written to")
+    assert len(result.stderr.splitlines()) == 1
