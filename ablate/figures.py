@@ -26,6 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import stdtrit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,6 +152,97 @@ def points(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], label: str) 
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(label)
     ax.grid(axis="x")
+    return ax
+
+
+def response(frame: "pd.DataFrame", ax: Axes, along: str, factors: Sequence[str], label: str) -> Axes:
+    """Mean of each cell along one factor's levels, with its 95 % interval (Student's t) over seeds.
+
+    Levels that are numbers stand at their place, on a logarithmic scale where the largest is ten times the least.
+
+    Args:
+        frame: What ``ablate.report.frames.results`` gives; one row a run.
+        ax: Where to draw.
+        along: The factor on the horizontal axis.
+        factors: All of them: colours tell the first that is not ``along``, which gives the colour where it is alone.
+        label: Of the values, with their unit.
+    """
+    hue = next((factor for factor in factors if factor != along), along)
+    colour, _ = _looks(frame, [hue])
+    marks = dict(zip(colour, itertools.cycle(_MARKERS), strict=False))
+    numbers = _numbers(frame[along])
+    if numbers is None:
+        seaborn.pointplot(frame, x=along, y="value", hue=hue, palette=colour, markers=list(marks.values()), ax=ax,
+                          errorbar=_student, dodge=0.3 if len(colour) > 1 else False, linewidth=1.3, markersize=7, capsize=0.06,
+                          legend=False)  # fmt: skip
+    else:
+        seaborn.lineplot(frame.assign(**{"at": numbers}), x="at", y="value", hue=hue, palette=colour, style=hue,
+                         markers=marks, dashes=False, ax=ax, errorbar=_student, err_style="bars", legend=False,
+                         err_kws={"capsize": 4})  # fmt: skip
+        if numbers.min() > 0 and numbers.max() >= 10 * numbers.min():
+            ax.set_xscale("log")
+        ax.set_xticks(sorted(set(numbers)), [f"{number:g}" for number in sorted(set(numbers))])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(along)
+    ax.set_ylabel(label)
+    ax.grid(axis="y")
+    ax.legend(handles=[Line2D([], [], color=colour[level], marker=marks[level], label=level) for level in colour],
+              loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, borderaxespad=0.3)  # fmt: skip
+    return ax
+
+
+def _numbers(levels: "pd.Series") -> "pd.Series | None":
+    """Levels as numbers, of ``[32, 32]`` the first; None where one is a word."""
+    found = levels.str.extract(r"^\[?(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:, [^\]]*\])?$", expand=False)
+    return None if found.isna().any() else found.astype(float)
+
+
+def _student(values: "pd.Series") -> tuple[float, float]:
+    """Student's 95 % interval of the mean; of one value, nothing."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stdtrit(len(values) - 1, 0.975) * values.std() / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def beside(frame: "pd.DataFrame", ax: Axes, label: str) -> Axes:
+    """Published numbers, a row each, and ours where there are any, with their intervals.
+
+    Args:
+        frame: Of one data set, from what ``ablate.report.frames.beside`` gives.
+        ax: Where to draw; it wants a quarter of an inch a row.
+        label: Of the values, with their unit.
+    """
+    rows = list(frame["row"].drop_duplicates())
+    place = frame["row"].map(rows.index)
+    for sure, face in ((True, "0.45"), (False, "none")):
+        some = frame["verified"] == sure
+        if some.any():
+            ax.plot(frame["published"][some], place[some], color="0.45", marker="D", markerfacecolor=face,
+                    linestyle="none", label="published" if sure else "published, not verified")  # fmt: skip
+    ours = frame[frame["ours"].notna()]
+    for at, low, high in zip(place[ours.index], ours["low"], ours["high"], strict=True):
+        ax.plot([low, high], [at, at], color=COLOURS[1], linewidth=2)
+    n = " to ".join(f"{count:.0f}" for count in dict.fromkeys((ours["n"].min(), ours["n"].max())) if count == count)
+    ax.plot(ours["ours"], place[ours.index], color=COLOURS[1], marker="o", linestyle="none", label=f"ours (n = {n})")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel(label)
+    ax.grid(axis="x")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.3)
+    return ax
+
+
+def visible(seeds: Sequence[int], differences: Sequence[float], ax: Axes, unit: str) -> Axes:
+    """The smallest difference that shows, over the seeds of each side, both scales logarithmic."""
+    seaborn.lineplot(x=list(seeds), y=list(differences), ax=ax, color=COLOURS[0], marker="o")
+    ax.set(xscale="log", yscale="log", xlabel="seeds of each side", ylabel=f"smallest difference in {unit}")
+    ticks = [number for number in (2, 3, 5, 10, 20, 30, 50, 100) if min(seeds) <= number <= max(seeds)]
+    ax.set_xticks(ticks, [str(number) for number in ticks])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
+    ax.grid(which="both")
     return ax
 
 

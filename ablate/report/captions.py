@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate.report import compute
+from ablate.report.records import Records
 from ablate.report.rendering import ON_TEST, UNFINISHED
-from ablate.report.runs import Run, point_name, recorded
+from ablate.report.runs import Run, attempts, counted, point_name, recorded
 from ablate.report.table import RANK, Row, label
 from ablate.stats import mean_interval
 
+PUBLISHED_EPOCHS = 300
+"""Of the paper's models on small images (its configuration files)."""
 _REASONS_SHOWN = 5
 _SELECTED = {
     "best": "weights of the epoch with the best validation accuracy",
@@ -33,6 +36,45 @@ def title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> st
         _selected(runs, metric),
     ]
     return f"{asked}\n{'; '.join(parts)}"
+
+
+def stage(records: Records, *, asked: bool = True) -> str:
+    """A figure's title: the question, and on a second line data, images, length beside the published one, and n.
+
+    Args:
+        records: What the figure draws.
+        asked: Whether the question stands above.
+    """
+    question = records.definition.get("question", "") if asked else ""
+    return "\n".join([*([question] if question else []), _behind(records)])
+
+
+def _behind(records: Records) -> str:
+    runs = [run for run in counted(attempts(records.frame)) if run.outcome == "finished"]
+    seeds = _seeds_a_cell(runs)
+    n = f"n = {_ends(seeds)} seed{'' if seeds == [1] else 's'} a cell" if runs else "no finished run"
+    if records.definition.get("foreign"):
+        return f"{records.definition['name']}: {n}"
+    epochs = [int(each) for each in recorded(runs, "train.epochs") if each.isdigit()]
+    early = "early training, " if epochs and max(epochs) < PUBLISHED_EPOCHS else ""
+    images = sorted({int(count) for run in runs if (count := run.record.get(compute.IMAGES, 0)) and count == count})
+    of = f" of {_ends(images)} images" if images else ""
+    said = f"{early}{_length(runs)}{of} (published: {PUBLISHED_EPOCHS} epochs)" if early else f"{_length(runs)}{of}"
+    return f"{records.definition['name']} on {_data(runs)}: {said}, {n}"
+
+
+def _seeds_a_cell(runs: Sequence[Run]) -> list[int]:
+    """How many seeds the cells have, in rising order."""
+    cells: dict[str, set[object]] = {}
+    for run in runs:
+        point = dict(json.loads(run.point))
+        rest = {axis: level for axis, level in point.items() if axis not in ("seed", "repeat")}
+        cells.setdefault(json.dumps(rest, sort_keys=True), set()).add(point.get("seed"))
+    return sorted({len(seeds) for seeds in cells.values()})
+
+
+def _ends(values: Sequence[int]) -> str:
+    return " to ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
 
 
 def _selected(runs: Sequence[Run], metric: str) -> str:

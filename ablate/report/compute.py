@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ablate.report.records import Curves
+from ablate.report.records import Curves, Records
 from ablate.report.table import ReportError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CURVE = "val/top1_percent"
 METRIC = "at.val_top1_percent"
 READ, UNFINISHED = "tags.ablate.at.read", "tags.ablate.at.unfinished"
 _SECONDS = "train/seconds_per_epoch"
-_IMAGES = "metrics.data.train_images"
+IMAGES = "metrics.data.train_images"
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,38 @@ def reading(run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]]
     return Reading(epoch, _schedule(run, len(values)), values[epoch - 1] if epoch else None, spent)
 
 
+def shared(records: Records, unit: Unit, *, images: int | None = None) -> Budget:
+    """The largest budget that every finished run spent: what the cheapest of them cost in all.
+
+    Args:
+        records: A study.
+        unit: Of the budget.
+        images: Training images of an epoch, for runs that do not record it.
+
+    Raises:
+        ReportError: No run is finished, or one does not say what an epoch of it costs.
+    """
+    frame, spent = _with_images(records.frame, images), []
+    for run in frame[frame["tags.ablate.status"] == "finished"].to_dict("records"):
+        mine = records.curves.get(run["run_id"], {})
+        spent.append(sum(_costs(run, mine, unit, len(mine.get(CURVE, ())))))
+    if not spent or not min(spent) > 0:
+        raise ReportError(f"at={unit} needs finished runs with validation curves, got {len(spent)} finished runs.")
+    return Budget(unit, min(spent))
+
+
+def readable(records: Records, *, images: int | None = None) -> list[Unit]:
+    """Units in which every finished run of a study says what its epochs cost; see ``shared``."""
+    found: list[Unit] = []
+    for unit in UNITS:
+        try:
+            shared(records, unit, images=images)
+        except ReportError:
+            continue
+        found.append(unit)
+    return found
+
+
 def _costs(
     run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]], unit: Unit, epochs: int
 ) -> Sequence[float]:
@@ -121,7 +153,7 @@ def _costs(
     if unit == "epoch":
         return [1.0] * epochs
     if unit == "macs":
-        needed = ("metrics.cost.macs", _IMAGES)
+        needed = ("metrics.cost.macs", IMAGES)
         if any(not _known(run.get(name)) for name in needed):
             raise ReportError(
                 f"at=macs needs the MACs and the number of training images that runs record, and run {run['run_id']} "
@@ -165,9 +197,7 @@ def read_at(
     Raises:
         ReportError: A finished run cannot be read.
     """
-    if images is not None:
-        known = frame[_IMAGES].fillna(images) if _IMAGES in frame else images
-        frame = frame.assign(**{_IMAGES: known})
+    frame = _with_images(frame, images)
     columns: dict[str, list[Any]] = {f"metrics.{METRIC}": [], READ: [], UNFINISHED: []}
     short, assumed = 0, 0
     for run in frame.to_dict("records"):
@@ -183,6 +213,12 @@ def read_at(
         columns[READ].append(f"epoch {found.epoch} of {found.of}" if found and found.epoch else None)
         columns[UNFINISHED].append(str(not found.finished).lower() if found and found.epoch else None)
     return frame.assign(**columns), _notes(budget, short, assumed)
+
+
+def _with_images(frame: "pd.DataFrame", images: int | None) -> "pd.DataFrame":
+    if images is None:
+        return frame
+    return frame.assign(**{IMAGES: frame[IMAGES].fillna(images) if IMAGES in frame else images})
 
 
 def _notes(budget: Budget, short: int, assumed: int) -> list[str]:

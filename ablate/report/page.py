@@ -129,6 +129,13 @@ def _verdicts(table: Table) -> str:
     return "".join(out)
 
 
+def said(table: Table) -> list[str]:
+    """One sentence on each factor of a table, which can be quoted alone; none where nothing is compared."""
+    found = table.analysis.contrasts if table.analysis is not None else []
+    groups = groupby(found, lambda each: (each.factor, each.baseline))
+    return [summary(factor, baseline, list(group)) for (factor, baseline), group in groups]
+
+
 def summary(factor: str, baseline: str, contrasts: Sequence[Contrast]) -> str:
     """One sentence on a factor: which level does what, and where that is."""
     told = []

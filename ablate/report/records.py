@@ -129,7 +129,8 @@ def _number(value: Any) -> Any:
 def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not rows:
         return {}
-    return {key: value for key, value in rows[0].items() if all(row.get(key) == value for row in rows[1:])}
+    own = ("run_id",)  # of a study of one run as well
+    return {k: v for k, v in rows[0].items() if k not in own and all(row.get(k) == v for row in rows[1:])}
 
 
 # ---------------------------------------------------------------------------------------------- runs of somebody else

@@ -125,7 +125,7 @@ def report_table(
         by_levels.setdefault(_key([levels.get(axis) for axis in definition["axes"]]), []).append(run)
     planned = definition.get("runs_per_row", len(definition["seeds"]))
     rows = [_row(levels, by_levels.get(_key(levels), []), planned) for levels in _combinations(definition, by_levels)]
-    notes, factors = outcome_notes(rows, runs), _short(definition["axes"])
+    notes, factors = outcome_notes(rows, runs), short(definition["axes"])
     analysis = _analysis(definition, runs, factors, metric, margin)
     audit = _audit(definition, runs, factors, analysis) if analysis else []
     return Table(title(definition, runs, metric), factors, metric, rows, notes, analysis, audit)
@@ -223,7 +223,7 @@ def _combinations(definition: Mapping[str, Any], seen: Iterable[str]) -> list[li
     return [levels for levels in every if _key(levels) in met]
 
 
-def _short(axes: Iterable[str]) -> tuple[str, ...]:
+def short(axes: Iterable[str]) -> tuple[str, ...]:
     """Axes by their last word, where that names one of them only."""
     words = [axis.rpartition(".")[2] for axis in axes]
     return tuple(word if words.count(word) == 1 else axis for word, axis in zip(words, axes, strict=True))

@@ -52,12 +52,12 @@ def _winners(runs: "pd.DataFrame", definition: Mapping[str, Any]) -> list[str]:
         point = row.get("tags.ablate.point")
         if isinstance(point, str):
             name = " ".join(str(level) for axis, level in json.loads(point) if axis in definition["axes"])
-            drawn = _drawn(row, definition)
-            found[name] = ", ".join(f"{axis}={_text(level)}" for axis, level in drawn.items() if level is not None)
+            levels = drawn(row, definition).items()
+            found[name] = ", ".join(f"{axis}={text(level)}" for axis, level in levels if level is not None)
     return [f"{name} was tuned to {levels}" for name, levels in found.items()]
 
 
-def _drawn(row: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
+def drawn(row: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
     """Axis -> level, as the run itself records it; an axis that was not drawn for it has None."""
     noted = row.get("tags.ablate.levels")
     if isinstance(noted, str):
@@ -66,7 +66,8 @@ def _drawn(row: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, A
     return {axis: row.get(f"params.{axis}") for axis in definition["searched"]}
 
 
-def _text(level: Any) -> str:
+def text(level: Any) -> str:
+    """A level that a search drew, as people read it."""
     return f"{level:.4g}" if isinstance(level, float) else level if isinstance(level, str) else json.dumps(level)
 
 
@@ -102,8 +103,8 @@ def _trials(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.D
 
 def _levels(trial: Mapping[str, Any], definition: Mapping[str, Any]) -> list[str]:
     number = dict(json.loads(trial["row"]["tags.ablate.point"])).get("trial")
-    drawn = _drawn(trial["row"], definition).values()
-    return [str(number), *("" if level is None else _text(level) for level in drawn), *map(_value, trial["values"])]
+    levels = drawn(trial["row"], definition).values()
+    return [str(number), *("" if level is None else text(level) for level in levels), *map(_value, trial["values"])]
 
 
 def _value(value: float) -> str:

@@ -1,6 +1,8 @@
 """Where a study's records come from, and where they go: a tracking store, a file, somebody else's runs."""
 
 import json
+from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,31 @@ def opened(name: str | None, options: ReportConfig) -> Records | None:
     rows = _experiment(options.tracking)
     name = options.tracking.experiment
     return from_rows(rows, factors, options.value, options.seed or "", baseline, name=name, source=f"experiment {name}")
+
+
+def gather(files: str | Sequence[str], tracking_uri: str = "", study: str = "") -> list[Records]:
+    """What a notebook is about: studies of files, or one of a tracking store.
+
+    Args:
+        files: Names or patterns of files that ``export`` wrote; not read where a store is named.
+        tracking_uri: A store to read instead.
+        study: Its sweep, by name; the study of that name that ran last.
+
+    Raises:
+        RecordsError: No file fits, or one holds something else.
+        ReportError: The store knows no such study.
+        TrackingError: The store cannot be read.
+    """
+    if tracking_uri:
+        return [from_store(TrackingSpec(uri=tracking_uri), study)]
+    patterns = [files] if isinstance(files, str) else list(files)
+    found = [path for pattern in patterns for path in sorted(glob(pattern))]
+    if not found:
+        raise RecordsError(
+            f"records must name files that python -m ablate export wrote, got {', '.join(patterns)}, which none fits "
+            f"in {Path.cwd()}."
+        )
+    return [read(Path(path)) for path in dict.fromkeys(found)]
 
 
 def _experiment(where: TrackingSpec) -> list[dict[str, Any]]:

@@ -194,3 +194,47 @@ def test_learning_curves_of_one_factor_need_no_dashes():
     frame = pd.concat([_results().assign(epoch=epoch) for epoch in (1, 2)])
     ax = figures.learning_curves(frame, _axes(), ["model"], "val top-1 %")
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["vit", "cct"]
+
+
+def test_response_puts_numbers_at_their_place_and_draws_students_interval():
+    frame = _results().assign(size=["20", "20", "50", "50", "400", "400"])
+    ax = figures.response(frame.assign(model="one"), _axes(), "size", ["model", "size"], "top-1 %")
+    assert ax.get_xscale() == "log" and [tick.get_text() for tick in ax.get_xticklabels()] == ["20", "50", "400"]
+    means = next(line for line in ax.lines if len(line.get_xdata()) == 3)
+    assert list(means.get_xdata()) == [20, 50, 400] and list(means.get_ydata()) == [60.5, 50.5, 90.5]
+    low, high = ax.containers[0].lines[2][0].get_segments()[0][:, 1]
+    assert (high - low) / 2 == pytest.approx(12.706 * np.std([60, 61], ddof=1) / np.sqrt(2), rel=1e-4)
+
+
+def test_response_takes_words_as_they_are_and_one_factor_alone():
+    ax = figures.response(_results(), _axes(), "pe", ["model", "pe"], "top-1 %")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["sine", "none"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["vit", "cct"]
+    alone = figures.response(_results(), _axes(), "model", ["model"], "top-1 %")
+    assert alone.get_xlabel() == "model"
+
+
+@pytest.mark.parametrize(("levels", "numbers"), [(["[16, 16]", "32"], [16, 32]), (["1e-3", "0.5"], [0.001, 0.5])])
+def test_response_reads_levels_as_numbers(levels, numbers):
+    assert list(figures._numbers(pd.Series(levels))) == numbers
+    assert figures._numbers(pd.Series([*levels, "null"])) is None
+
+
+def test_beside_draws_ours_at_the_row_of_the_published_number():
+    blank = float("nan")
+    frame = pd.DataFrame(
+        [("ViT", 90.0, True, blank, blank, blank, blank), ("CCT", 95.0, False, 93.0, 92.0, 94.0, 3.0)],
+        columns=["row", "published", "verified", "ours", "low", "high", "n"],
+    )
+    ax = figures.beside(frame, _axes(), "top-1 %")
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["ViT", "CCT"]
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["published", "published, not verified", "ours (n = 3)"]
+    shown = {tuple(line.get_xdata()): list(line.get_ydata()) for line in ax.lines}
+    assert shown[(90.0,)] == [0] and shown[(95.0,)] == shown[(93.0,)] == [1] and shown[(92.0, 94.0)] == [1, 1]
+
+
+def test_visible_draws_differences_over_seeds():
+    ax = figures.visible([2, 3, 10], [8.0, 5.0, 2.0], _axes(), "points")
+    assert list(ax.lines[0].get_ydata()) == [8.0, 5.0, 2.0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2", "3", "5", "10"]

@@ -80,6 +80,12 @@ def test_a_file_keeps_the_order_of_a_studys_axes(where, tmp_path):
     assert list(records.read(path).definition["axes"].items()) == list(axes.items())
 
 
+def test_a_file_of_one_run_reads_back(where, tmp_path):
+    path, study = tmp_path / "one.jsonl", studies.from_store(where, "pe")
+    records.write(replace(study, frame=study.frame[:1]), path)
+    assert list(records.read(path).frame["run_id"]) == list(study.frame["run_id"][:1])
+
+
 def test_records_that_are_imported_report_the_same_and_only_once(where, tmp_path):
     path, other = tmp_path / "pe.jsonl", TrackingSpec(uri=f"sqlite:///{tmp_path}/other.db")
     records.write(studies.from_store(where, "pe"), path)
