@@ -126,7 +126,7 @@ def _refuse_inert(plan: Plan) -> None:
     Raises:
         SweepError: Two levels of a factor are one model.
     """
-    pairs = [] if plan.config.allow_inert or plan.search else suspects(plan.points)
+    pairs = [] if plan.config.allow_inert else suspects(plan.points)
     if not pairs:
         return
     import_keras()

@@ -53,8 +53,8 @@ def suspects(planned: "Sequence[PlannedPoint]") -> "list[tuple[PlannedPoint, Pla
     They differ in one axis, and there in leaves of the model alone; and either the closed forms agree, or a plugin's
     variant takes part, whose closed form may not be what its layer does.
     """
-    first = planned[0].point
-    alone = [p for p in planned if (p.point.seed, p.point.repeat, p.point.trial) == (first.seed, first.repeat, None)]
+    settled = [each for each in planned if each.point.trial is None]  # a trial's levels are drawn when it starts
+    alone = [p for p in settled if (p.point.seed, p.point.repeat) == (settled[0].point.seed, settled[0].point.repeat)]
     groups: dict[str, list[PlannedPoint]] = {}
     for each in alone:
         rest = {key: value for key, value in each.leaves.items() if not key.startswith("model.")}

@@ -30,8 +30,9 @@ def inert(tmp_path, monkeypatch):
     (tmp_path / "planted_sine.py").write_text(PLUGIN)
     (tmp_path / "sweeps").mkdir()
 
-    def find(axes, *words):
-        (tmp_path / "sweeps" / "mine.yaml").write_text(f"base: {{model: tiny, data: digits}}\naxes: {axes}\nseeds: 2")
+    def find(axes, *words, more=""):
+        text = f"base: {{model: tiny, data: digits}}\naxes: {axes}\nseeds: 2\n{more}"
+        (tmp_path / "sweeps" / "mine.yaml").write_text(text)
         plan = make_plan(["+sweep=mine", "plugins=[planted_sine]", *words])
         pairs = suspects(plan.points)
         return pairs, [found.sentence() for found in same_models(pairs, plan.specs)]
@@ -43,6 +44,12 @@ def test_the_official_sine_that_was_learnable_is_caught(inert):
     _, found = inert({"model.positional": ["learnable", "sine", "official_sine"]})
     assert len(found) == 1
     assert "model.positional=learnable and model.positional=official_sine build one model" in found[0]
+
+
+def test_levels_that_are_tuned_apart_are_compared_as_well(inert):
+    axes = {"model.positional": ["learnable", "official_sine"], "train.lr": {"low": 1e-3, "high": 1e-2}}
+    _, found = inert(axes, more="method: tuned\nn_trials: 2\n")
+    assert len(found) == 1 and "model.positional=learnable and model.positional=official_sine" in found[0]
 
 
 def test_an_option_that_no_layer_reads_is_caught_and_one_that_works_is_not(inert):
