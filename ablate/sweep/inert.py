@@ -50,7 +50,7 @@ def same_runs(points: Sequence[Point], definitions: Sequence[str]) -> list[Inert
 def suspects(planned: "Sequence[PlannedPoint]") -> "list[tuple[PlannedPoint, PlannedPoint]]":
     """Pairs that settings cannot tell to be different runs: their models have to be built and compared.
 
-    They differ in one axis, and there in leaves of the model alone; and either the closed forms agree, or a plugin's
+    They differ in leaves of the model alone; and either the closed forms agree, or a plugin's
     variant takes part, whose closed form may not be what its layer does.
     """
     settled = [each for each in planned if each.point.trial is None]  # a trial's levels are drawn when it starts
@@ -60,11 +60,7 @@ def suspects(planned: "Sequence[PlannedPoint]") -> "list[tuple[PlannedPoint, Pla
         rest = {key: value for key, value in each.leaves.items() if not key.startswith("model.")}
         groups.setdefault(json.dumps(rest, default=str), []).append(each)
     pairs = (pair for group in groups.values() for pair in itertools.combinations(group, 2))
-    return [(one, other) for one, other in pairs if _one_apart(one.point, other.point) and _alike(one, other)]
-
-
-def _one_apart(one: Point, other: Point) -> bool:
-    return [level == other.levels.get(axis) for axis, level in one.levels.items()].count(False) == 1
+    return [(one, other) for one, other in pairs if _alike(one, other)]
 
 
 def _alike(one: "PlannedPoint", other: "PlannedPoint") -> bool:

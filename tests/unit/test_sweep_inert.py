@@ -52,6 +52,12 @@ def test_levels_that_are_tuned_apart_are_compared_as_well(inert):
     assert len(found) == 1 and "model.positional=learnable and model.positional=official_sine" in found[0]
 
 
+def test_axes_that_move_together_are_compared_together(inert):
+    axes = {"model.positional": ["learnable", "official_sine"], "model.stochastic_depth": [0.1, 0.3]}
+    _, found = inert(axes, "model.layers=1", more="method: zip\n")  # one block: its rate is 0 whatever the last one's
+    assert len(found) == 1 and "model.stochastic_depth=0.1 and model.stochastic_depth=0.3 build one model" in found[0]
+
+
 def test_an_option_that_no_layer_reads_is_caught_and_one_that_works_is_not(inert):
     assert len(inert({"model.stochastic_depth": [0.1, 0.3]}, "model.layers=1")[1]) == 1
     pairs, found = inert({"model.stochastic_depth": [0.1, 0.6]}, "model.layers=2", "model.attention_dropout=0")
