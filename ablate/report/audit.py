@@ -133,10 +133,10 @@ def _columns(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Columns to compare, those alike in all runs left out, and what people call them."""
     runs = list(runs)
     total = len(runs)
-    heads = {column for run in runs for column in run if column.startswith("params.") or column in _NAMES}
-    known = {column: [value for run in runs if _known(value := run.get(column))] for column in heads}
-    values = {column: set(found) for column, found in known.items() if found}
-    present = Counter({column: len(found) for column, found in known.items()})
+    heads = [column for column in set().union(*runs) if column.startswith("params.") or column in _NAMES]
+    counts = {column: Counter(run.get(column) for run in runs) for column in heads}
+    values = {column: known for column in heads if (known := {value for value in counts[column] if _known(value)})}
+    present = Counter({column: sum(counts[column][value] for value in known) for column, known in values.items()})
     names = {column: _NAMES.get(column, column.removeprefix("params.")) for column in sorted(values)}
     if present["tags.ablate.sources"] == total:
         names.pop(_COMMIT, None)  # which also moves with the documentation

@@ -340,10 +340,13 @@ def _fit(observations: Sequence[Observation], *, blocks: bool = False) -> _Fit |
     groups = _groups(observations, blocks=blocks)
     places = {levels: number for number, levels in enumerate(dict.fromkeys(groups.levels))}
     if blocks:
-        solved = _least_squares(groups, _blocked(groups, places))
+        design = _blocked(groups, places)
+        solved = _least_squares(groups, design)
         if solved is None:
             return None
-        return _Fit(places, solved.params[: len(places)], lambda a, b: solved.spread[a, b], solved.std, solved.df)
+        spread = np.asarray(np.linalg.pinv(design.T @ (design * groups.counts[:, None]), hermitian=True), np.float64)
+        std = _std(groups, solved.ssr, solved.df)
+        return _Fit(places, solved.params[: len(places)], lambda a, b: spread[a, b], std, solved.df)
     df = groups.runs - len(places)
     known = 1 / groups.counts
     std = _std(groups, groups.within, df) if df else 0.0
@@ -367,44 +370,33 @@ class _Solved:
 
     Attributes:
         params: A coefficient a column.
-        spread: Their covariance, in units of a run's variance.
         ssr: Sum of squares of the runs about it.
-        std: What that makes a run's standard deviation.
         df: Degrees of freedom that are left.
     """
 
     params: NDArray[np.float64]
-    spread: NDArray[np.float64]
     ssr: float
-    std: float
     df: int
 
 
 def _least_squares(groups: _Groups, design: NDArray[np.float64]) -> _Solved | None:
-    """What a row a run would give, from a row a group with its weight; None where no run tells the noise.
+    """What a row a run would give, from a row a group with its weight; None where no run is left to tell the noise.
 
-    By QR where the columns are independent: its R tells that too, at a hundredth of what a singular value decomposition
-    costs. No constant is looked for, which would cost another; residuals do not depend on it.
+    By scipy, since importing statsmodels takes longer than most sweeps take to fit; columns may depend on each other.
     """
-    from statsmodels.regression.linear_model import WLS
+    from scipy.linalg import lstsq
 
-    rank = _rank(design)
-    df = groups.runs - rank
+    root = np.sqrt(groups.counts)
+    params, _, rank, _ = lstsq(design * root[:, None], groups.means * root, lapack_driver="gelsy")
+    df = groups.runs - int(rank)
     if df <= 0:
         return None
-    method = "qr" if rank == design.shape[1] else "pinv"
-    found = WLS(groups.means, design, weights=groups.counts, hasconst=False).fit(method=method)
-    ssr = groups.within + float(found.ssr)
-    return _Solved(found.params, found.normalized_cov_params, ssr, _std(groups, ssr, df), df)
+    return _Solved(params, groups.within + float(groups.counts @ (groups.means - design @ params) ** 2), df)
 
 
 def _std(groups: _Groups, ssr: float, df: int) -> float:
     std = math.sqrt(ssr / df)
     return std if std > 1e-9 * max(1.0, float(np.abs(groups.means).max())) else 0.0
-
-
-def _rank(design: NDArray[np.float64]) -> int:
-    return int(np.linalg.matrix_rank(np.linalg.qr(design, mode="r")))
 
 
 def _pooled(

@@ -184,8 +184,9 @@ def _analysis(
         if value is not None or run.outcome == "diverged":
             shown = tuple(tracking.param_text(levels.get(axis)) for axis in definition["axes"])
             observations.append(Observation(shown, int(levels["seed"]), float("nan") if value is None else value))
-    place = [[tracking.param_text(level) for level in levels] for levels in definition["axes"].values()]
-    observations.sort(key=lambda each: [at.index(level) for at, level in zip(place, each.levels, strict=True)])
+    shown_as = ([tracking.param_text(level) for level in levels] for levels in definition["axes"].values())
+    place = [{level: number for number, level in reversed(list(enumerate(levels)))} for levels in shown_as]
+    observations.sort(key=lambda each: [at[level] for at, level in zip(place, each.levels, strict=True)])
     baseline = [tracking.param_text(definition["baseline"][axis]) for axis in definition["axes"]]
     better = not metric.endswith("loss")
     return findings.find(observations, factors, definition, baseline, margin=margin, higher_is_better=better)
