@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # Two processes, a file to each: tests of one file share its models and stores, and TensorFlow is imported twice, not often.
 WORKERS ?= -n 2 --dist loadfile
 
-.PHONY: demo test full lint constraints clean
+.PHONY: demo test full lint notebooks constraints clean
 
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/python -m ablate +sweep=pe_type
@@ -25,6 +25,12 @@ lint: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
+
+# Those that read records; seqpool.ipynb wants a model (analysis/README.md).
+NOTEBOOKS := $(filter-out analysis/seqpool.py,$(wildcard analysis/*.py))
+notebooks: $(VENV)/test.stamp
+	$(VENV)/bin/jupytext --quiet --to ipynb $(NOTEBOOKS)
+	$(VENV)/bin/jupyter-execute --inplace $(NOTEBOOKS:.py=.ipynb)
 
 # One file for 3.11 to 3.13: what differs between them carries a marker.
 constraints:

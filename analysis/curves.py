@@ -1,0 +1,72 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Curves: who learns fast, and what is equal compute?
+#
+# Validation accuracy and training loss after each epoch, and the same trainings read at equal epochs, equal training
+# MACs and equal seconds. A curve that still rises at its end says that the comparison is of early training. A reading
+# before the end of a schedule (marked °) is lower than a training of that length would reach, since the learning rate
+# had not come down.
+#
+# `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
+
+# %% tags=["parameters"]
+records = ["../docs/records/variants-*.jsonl", "../docs/records/canonical-*.jsonl"]  # exported files (or patterns)
+tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
+study = "variants"  # which sweep of that store
+images = None  # training images of an epoch, for runs too old to record them
+
+# %%
+import matplotlib.pyplot as plt
+from IPython.display import Markdown, display
+
+from ablate import figures
+from ablate.report import Reading, captions, compute, frames, records_table, rendering
+from ablate.report.studies import gather
+
+studies = gather(records, tracking_uri, study)
+curves = {"val/top1_percent": "validation top-1 %", "train/loss": "training loss"}
+
+# %% [markdown]
+# ## After each epoch
+#
+# Lines are means over seeds, bands reach from the lowest to the highest seed. Training loss is taken during the epoch,
+# under dropout and label smoothing, validation after it: the two are not on one scale.
+
+# %%
+for each in studies:
+    runs, factors = frames.tidy(each)
+    shown = ["cell"] if each.definition.get("method") == "zip" else factors  # axes that move together are one
+    figure, axes = plt.subplots(1, len(curves), figsize=(11, 4.4), layout="constrained")
+    figure.suptitle(captions.stage(each), fontsize=10)
+    for ax, (name, said) in zip(axes, curves.items(), strict=True):
+        figures.learning_curves(frames.curves(each, runs, name), ax, shown, said)
+
+# %% [markdown]
+# ## At equal compute
+#
+# Each unit's budget is what the cheapest run of the study spent in all: the most at which nothing is missing by design.
+# Seconds are those of the machine that trained. Where it did other work as well, as for the records in this repository,
+# they say little. Runs that are too old to record their number of training
+# images are not read at equal MACs, unless `images` says it.
+
+# %%
+for each in studies:
+    print(captions.stage(each))
+    for unit in compute.readable(each, images=images):
+        budget = compute.shared(each, unit, images=images)
+        table, notes = records_table(each, Reading(at=f"{unit}:{budget.amount}", images=images))
+        head, body = rendering.cells(table)
+        lines = rendering.markdown_table(head, body, len(table.factors))
+        display(Markdown("\n".join([f"**at {budget}**", "", *lines])))

@@ -1,0 +1,78 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Who still needs a positional embedding?
+#
+# The paper's ablation trains ViT-Lite, CVT and CCT with a learnable, a sine and no positional embedding. It claims that
+# convolutions make the embedding dispensable. Most of its rows are known from a transcription only (marked ?), and
+# enter no claim here. What follows is the same question asked of small models in short training: each figure's title
+# says on what, how long, and how many seeds.
+#
+# `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
+
+# %% tags=["parameters"]
+records = ["../docs/records/pe_type-*.jsonl"]  # exported files (or patterns)
+tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
+study = "pe_type"  # which sweep of that store
+margin = None  # smallest effect of interest in percentage points; without one, nothing is called equivalent
+
+# %%
+import matplotlib.pyplot as plt
+from IPython.display import Markdown, display
+
+from ablate import figures
+from ablate.report import METRIC, Reading, captions, frames, page, published, records_table, render
+from ablate.report.studies import gather
+from ablate.report.table import label
+
+studies = gather(records, tracking_uri, study)
+
+# %% [markdown]
+# ## Ours: means, intervals, verdicts
+#
+# An interval over three seeds is wide; `undecided` says that these runs do not tell, not that there is no difference.
+
+# %%
+for each in studies:
+    table, notes = records_table(each, Reading(margin=margin))
+    display(Markdown("\n\n".join([render(table, "md", notes), *page.said(table)])))
+
+# %% [markdown]
+# Lines that are not parallel are an interaction: what the embedding brings depends on the family.
+
+# %%
+for each in studies:
+    runs, factors = frames.tidy(each)
+    figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    figure.suptitle(captions.stage(each), fontsize=10)
+    figures.response(runs, ax, factors[-1], factors, label(METRIC))
+
+# %% [markdown]
+# Each level against its baseline, with intervals that hold for all of them together.
+
+# %%
+for each in studies:
+    analysis = records_table(each, Reading(margin=margin))[0].analysis
+    if analysis is not None and analysis.contrasts:
+        effects = frames.contrasts(analysis)
+        rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
+        figure, ax = plt.subplots(figsize=(8, 1.4 + 0.27 * rows), layout="constrained")
+        figure.suptitle(captions.stage(each), fontsize=10)
+        figures.effects(effects, ax, label(METRIC), margin=margin)
+
+# %% [markdown]
+# ## The published table, and ours beside it
+
+# %%
+display(Markdown(published.markdown(published.layout("pe_ablation", studies))))

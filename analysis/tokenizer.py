@@ -1,0 +1,75 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From ViT-Lite over CVT to CCT, one step at a time
+#
+# The class token gives way to sequence pooling (CVT), then patches to convolutions (CCT), then one large convolution to
+# two small ones. The packaged sweep has ViT-Lite-2/4, CVT-2/4, CCT-2/7x1 and CCT-2/3x2, in this order, named here by
+# tokenizer, pooling, kernel and number of convolutions. The published table has larger models and is known from a
+# transcription only (marked ?): it enters no claim. Each figure's title says on what ours trained, how long, and n.
+#
+# `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
+
+# %% tags=["parameters"]
+records = ["../docs/records/tokenizer-*.jsonl"]  # exported files (or patterns)
+tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
+study = "tokenizer"  # which sweep of that store
+margin = None  # smallest effect of interest in percentage points; without one, nothing is called equivalent
+
+# %%
+import matplotlib.pyplot as plt
+from IPython.display import Markdown, display
+
+from ablate import figures
+from ablate.report import METRIC, Reading, captions, frames, page, published, records_table, render
+from ablate.report.studies import gather
+from ablate.report.table import label
+
+studies = gather(records, tracking_uri, study)
+
+# %% [markdown]
+# ## Ours, against where the steps begin
+
+# %%
+for each in studies:
+    table, notes = records_table(each, Reading(margin=margin))
+    display(Markdown("\n\n".join([render(table, "md", notes), *page.said(table)])))
+
+# %%
+for each in studies:
+    runs, factors = frames.tidy(each)
+    figure, ax = plt.subplots(figsize=(8, 1.2 + 0.3 * runs["cell"].nunique()), layout="constrained")
+    figure.suptitle(captions.stage(each), fontsize=10)
+    figures.points(runs, ax, ["cell"], label(METRIC))
+
+# %% [markdown]
+# ## Step by step
+#
+# What each step adds to the one before it: Welch's intervals, their 5 % shared out among the steps. Steps also change
+# what a model costs (the table above has parameters and MACs), so a step that helps is not free.
+
+# %%
+for each in studies:
+    runs, factors = frames.tidy(each)
+    steps = frames.steps(runs)
+    display(steps.drop(columns=["factor", "baseline"]).round(2))
+    figure, ax = plt.subplots(figsize=(8, 1.7 + 0.3 * len(steps)), layout="constrained")
+    figure.suptitle(captions.stage(each), fontsize=10)
+    figures.effects(steps, ax, label(METRIC), margin=margin)
+
+# %% [markdown]
+# ## The published table, and ours beside it
+
+# %%
+display(Markdown(published.markdown(published.layout("vit_to_cct_steps", studies))))
