@@ -1,6 +1,6 @@
-"""One side of a comparison, in a process of its own: lines of JSON on stdin say what to do, lines on stdout how it went.
+"""One side of a comparison, in a process of its own: told by lines of JSON what to do, it answers how it went.
 
-    python -m benchmarks.contender torch 2 <<< '{"do": "matmul", "side": 1024}'      # who, and threads
+    python -m benchmarks.contender PyTorch 2 <<< '{"do": "matmul", "side": 1024}'      # who, and threads
 
 A process waits without computing between two lines, so that several take turns on the same cores. What a side is made
 of stands in `benchmarks.sides_keras` and `benchmarks.sides_torch`; this file imports neither Keras nor PyTorch, nor

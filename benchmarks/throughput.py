@@ -4,8 +4,8 @@
     python -m benchmarks.throughput --models cct_2_3x2_32 --rounds 3         # adds to the file of the same day
     python -m benchmarks.throughput --torch-python PATH/bin/python           # PyTorch in another environment
 
-PyTorch's sides need ``pip install "ablate[bench]"`` there. Each side is a process of its own that waits while the others
-compute (`benchmarks.contender`); a round gives every side one turn, and a ratio is the median of the rounds' ratios.
+PyTorch's sides need ``pip install "ablate[bench]"`` there. Each side is a process of its own that waits while the
+others compute (`benchmarks.contender`); a round gives every side a turn; a ratio is the median of the rounds' ratios.
 """
 
 import argparse
