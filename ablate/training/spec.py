@@ -141,8 +141,8 @@ class TrainSpec:
             raise TrainError(f"train.patience must be at least 1, or null for none, got {self.patience}.")
 
     def _check_rates(self) -> None:
-        if not self.lr > 0:
-            raise TrainError(f"train.lr must be above 0, got {self.lr}.")
+        if not 0 < self.lr < math.inf:
+            raise TrainError(f"train.lr must be above 0 and finite, got {self.lr}.")
         for name in ("min_lr", "warmup_lr"):
             if not 0 <= getattr(self, name) <= self.lr:
                 raise TrainError(
@@ -154,11 +154,11 @@ class TrainSpec:
                 f"train.warmup_epochs must be between 0 and train.epochs, got {self.warmup_epochs} with "
                 f"epochs={self.epochs}; set train.warmup_epochs=0 for none."
             )
-        if self.weight_decay < 0:
-            raise TrainError(f"train.weight_decay must be at least 0, got {self.weight_decay}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise TrainError(f"train.weight_decay must be at least 0 and finite, got {self.weight_decay}.")
         if not 0 <= self.label_smoothing < 1:
             raise TrainError(f"train.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise TrainError(f"train.clip_norm must be above 0, or null for none, got {self.clip_norm}.")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise TrainError(f"train.clip_norm must be above 0 and finite, or null for none, got {self.clip_norm}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise TrainError(f"train.ema_decay must be between 0 and 1, or null for none, got {self.ema_decay}.")
