@@ -149,7 +149,7 @@ def report(name: str | None, words: list[str]) -> int:
     records = studies.opened(name, options)
     drawn = options.format is Format.html
     if records is None and name is not None and (options.at is not None or drawn):  # curves: where they are needed
-        records = studies.from_store(options.tracking, name)
+        records = studies.from_store(options.tracking, name, curves_of=studies.READ)
     if records is not None:
         metric = METRIC if records.definition.get("foreign") is None else str(options.value).removeprefix("metrics.")
         reading = Reading(metric, options.margin, options.at, options.images)

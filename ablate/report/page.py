@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WIDTH = 5.3
 """Inches of a figure: about 510 pixels, so that its text is still read when a phone shrinks it to 360."""
+MOST_ROWS, MOST_CELLS, MOST_PLACES = 48, 16, 6
+"""What a figure, a figure with a legend, and a sentence hold before they can no longer be read."""
 _INK, _GRID = "#010203", "#040506"  # stand for the page's own colours until the SVG is written
 _CURVES = {"val/top1_percent": "validation top-1 %", "train/loss": "training loss"}
 _COSTS = {"macs": "MACs of an image's forward pass", "params": "parameters"}
@@ -125,7 +127,10 @@ def _verdicts(table: Table) -> str:
         found = list(group)
         rows = "".join(f"<li class={each.verdict.kind}>{_text(sentence(each, unit))}</li>" for each in found)
         lead = _text(summary(factor, baseline, found))
-        out.append(f"<h3>{_text(factor)}</h3><p class=lead>{lead}</p><ul class=verdicts>{rows}</ul>")
+        told = f"<ul class=verdicts>{rows}</ul>"
+        if len(found) > MOST_ROWS:
+            told = f"<details><summary>all {len(found)} comparisons</summary>{told}</details>"
+        out.append(f"<h3>{_text(factor)}</h3><p class=lead>{lead}</p>{told}")
     return "".join(out)
 
 
@@ -151,8 +156,10 @@ def _where(kind: Kind, some: Sequence[Contrast], of: int) -> str:
     if of == 1:
         return _KIND_WORDS[kind]
     places = [", ".join(each.at.values()) for each in some]
-    everywhere = f"everywhere ({of} comparisons)" if len(some) == of else f"at {' / '.join(places)}"
-    return f"{_KIND_WORDS[kind]} {everywhere}"
+    if len(some) == of:
+        return f"{_KIND_WORDS[kind]} everywhere ({of} comparisons)"
+    where = f"at {' / '.join(places)}" if len(places) <= MOST_PLACES else f"in {len(places)} of {of} comparisons"
+    return f"{_KIND_WORDS[kind]} {where}"
 
 
 def sentence(contrast: Contrast, unit: str) -> str:
@@ -257,28 +264,54 @@ def _figures(
     runs = frames.results(frame, definition, factors, metric=table.metric)
     out = []
     if table.analysis is not None and table.analysis.contrasts:
-        effects = frames.contrasts(table.analysis)
+        every = frames.contrasts(table.analysis)
+        largest = every["effect"].astype(float).abs().sort_values(ascending=False).index[:MOST_ROWS]
+        effects = every.loc[sorted(largest)]
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
-        said = "Effect of each level against its factor's baseline, with simultaneous 95 % intervals."
+        said = "Effect of each level against its factor's baseline, with simultaneous 95 % intervals"
+        said += _some(len(effects), len(every), "comparisons, those with the largest effects")
         out.append(
             drawn("effects", lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said)
         )
     if runs.empty or not factors:
         return out
-    rows = runs["cell"].nunique()
-    said = "Each finished run, and the mean of its cell (bar)."
-    out.append(drawn("runs", lambda ax: figures.points(runs, ax, factors, unit), 0.9 + 0.27 * rows, said))
+    cells = runs.groupby("cell", sort=False)["value"].mean().sort_values(ascending=False, kind="stable")
+    listed, few = (runs[runs["cell"].isin(cells.index[:most])] for most in (MOST_ROWS, MOST_CELLS))
+    rows = listed["cell"].nunique()
+    said = f"Each finished run, and the mean of its cell (bar){_some(rows, len(cells), _HIGHEST)}"
+    out.append(drawn("runs", lambda ax: figures.points(listed, ax, factors, unit), 0.9 + 0.27 * rows, said))
     for name, shown in _CURVES.items():
-        told = frames.curves(records, runs, name)
+        told = frames.curves(records, few, name)
         if not told.empty and told["epoch"].max() > 1:
             draw = _curve(told, factors, shown)
-            said = f"{shown.capitalize()} after each epoch: mean of the seeds, band their range."
+            said = f"{shown.capitalize()} after each epoch: mean of the seeds, band their range"
+            said += _some(few["cell"].nunique(), len(cells), _HIGHEST)
             out.append(drawn(name.replace("/", "_"), draw, 3.6, said))
     for name, shown in _COSTS.items():
         if name in runs and runs[name].nunique() > 1:
-            said = f"Mean {unit} against {shown}; filled: no cell is as good for less."
-            out.append(drawn(name, _front(runs, name, shown, unit, factors), 3.8, said))
+            chosen = _cheapest_and_best(runs, name)
+            said = f"Mean {unit} against {shown}; filled: no cell is as good for less"
+            said += _some(chosen["cell"].nunique(), len(cells), "cells, first those that are filled")
+            out.append(drawn(name, _front(chosen, name, shown, unit, factors), 3.8, said))
     return out
+
+
+_HIGHEST = "cells, those with the highest means"
+
+
+def _some(shown: int, of: int, which: str) -> str:
+    """The end of a caption: what a figure leaves out, if anything."""
+    return "." if shown == of else f"; {shown} of {of} {which}."
+
+
+def _cheapest_and_best(runs: "pd.DataFrame", cost: str) -> "pd.DataFrame":
+    """Runs of the cells on the Pareto front, then of the best others, as many cells as a legend can tell apart."""
+    from ablate import figures
+
+    cells = runs.groupby("cell", sort=False).agg({cost: "mean", "value": "mean"})
+    cells["behind"] = ~figures.front(cells[cost].to_numpy(), cells["value"].to_numpy())
+    chosen = cells.sort_values(["behind", "value"], ascending=[True, False], kind="stable").index[:MOST_CELLS]
+    return runs[runs["cell"].isin(chosen)]
 
 
 def _curve(told: "pd.DataFrame", factors: Sequence[str], label: str) -> "Callable[[Axes], object]":

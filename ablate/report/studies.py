@@ -13,6 +13,8 @@ from ablate.report.stored import choose
 from ablate.tracking import TrackingSpec
 
 CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
+READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
+"""Those that a page draws and readings at equal compute go by."""
 SUFFIX = ".jsonl"
 
 
@@ -73,8 +75,10 @@ def _experiment(where: TrackingSpec) -> list[dict[str, Any]]:
     return rows
 
 
-def from_store(where: TrackingSpec, name: str, *, study: str | None = None) -> Records:
-    """A study of the tracking store, curves included.
+def from_store(
+    where: TrackingSpec, name: str, *, study: str | None = None, curves_of: Sequence[str] = CURVES
+) -> Records:
+    """A study of the tracking store, with curves of these metrics.
 
     Raises:
         ReportError: The store knows no such study.
@@ -85,7 +89,7 @@ def from_store(where: TrackingSpec, name: str, *, study: str | None = None) -> R
     frame = frame[frame["tags.ablate.role"] == "run"].reset_index(drop=True)
     ids = list(frame["run_id"])
     curves: dict[str, dict[str, Any]] = {run_id: {} for run_id in ids}
-    for metric in CURVES:
+    for metric in curves_of:
         rows = tracking.read_curves(where, ids, metric).itertuples(index=False)
         for run_id, values in epochs((row.run_id, row.step, row.value) for row in rows).items():
             curves[run_id][metric] = values

@@ -306,7 +306,7 @@ def _curves_from_database(uri: str, run_ids: Sequence[str], metric: str) -> list
     with connected(uri, must_exist=True) as connection:
         for start in range(0, len(run_ids), 500):  # SQLite takes 999 values a statement in old versions
             some = metrics.c.run_uuid.in_(run_ids[start : start + 500])
-            found = connection.execute(select(*metrics.c).where(some & (metrics.c.key == metric)))
+            found = connection.execute(select(*metrics.c).where(some & (metrics.c.key == metric))).all()
             rows += [(run_id, step, float("nan") if nan else value) for run_id, step, value, nan, _ in found]
     return rows
 

@@ -117,6 +117,17 @@ def test_page_is_the_same_for_the_same_records():
     assert page.page(_ours()) == page.page(_ours())
 
 
+def test_page_of_many_cells_draws_what_can_be_read_and_says_what_it_leaves_out():
+    text = page.page(_runs(levels=[f"level {n:02d}" for n in range(60)], seeds=2), Reading("top1"))
+    _parsed(text)
+    captions = re.findall("<figcaption>(.*?)</figcaption>", text)
+    assert "48 of 59 comparisons, those with the largest effects." in captions[0]
+    assert captions[1].endswith("48 of 60 cells, those with the highest means.")
+    assert "<summary>all 59 comparisons</summary>" in text and text.count("<li class=") == 59
+    effects, points = re.findall("<svg.*?</svg>", text, flags=re.DOTALL)
+    assert "level 59" in effects and ">level 01<" not in effects and ">level 01<" not in points
+
+
 @pytest.mark.parametrize(
     ("verdict", "said"),
     [
