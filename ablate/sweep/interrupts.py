@@ -1,7 +1,7 @@
 """Signals that must neither be lost nor lose anything.
 
-A Ctrl-C: Python drops a KeyboardInterrupt that arrives within a callback of the garbage collector, and JAX, which
-TensorFlow loads where it is installed, has one. So it is remembered, and raised again at the next step.
+Python drops a KeyboardInterrupt that arrives within a callback of the garbage collector, and JAX, which TensorFlow
+loads where it is installed, has one. So a Ctrl-C, or a termination, is remembered, and raised again at the next step.
 
 A SIGTERM, or a SIGHUP as a terminal's end sends it: a training keeps its state by itself and stops, so it is left to
 it; whatever else goes on is stopped at once.
@@ -19,7 +19,7 @@ from ablate.training.spec import Stopped
 
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 
-_came = False
+_came: KeyboardInterrupt | None = None
 _trains = False
 _waits = False
 
@@ -28,15 +28,15 @@ def interrupt(number: int, frame: Any) -> None:
     """Handles SIGINT once: a terminal interrupts leader and workers, and the leader its workers again."""
     global _came
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _came = True
-    raise KeyboardInterrupt
+    _came = KeyboardInterrupt()
+    raise _came
 
 
 def check() -> None:
-    """Raises KeyboardInterrupt where one came and was dropped, and hands on a SIGTERM that came too early."""
+    """Raises again what came and was dropped, and hands on a SIGTERM that came too early."""
     global _waits
-    if _came:
-        raise KeyboardInterrupt
+    if _came is not None:
+        raise type(_came)(*_came.args)
     if _waits:
         _waits = False
         signal.raise_signal(signal.SIGTERM)
@@ -47,11 +47,10 @@ def remembered() -> Iterator[None]:
     """Remembers an interrupt within the block; the handler before it is back after."""
     global _came
     before = signal.signal(signal.SIGINT, interrupt)
-    _came = False
     try:
         yield
     finally:
-        _came = False
+        _came = None
         signal.signal(signal.SIGINT, before)
 
 
@@ -65,14 +64,15 @@ def terminable(*, led: bool = False) -> Iterator[None]:
         led: A leader stops this process, perhaps after somebody stopped all of them: within ``training``, a second
             SIGTERM does not disturb what the first began.
     """
-    global _waits
+    global _came, _waits
 
     def terminate(number: int, frame: Any) -> None:
-        global _waits
+        global _came, _waits
         if led and _trains:
             _waits = True
             return
-        raise Stopped("stopped by SIGTERM; the same command goes on from here.")
+        _came = Stopped("stopped by SIGTERM; the same command goes on from here.")
+        raise _came
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
     if _HANGUP and signal.getsignal(_HANGUP) != signal.SIG_IGN:
@@ -80,7 +80,7 @@ def terminable(*, led: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        _waits = False
+        _came, _waits = None, False
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -35,6 +35,16 @@ def test_whoever_is_terminated_stops_at_once_and_the_handlers_come_back(number):
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_termination_that_was_dropped_is_raised_at_the_next_step_and_only_within_its_block(number):
+    with terminable():
+        with contextlib.suppress(Stopped):
+            signal.raise_signal(number)
+        with remembered(), pytest.raises(Stopped, match="the same command goes on"):
+            check()
+    check()
+
+
 def test_a_hangup_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
