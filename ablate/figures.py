@@ -173,8 +173,8 @@ def response(frame: "pd.DataFrame", ax: Axes, along: str, factors: Sequence[str]
     numbers = _numbers(frame[along])
     if numbers is None:
         seaborn.pointplot(frame, x=along, y="value", hue=hue, palette=colour, markers=list(marks.values()), ax=ax,
-                          errorbar=_student, dodge=0.3 if len(colour) > 1 else False, linewidth=1.3, markersize=7, capsize=0.06,
-                          legend=False)  # fmt: skip
+                          errorbar=_student, dodge=0.3 if len(colour) > 1 else False, linewidth=1.3, markersize=7,
+                          capsize=0.06, legend=False)  # fmt: skip
     else:
         seaborn.lineplot(frame.assign(**{"at": numbers}), x="at", y="value", hue=hue, palette=colour, style=hue,
                          markers=marks, dashes=False, ax=ax, errorbar=_student, err_style="bars", legend=False,
