@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT, VERSION = "ablate-records", 1
+_ROOT = "params.data.root"
 Curves = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
@@ -100,6 +101,8 @@ def _sorted(line: Mapping[str, Any]) -> dict[str, Any]:
 def _tidy(row: Mapping[str, Any]) -> dict[str, Any]:
     """A run's entries that travel: no blanks, no places, no times of this machine."""
     kept = {key: value for key, value in row.items() if _travels(key) and not _blank(value)}
+    if isinstance(root := row.get(_ROOT), str):  # which files: their name, and nobody's folders
+        kept[_ROOT] = root.replace("\\", "/").rstrip("/").rpartition("/")[2]
     start, end = row.get("start_time"), row.get("end_time")
     if start is not None and end is not None and not (_blank(start) or _blank(end)):
         kept["seconds"] = round((end - start).total_seconds(), 1)
@@ -107,7 +110,7 @@ def _tidy(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _travels(key: str) -> bool:
-    private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", "params.data.root", "params.data.cache")
+    private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", _ROOT, "params.data.cache")
     return key in ("run_id", "status", "seconds", "tags.mlflow.source.git.commit") or (
         key.startswith(("metrics.", "params.", "tags.")) and not key.startswith(private)
     )

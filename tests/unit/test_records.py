@@ -80,6 +80,14 @@ def test_a_file_keeps_the_order_of_a_studys_axes(where, tmp_path):
     assert list(records.read(path).definition["axes"].items()) == list(axes.items())
 
 
+def test_a_file_names_the_data_and_not_where_they_lie(where, tmp_path):
+    path, study = tmp_path / "pe.jsonl", studies.from_store(where, "pe")
+    frame = study.frame.assign(**{"params.data.source": "folder", "params.data.root": "/home/me/photos.zip"})
+    records.write(replace(study, frame=frame), path)
+    assert "/home" not in path.read_text()
+    assert "data folder photos.zip" in report_records(records.read(path))
+
+
 def test_a_file_of_one_run_reads_back(where, tmp_path):
     path, study = tmp_path / "one.jsonl", studies.from_store(where, "pe")
     records.write(replace(study, frame=study.frame[:1]), path)
