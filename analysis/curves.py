@@ -22,7 +22,8 @@
 # `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
 
 # %% tags=["parameters"]
-records = ["../docs/records/variants-*.jsonl", "../docs/records/canonical-*.jsonl"]  # exported files (or patterns)
+# exported files (or patterns)
+records = ["../docs/records/variants-*.jsonl", "../docs/records/canonical-*.jsonl", "../docs/records/families*.jsonl"]
 tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
 study = "variants"  # which sweep of that store
 images = None  # training images of an epoch, for runs too old to record them
