@@ -8,17 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ablate import registry
-
-USAGE = 2
-"""Exit code of a command that says something impossible."""
-
-FAILED = 1
-"""Exit code of work that was asked for rightly and did not all succeed."""
-
-INTERRUPTED = 130
-
-TERMINATED = 143
-"""Exit code of a training that SIGTERM ended, its state kept."""
+from ablate.exits import FAILED, INTERRUPTED, TERMINATED, USAGE
 
 
 class UsageError(ValueError):

@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,6 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.training.history import EpochMetrics
+
+
+class Screen(Protocol):
+    """What is told while a worker works."""
+
+    def start(self, label: str) -> None: ...
+
+    def epoch(self, text: str) -> None: ...
+
+    def end(self, outcome: str, *, failed: bool) -> None: ...
 
 
 def epoch_line(metrics: EpochMetrics, epochs: int | None) -> str:

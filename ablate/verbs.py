@@ -115,7 +115,7 @@ def _sweep(plan: Plan) -> int:
         print(line)
     _check_weights({planned.point.label: planned.spec for planned in plan.points})
     _refuse_inert(plan)
-    from ablate.sweep.crew import run_sweep
+    from ablate.sweep.leader import run_sweep
 
     return run_sweep(plan)
 
@@ -217,7 +217,7 @@ def export(name: str, words: list[str]) -> int:
     from ablate.report import records, studies
 
     options = compose_report(words)
-    found = studies.from_store(options.tracking, name)
+    found = studies.with_test_images(studies.from_store(options.tracking, name), options.tracking)
     path = Path(options.out or f"{name}{studies.SUFFIX}")
     records.write(found, path)
     print(f"{len(found.frame)} runs of study {found.study} are in {path} ({path.stat().st_size:,} bytes).")

@@ -35,6 +35,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.databases import Lock, probe, remedy
 from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
+from ablate.sweep.plan import Plan
 from ablate.sweep.space import Point, SweepError
 from ablate.tracking import redact
 
@@ -491,3 +492,10 @@ def _params(point: Point) -> dict[str, Any]:
         axis: level if isinstance(level, str | int | float | bool | None) else str(level)
         for axis, level in levels.items()
     }
+
+
+def open_study(plan: Plan) -> Study:
+    """The plan's queue."""
+    points = [planned.point for planned in plan.points]
+    where = plan.config.study
+    return Study(where.storage, plan.study, points, heartbeat_seconds=where.heartbeat_seconds)

@@ -18,14 +18,14 @@ from ablate.hardware import prepare
 from ablate.identity import backend, cell, content, settings, sources
 from ablate.models.weights import Loaded
 from ablate.profile import Profile
-from ablate.progress import RunScreen, epoch_note
+from ablate.progress import RunScreen, Screen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
-from ablate.sweep.crew import Screen, open_study
 from ablate.sweep.interrupts import check, remembered, terminable, training
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
-from ablate.sweep.study import Claim, Superseded
+from ablate.sweep.study import Claim, Superseded, open_study
 from ablate.tracking import Finished, RunWriter, Store, TrackingError, provenance
+from ablate.tracking.correctness import PREDICTIONS, packed
 from ablate.training.history import EpochMetrics, History, Predictions
 
 logger = logging.getLogger(__name__)
@@ -317,8 +317,9 @@ def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool)
     if history.status == "diverged":
         writer.finish("diverged", reason=history.reason)
         return
-    if history.test_predictions is not None:
-        writer.artifact("test_predictions.npz", _archive(history.test_predictions))
+    if (test := history.test_predictions) is not None:
+        writer.artifact(PREDICTIONS, _archive(test))
+        writer.tag(packed(test.predicted == test.label, test.label))
     if log_model:
         with writer.local_artifact("model.keras") as path:
             record.model.save(path)
