@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.fft import next_fast_len
 from scipy.special import ndtr, ndtri, stdtrit  # scipy.stats' functions, without the 1.3 s of its import
 
 
@@ -318,9 +319,7 @@ def best_of(values: ArrayLike, draws: int) -> float:
     return float(np.dot(weights, runs))
 
 
-def example_interval(
-    treatment: ArrayLike, baseline: ArrayLike, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
-) -> tuple[float, float]:
+def example_interval(treatment: ArrayLike, baseline: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of the difference in top-1 (percentage points) over test sets like this one: paired bootstrap.
 
     It covers the sampling of the test images, for these trained models; an interval over seeds covers the other half.
@@ -329,32 +328,63 @@ def example_interval(
         treatment: ``(runs, images)``, whether each run got each image right.
         baseline: The same for the other side, on the same images; the number of runs may differ.
         confidence: Between 0 and 1, exclusive.
-        resamples: Test sets drawn.
-        seed: Of the draws.
 
     Raises:
-        ValueError: Not two arrays of two dimensions on the same images.
+        ValueError: Not two arrays of two dimensions on the same images, or anything but right and wrong in them.
 
     Source:
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile interval).
     """
-    from scipy import stats
-
-    sides = [np.atleast_2d(np.asarray(side, np.float64)) for side in (treatment, baseline)]
+    sides = [np.atleast_2d(np.asarray(side)) for side in (treatment, baseline)]
     if any(side.ndim != 2 for side in sides) or sides[0].shape[1] != sides[1].shape[1]:
         raise ValueError(
             f"both sides must be (runs, images) on the same images, got {sides[0].shape} and {sides[1].shape}."
         )
-    difference = 100 * (sides[0].mean(axis=0) - sides[1].mean(axis=0))
-    if np.ptp(difference) == 0:
-        return float(difference[0]), float(difference[0])
-    found = stats.bootstrap(
-        (difference,),
-        np.mean,
-        confidence_level=confidence,
-        n_resamples=resamples,
-        batch=max(1, 2_000_000 // len(difference)),
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    if any(not np.isin(side, (0, 1)).all() for side in sides):
+        raise ValueError("both sides must say right (1) or wrong (0) for each run and image, got other values.")
+    counts = [np.asarray(side.sum(axis=0), np.int64) for side in sides]
+    return count_interval(counts[0], len(sides[0]), counts[1], len(sides[1]), confidence=confidence)
+
+
+def count_interval(
+    treatment: NDArray[np.int64],
+    treatment_runs: int,
+    baseline: NDArray[np.int64],
+    baseline_runs: int,
+    *,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """``example_interval`` from what it sums up: how many runs got each image right.
+
+    Bootstrapped is a mean over images of a difference that takes few values, so its distribution is not drawn but
+    computed whole: the n-fold convolution of theirs. That is what ever more draws come to, in a thousandth of the time.
+
+    Args:
+        treatment: ``(images,)``, of its runs how many got each image right.
+        treatment_runs: How many runs there are.
+        baseline: ``(images,)``, the same images.
+        baseline_runs: Likewise.
+        confidence: Between 0 and 1, exclusive.
+    """
+    unit = math.lcm(treatment_runs, baseline_runs)
+    differences = treatment * (unit // treatment_runs) - baseline * (unit // baseline_runs)
+    images, tail = len(differences), (1 - confidence) / 2
+    first, chances = _sum_of_draws(np.bincount(differences + unit) / images, images)
+    sums = first + np.searchsorted(np.cumsum(chances), [tail, 1 - tail])
+    low, high = 100 * (sums / images - unit) / unit
+    return float(low), float(high)
+
+
+def _sum_of_draws(chances: NDArray[np.float64], draws: int) -> tuple[int, NDArray[np.float64]]:
+    """Distribution of the sum of independent draws of 0, 1, 2, … with these chances: the first sum, the chance of each.
+
+    Through the Fourier transform on a circle that is long enough for 12 standard deviations to either side.
+    """
+    values = np.arange(len(chances))
+    mean = float(values @ chances)
+    std = math.sqrt(draws * max(0.0, float((values - mean) ** 2 @ chances)))
+    enough = min(draws * (len(chances) - 1) + 1, math.ceil(24 * std) + 1)
+    length = next_fast_len(max(len(chances), enough), real=True)
+    circle = np.fft.irfft(np.fft.rfft(chances, length) ** draws, length)
+    first = max(0, round(draws * mean) - length // 2)
+    return first, circle[(first + np.arange(length)) % length]

@@ -43,6 +43,21 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class OverImages:
+    """Interval of an effect over test sets like this one, for the models that were trained: see ``count_interval``.
+
+    Attributes:
+        low: In percentage points of top-1.
+        high: Likewise.
+        images: Of the test set.
+    """
+
+    low: float
+    high: float
+    images: int
+
+
+@dataclass(frozen=True)
 class Contrast:
     """A level of a factor against its baseline, all other factors held.
 
@@ -50,6 +65,8 @@ class Contrast:
         at: The other factors' levels.
         diverged: Runs of the level, and of its baseline, that have no result.
         runs: How many there are of each.
+        over_images: The second interval, beside the verdict's, which is over seeds; None where the runs do not keep
+            which images they got right.
     """
 
     factor: str
@@ -59,6 +76,7 @@ class Contrast:
     verdict: Verdict
     diverged: tuple[int, int] = (0, 0)
     runs: tuple[int, int] = (0, 0)
+    over_images: OverImages | None = None
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,9 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) ->
     """For a terminal: a heading, then each factor's levels against their baseline, then effects and how it was done."""
     if not analysis.contrasts:
         return []
-    out = [f"verdicts on {unit}, treatment minus baseline{_interval(analysis, ' [simultaneous 95 % interval]')}"]
-    words = [(_where(each), *_cells(each, flag)) for each, flag in _flagged(analysis, audit)]
+    out = [f"verdicts on {unit}, treatment minus baseline{_intervals(analysis)}"]
+    two = _two(analysis)
+    words = [(_where(each), *_cells(each, flag, two=two)) for each, flag in _flagged(analysis, audit)]
     for (factor, baseline), group in groupby(
         zip(analysis.contrasts, words, strict=True), lambda each: (each[0].factor, each[0].baseline)
     ):
@@ -67,14 +68,16 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) ->
 
 def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[list[str]]:
     """The same as a table: its head, and a row a contrast."""
-    effect = f"effect on {unit}{_interval(analysis, ' [95 % simultaneous]')}"
-    head = ["factor", "baseline", "level", "verdict", effect, "p", "n", "seeds needed"]
+    two = _two(analysis)
+    effect = f"effect on {unit}{_interval(analysis, ' [95 % over seeds, simultaneous]')}"
+    images = ["95 % over test images"] * two
+    head = ["factor", "baseline", "level", "verdict", effect, *images, "p", "n", "seeds needed"]
     body = [
         [
             each.factor,
             each.baseline,
             _where(each),
-            *(cell.removeprefix("p ").removeprefix("n ") for cell in _cells(each, flag)),
+            *(cell.removeprefix("p ").removeprefix("n ") for cell in _cells(each, flag, two=two)),
         ]
         for each, flag in _flagged(analysis, audit)
     ]
@@ -96,6 +99,18 @@ def _interval(analysis: Analysis, words: str) -> str:
     return words if any(each.verdict.low is not None for each in analysis.contrasts) else ""
 
 
+def _intervals(analysis: Analysis) -> str:
+    """Which interval is over what, in the order of the columns."""
+    seeds = _interval(analysis, "[simultaneous 95 % interval over seeds]")
+    told = [seeds] * bool(seeds) + ["[95 % interval over test images]"] * _two(analysis)
+    return f" {', then '.join(told)}" if told else ""
+
+
+def _two(analysis: Analysis) -> bool:
+    """Whether a contrast has an interval over test images."""
+    return any(each.over_images is not None for each in analysis.contrasts)
+
+
 def _flagged(analysis: Analysis, audit: Sequence[Difference]) -> list[tuple[Contrast, bool]]:
     touched = {index for each in audit for index in each.contrasts}
     return [(each, index in touched) for index, each in enumerate(analysis.contrasts)]
@@ -106,17 +121,23 @@ def _where(contrast: Contrast) -> str:
     return f"{contrast.level} at {at}" if at else contrast.level
 
 
-def _cells(contrast: Contrast, flag: bool) -> tuple[str, ...]:
-    """Kind, effect with its interval, p, n and seeds needed."""
+def _cells(contrast: Contrast, flag: bool, *, two: bool) -> tuple[str, ...]:
+    """Kind, effect with its interval over seeds, that over images where there are any, p, n and seeds needed."""
     found = contrast.verdict
     effect = "" if found.effect is None else f"{found.effect:+.2f}"
     if found.low is not None and found.high is not None:
-        effect += f" [{found.low:+.2f}, {found.high:+.2f}]"
+        effect += f" {_bracketed(found.low, found.high)}"
+    second = contrast.over_images
+    images = ["" if second is None else _bracketed(second.low, second.high)] * two
     p = "" if found.p is None else f"p {found.p:.3f}" if found.p >= 0.001 else "p < 0.001"
     needed = "" if found.seeds_needed is None else f"{found.seeds_needed} seeds would decide"
     lost = [f"{n} of {of} {side} diverged" for n, of, side in _lost(contrast) if n]
     kind = f"{found.kind} {FLAG}" if flag else str(found.kind)
-    return kind, effect, p, f"n {found.n}", ", ".join([*([needed] if needed else []), *lost])
+    return kind, effect, *images, p, f"n {found.n}", ", ".join([*([needed] if needed else []), *lost])
+
+
+def _bracketed(low: float, high: float) -> str:
+    return f"[{low:+.2f}, {high:+.2f}]"
 
 
 def _lost(contrast: Contrast) -> list[tuple[int, int, str]]:

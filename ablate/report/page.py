@@ -171,7 +171,10 @@ def sentence(contrast: Contrast, unit: str) -> str:
         return f"{who} {_KIND_WORDS[found.kind]}: there are not enough results (n = {found.n})."
     sure = ""
     if found.low is not None and found.high is not None:
-        sure = f" (95 % simultaneous interval {_signed(found.low)} to {_signed(found.high)}; n = {found.n} a side)"
+        seeds = f"95 % simultaneous interval over seeds {_signed(found.low)} to {_signed(found.high)}"
+        sure = f" ({seeds}; n = {found.n} a side)"
+    if (images := contrast.over_images) is not None:
+        sure += f", over {images.images:,} test images {_signed(images.low)} to {_signed(images.high)}"
     needed = f"; {found.seeds_needed} seeds a side would decide" if found.seeds_needed else ""
     lost = sum(contrast.diverged)
     diverged = f"; {lost} of {sum(contrast.runs)} runs diverged" if lost else ""
@@ -268,7 +271,7 @@ def _figures(
         largest = every["effect"].astype(float).abs().sort_values(ascending=False).index[:MOST_ROWS]
         effects = every.loc[sorted(largest)]
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
-        said = "Effect of each level against its factor's baseline, with simultaneous 95 % intervals"
+        said = "Effect of each level against its factor's baseline, with simultaneous 95 % intervals over seeds"
         said += _some(len(effects), len(every), "comparisons, those with the largest effects")
         out.append(
             drawn("effects", lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said)

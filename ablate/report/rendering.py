@@ -1,7 +1,7 @@
 """A table -> words: for a terminal, Markdown, LaTeX, CSV or JSON; nothing here computes a result.
 
-The CSV is a tidy table of rows, for a spreadsheet; verdicts are no property of a row and stand in the JSON, which holds
-all there is.
+The CSV is a tidy table of rows, for a spreadsheet, with the effects of each row's levels against their baselines and
+both intervals of each; verdicts are a whole sweep's and stand in the JSON, which holds all there is.
 """
 
 import csv
@@ -190,6 +190,8 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
     heads = [outcome.replace(" ", "_") for outcome in outcomes]
     readings = any(row.read for row in table.rows)
     more = ["read_at"] * readings
+    effects = _effects(table)
+    more += [f"{factor}_{name}" for factor in effects for name in _EFFECTS]
     writer.writerow([*table.factors, "metric", *_NUMBERS, "best_of_4", *COSTS, *heads, "select", *more, "run_ids"])
     for row in table.rows:
         estimate = row.estimate
@@ -197,9 +199,27 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
         costs = [" ".join(map(str, row.cost[name])) for name in COSTS]
         counts = [row.outcomes.get(name, 0) for name in outcomes]
         read = ["; ".join(row.read)] * readings
-        said = (" ".join(row.select), *read, " ".join(row.run_ids))
+        against = [value for of in effects.values() for value in of.get(row.levels, ("",) * len(_EFFECTS))]
+        said = (" ".join(row.select), *read, *against, " ".join(row.run_ids))
         writer.writerow([*row.levels, table.metric, *values, row.best_of_4, *costs, *counts, *said])
     return out.getvalue().rstrip("\n")
+
+
+_EFFECTS = ("effect", "seeds_low", "seeds_high", "images_low", "images_high")
+"""Of a level against its factor's baseline: with its interval over seeds, and that over test images."""
+
+
+def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None, ...]]]:
+    """Factor -> a row's levels -> those; a sweep whose axes move together has one factor of them all."""
+    found: dict[str, dict[tuple[str, ...], tuple[float | None, ...]]] = {}
+    rows = {", ".join(row.levels): row.levels for row in table.rows}
+    for each in table.analysis.contrasts if table.analysis is not None else ():
+        levels = {**each.at, each.factor: each.level}
+        at = tuple(levels[factor] for factor in table.factors) if each.factor in table.factors else rows[each.level]
+        seeds, images = each.verdict, each.over_images
+        ends = (images.low, images.high) if images is not None else (None, None)
+        found.setdefault(each.factor, {})[at] = (seeds.effect, seeds.low, seeds.high, *ends)
+    return found
 
 
 def _json(table: Table, notes: Sequence[str]) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate import tracking
-from ablate.report import compute, searches
+from ablate.report import compute, examples, searches
 from ablate.report.audit import EPOCHS, Side, audit
 from ablate.report.captions import outcome_notes, title
 from ablate.report.records import Curves, Records
 from ablate.report.rendering import Format, render
-from ablate.report.runs import Run, attempts, by_seed, counted, recorded
+from ablate.report.runs import Run, Sides, attempts, by_seed, counted, recorded
 from ablate.report.stored import choose, whereabouts
 from ablate.report.table import COSTS, METRIC, ReportError, Row, Table
 from ablate.stats import best_of, mean_interval
@@ -127,7 +127,12 @@ def report_table(
     rows = [_row(levels, by_levels.get(_key(levels), []), planned) for levels in _combinations(definition, by_levels)]
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
     analysis = _analysis(definition, runs, factors, metric, margin)
-    audit = _audit(definition, runs, factors, analysis) if analysis else []
+    audit: list[Difference] = []
+    if analysis is not None:
+        names, sides = _sides(definition, runs, factors, analysis)
+        audit = _audit(definition, names, sides, analysis)
+        if not definition.get("foreign"):
+            analysis = examples.over_images(analysis, sides, metric)
     return Table(title(definition, runs, metric), factors, metric, rows, notes, analysis, audit)
 
 
@@ -139,10 +144,10 @@ def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
     return frame.assign(**{EPOCHS: lengths}) if any(lengths) else frame
 
 
-def _audit(
+def _sides(
     definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], analysis: "Analysis"
-) -> list["Difference"]:
-    """Both sides of each contrast, run by run."""
+) -> tuple[Mapping[str, Sequence[str]], list[Sides]]:
+    """Each factor's axes, and the runs of both sides of each contrast."""
     axes = list(definition["axes"])
     names = dict(zip(factors, ([axis] for axis in axes), strict=True))
     zipped = definition.get("method") == "zip"
@@ -152,12 +157,21 @@ def _audit(
         cells.setdefault((", ".join(shown),) if zipped else shown, []).append(run)
     if zipped:
         names, factors = {" + ".join(factors): axes}, [" + ".join(factors)]
-    sides = {levels: Side(_by_chance(runs), Counter(run.outcome for run in runs)) for levels, runs in cells.items()}
-    pairs = []
+    pairs: list[Sides] = []
     for each in analysis.contrasts:
         at = [{**each.at, each.factor: level} for level in (each.level, each.baseline)]
-        first, second = (sides[tuple(levels[factor] for factor in factors)] for levels in at)
+        first, second = (cells[tuple(levels[factor] for factor in factors)] for levels in at)
         pairs.append((first, second))
+    return names, pairs
+
+
+def _audit(
+    definition: Mapping[str, Any], names: Mapping[str, Sequence[str]], sides: Sequence[Sides], analysis: "Analysis"
+) -> list["Difference"]:
+    """Both sides of each contrast, run by run."""
+    cells = {id(runs): runs for pair in sides for runs in pair}  # a baseline has many pairs
+    side = {key: Side(_by_chance(runs), Counter(run.outcome for run in runs)) for key, runs in cells.items()}
+    pairs = [(side[id(first)], side[id(second)]) for first, second in sides]
     declared = ["train.epochs"] if definition.get("budget") in ("macs", "seconds") else []
     return audit(analysis.contrasts, pairs, names, declared=declared)
 

@@ -1,7 +1,7 @@
 """A store's frame -> the runs of a study: one an attempt, and which attempt counts."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ class Run:
     cost: Mapping[str, int]
     budget: Mapping[str, str]
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+Sides = tuple[Sequence[Run], Sequence[Run]]
+"""Runs of a contrast's treatment and of its baseline."""
 
 
 def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:

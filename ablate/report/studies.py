@@ -1,7 +1,10 @@
 """Where a study's records come from, and where they go: a tracking store, a file, somebody else's runs."""
 
+import io
 import json
+import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,13 @@ from ablate.config import ConfigError, ReportConfig
 from ablate.report.records import Records, RecordsError, epochs, from_csv, from_rows, read
 from ablate.report.stored import choose
 from ablate.tracking import TrackingSpec
+from ablate.tracking.correctness import IMAGES, PREDICTIONS, packed
 
 CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
 READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
 """Those that a page draws and readings at equal compute go by."""
 SUFFIX = ".jsonl"
+TESTED = f"tags.{IMAGES}"
 
 
 def opened(name: str | None, options: ReportConfig) -> Records | None:
@@ -95,6 +100,33 @@ def from_store(
             curves[run_id][metric] = values
     started = f"{chosen.started:%Y-%m-%d %H:%M} UTC"
     return Records(chosen.study, chosen.definition, started, frame, curves, tracking.redact(where.resolved_uri()))
+
+
+def with_test_images(records: Records, where: TrackingSpec) -> Records:
+    """Which test images each run got right, for runs that were made before they told: from their artifacts.
+
+    Raises:
+        RecordsError: An artifact holds something else.
+        TrackingError: The store cannot be read.
+    """
+    frame = records.frame.assign(**{TESTED: records.frame.get(TESTED)})
+    lacking = frame["run_id"][(frame["tags.ablate.status"] == "finished") & frame[TESTED].isna()]
+    contents = tracking.read_artifacts(where, list(lacking), PREDICTIONS) if len(lacking) else {}
+    found = {run_id: _right(run_id, content) for run_id, content in contents.items()}
+    for key in dict.fromkeys(key for tags in found.values() for key in tags):
+        read = frame["run_id"].map({run_id: tags.get(key) for run_id, tags in found.items()})
+        frame[f"tags.{key}"] = read.where(read.notna(), frame.get(f"tags.{key}"))
+    return replace(records, frame=frame)
+
+
+def _right(run_id: str, archive: bytes) -> dict[str, str]:
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(archive)) as found:
+            return packed(found["predicted"] == found["label"], found["label"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RecordsError(f"{PREDICTIONS} of run {run_id} must hold predicted and label, got {error}.") from None
 
 
 def to_store(records: Records, where: TrackingSpec) -> int:

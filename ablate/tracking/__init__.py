@@ -11,6 +11,7 @@ from ablate.tracking.reading import fetch_artifact as fetch_artifact
 from ablate.tracking.reading import finished_settings as finished_settings
 from ablate.tracking.reading import latest_run as latest_run
 from ablate.tracking.reading import list_studies as list_studies
+from ablate.tracking.reading import read_artifacts as read_artifacts
 from ablate.tracking.reading import read_curves as read_curves
 from ablate.tracking.reading import read_runs as read_runs
 from ablate.tracking.spec import DEFAULT_URI as DEFAULT_URI

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -359,3 +360,20 @@ def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str, folder: Path)
                 "with tracking.log_model=true."
             )
         return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+def read_artifacts(tracking: TrackingSpec, run_ids: Iterable[str], name: str) -> dict[str, bytes]:
+    """Content of one artifact of each run that has it, by run id.
+
+    Raises:
+        TrackingError: There is no such store or run, or an artifact cannot be read.
+    """
+    uri = tracking.resolved_uri()
+    found: dict[str, bytes] = {}
+    with guard(uri), TemporaryDirectory(prefix="ablate-") as scratch:
+        client = client_class()(tracking_uri=uri)
+        for run_id in run_ids:
+            if name in [entry.path for entry in client.list_artifacts(run_id)]:
+                path = Path(client.download_artifacts(run_id, name, scratch))
+                found[run_id] = path.read_bytes()
+    return found

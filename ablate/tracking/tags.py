@@ -14,6 +14,8 @@ tag                   meaning
 ``level.…``           the run's level of an axis, which the key ends in: what the MLflow UI groups by
 ``ablate.shown.…``    marks the runs of a study, those that serve it among them, which the key ends in
 ``ablate.view``       on the parent: the key of the study's view in the MLflow UI
+``ablate.tested``     how many test images there are, and a digest of which
+``ablate.right``      which of them the run got right, a bit an image (``correctness``)
 ``ablate.levels``     of a search's run: what was drawn for it, as JSON
 ``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
                       or ``superseded`` (finished after another had taken the point over: counts nowhere)

@@ -183,12 +183,32 @@ def test_best_of_is_the_mean_over_every_draw() -> None:
 
 def test_example_interval_covers_the_sampling_of_images() -> None:
     rng, covered = np.random.default_rng(2), 0
-    for draw in range(200):
+    for _ in range(200):
         hard = rng.random(400)  # some images are hard for both sides
         t, b = (rng.random((3, 400)) < np.clip(top1 + 0.3 * (hard - 0.5), 0, 1) for top1 in (0.75, 0.70))
-        low, high = example_interval(t, b, resamples=500, seed=draw)
+        low, high = example_interval(t, b)
         covered += low <= 5.0 <= high
     assert 0.90 <= covered / 200 <= 0.985
     assert example_interval(np.ones((2, 50)), np.ones((3, 50))) == (0.0, 0.0)
     with pytest.raises(ValueError, match="same images"):
         example_interval(np.ones((2, 50)), np.ones((2, 40)))
+    with pytest.raises(ValueError, match="right"):
+        example_interval(np.full((2, 50), 0.5), np.ones((2, 50)))
+
+
+@pytest.mark.parametrize("runs", [(1, 1), (3, 3), (2, 3)])
+def test_example_interval_is_what_drawn_test_sets_come_to(runs: tuple[int, int]) -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(runs[1])
+    t, b = (rng.random((n, 300)) < top1 for n, top1 in zip(runs, (0.9, 0.8), strict=True))
+    difference = 100 * (t.mean(axis=0) - b.mean(axis=0))
+    drawn = stats.bootstrap((difference,), np.mean, n_resamples=40_000, method="percentile", rng=rng)
+    assert example_interval(t, b) == pytest.approx(tuple(drawn.confidence_interval), abs=100 / 300)
+
+
+def test_example_interval_of_one_image_and_of_many() -> None:
+    assert example_interval([[1]], [[0]]) == (100.0, 100.0)
+    one = np.zeros((1, 10_000))
+    one[0, 0] = 1  # drawn Poisson-like: 0 to 3 times in 95 of 100 test sets
+    assert example_interval(one, np.zeros((1, 10_000))) == pytest.approx((0.0, 0.03))
