@@ -30,19 +30,22 @@ from ablate.data import Batches, DataSpec, Splits, load
 from ablate.data.augment.augmenter import Augmenter
 from ablate.hardware import import_keras, prepare
 from ablate.provenance import provenance
+from benchmarks.picture import bars
 
 WORDS = ["model=cct_2_3x2", "augment=paper_cifar10", "train.batch_size=128", "data.val_fraction=0"]
 PICTURES = 2560
 RESULTS = Path(__file__).parent / "results"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
 def main(arguments: list[str]) -> None:
-    """Measures, prints a table, and writes a dated JSON file."""
+    """Measures, prints a table, writes a dated JSON file, and draws it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.input", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("words", nargs="*", help="as for ablate: data=cifar10 data.root=PATH hardware.threads=2")
     parser.add_argument("--steps", type=int, default=20, help="batches a pass (20)")
     parser.add_argument("--passes", type=int, default=5, help="passes, of which the median counts (5)")
     parser.add_argument("--out", type=Path, default=RESULTS / f"input-{date.today()}.json", help="file to write")
+    parser.add_argument("--image", type=Path, default=IMAGES / "input.png", help="picture to draw")
     told = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         spec = _spec(told.words, Path(folder))
@@ -57,8 +60,9 @@ def main(arguments: list[str]) -> None:
     } | result
     told.out.parent.mkdir(parents=True, exist_ok=True)
     told.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    bars({"images a second": result["images_per_second"]}, told.image)
     _print(result)
-    print(f"written to {told.out}")
+    print(f"written to {told.out} and {told.image}")
 
 
 def _spec(words: list[str], folder: Path) -> RunSpec:

@@ -20,8 +20,10 @@ from datetime import date
 from pathlib import Path
 
 from ablate.provenance import provenance
+from benchmarks.picture import bars
 
 RESULTS = Path(__file__).parent / "results"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 RATES, SEEDS = (5e-4, 1e-3, 2e-3, 4e-3), 5
 SWEEP = """question: What does a sweep cost beside its trainings?
 base: {{model: cct_2_3x2, train.epochs: {epochs}, train.batch_size: 64}}
@@ -55,11 +57,12 @@ print(json.dumps(spent))
 
 
 def main(arguments: list[str]) -> None:
-    """Measures, prints the ratio, and writes a dated JSON file."""
+    """Measures, prints the ratio, writes a dated JSON file, and draws it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--epochs", type=int, default=2, help="of each trial (2)")
     parser.add_argument("--rounds", type=int, default=3, help="of both sides, of which the median ratio counts (3)")
     parser.add_argument("--out", type=Path, default=RESULTS / f"sweep-{date.today()}.json", help="file to write")
+    parser.add_argument("--image", type=Path, default=IMAGES / "sweep.png", help="picture to draw")
     told = parser.parse_args(arguments)
     rounds = [{"bare": _bare(told.epochs), "sweep_seconds": _sweep(told.epochs)} for _ in range(told.rounds)]
     ratios = [each["sweep_seconds"] / (each["bare"]["import"] + each["bare"]["fit"]) for each in rounds]
@@ -75,6 +78,11 @@ def main(arguments: list[str]) -> None:
     }
     told.out.parent.mkdir(parents=True, exist_ok=True)
     told.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    seconds = {
+        "sweep": statistics.median(each["sweep_seconds"] for each in rounds),
+        "trainings and one import": statistics.median(sum(each["bare"].values()) for each in rounds),
+    }
+    bars({f"seconds of {trials} trials": seconds}, told.image)
     for each, ratio in zip(rounds, ratios, strict=True):
         bare = each["bare"]
         print(
