@@ -77,6 +77,8 @@ def _recorded(plan: Plan, store: Store, study: Study) -> int:
         SweepError: The queue knows of points that are through, and the store of none: one of them is the wrong one.
     """
     waits = store.deliver().waiting
+    if plan.search is None and (gone := study.forget(store.deleted())):
+        print(f"run again, since their record was deleted from {store.uri_shown}: {len(gone)} points")
     found = sum(
         each.finished for each in list_studies(plan.config.tracking, plan.sweep.name) if each.study == plan.study
     )

@@ -95,6 +95,9 @@ class Superseded(Exception):
         super().__init__("superseded: this worker fell silent for too long, and another has taken the point over")
 
 
+_FORGOTTEN = "forgotten"
+"""Of a study: its trials that count no more."""
+
 Order = Callable[[list[str], Collection[str]], list[str]]
 
 
@@ -216,6 +219,26 @@ class Study:
             Keys of the points that a dead worker had left, now queued again.
         """
         return self._patiently(lambda: self._tend(anew=True, recorded=recorded)[1])
+
+    def forget(self, runs: Collection[str]) -> list[str]:
+        """Lets points be run again whose record is gone.
+
+        Args:
+            runs: Ids of runs that are no more.
+
+        Returns:
+            Keys of the points that one of them had been the record of.
+        """
+
+        def forgotten() -> list[str]:
+            with self._lock():
+                gone = [trial for trial in self._trials() if trial.user_attrs.get("run") in runs]
+                if gone:  # a trial that has ended can no longer be written to
+                    before = self._study.user_attrs.get(_FORGOTTEN, [])
+                    self._study.set_user_attr(_FORGOTTEN, sorted({*before, *map(_id, gone)}))
+                return [_key(trial) for trial in gone]
+
+        return self._patiently(forgotten)
 
     def claims(self, order: Order = _as_they_come) -> Iterator[Claim]:
         """Points for this worker, one after the other, until none is left for anybody.
@@ -417,8 +440,8 @@ class Study:
             pause = min(2 * pause, 5.0)
 
     def _trials(self) -> list[FrozenTrial]:
-        trials = self._study.get_trials(deepcopy=False)
-        return [trial for trial in trials if trial.user_attrs.get("point") in self._points]
+        trials, gone = self._study.get_trials(deepcopy=False), self._study.user_attrs.get(_FORGOTTEN, [])
+        return [trial for trial in trials if trial.user_attrs.get("point") in self._points and _id(trial) not in gone]
 
 
 def _id(trial: FrozenTrial) -> int:

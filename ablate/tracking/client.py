@@ -40,6 +40,14 @@ def client_class() -> Any:
     return MlflowClient
 
 
+def deleted_runs(client: Any, experiment_id: str) -> set[str]:
+    """Ids of the experiment's runs that are in MLflow's bin."""
+    from mlflow.entities import ViewType
+
+    runs = client.search_runs([experiment_id], run_view_type=ViewType.DELETED_ONLY, max_results=50_000)
+    return {run.info.run_id for run in runs}
+
+
 def _experiment_id(client: Any, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:

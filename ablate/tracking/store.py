@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.databases import Lock
-from ablate.tracking.client import opened
+from ablate.tracking.client import deleted_runs, opened
 from ablate.tracking.spec import TrackingSpec
 from ablate.tracking.spool import About, Journal, left
 from ablate.tracking.tags import fitted_tags, in_batches, serves, shown_in
@@ -136,6 +136,11 @@ class Store:
             if run.data.tags.get("ablate.point") == point and run.info.status == "FINISHED":
                 return Finished(run.info.run_id, run.data.metrics)
         return None
+
+    def deleted(self) -> set[str]:
+        """Ids of the experiment's runs that somebody deleted, as in the MLflow UI; none of them counts."""
+        with guard(self._uri):
+            return deleted_runs(self._client, self.experiment_id)
 
     def serve(self, identity: str, study: str, point: str) -> "Finished | None":
         """A finished run of this identity, linked to a point of the study, so that none need be trained again.

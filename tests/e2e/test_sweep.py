@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import mlflow
 import optuna
 import psutil
 import pytest
@@ -91,6 +92,13 @@ def test_sweep_whose_queue_or_records_are_lost_trains_nothing_twice(finished, tm
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("finished already") == 8
     assert len(_points(folder)) == 8
+    gone = _points(folder)["run_id"].iloc[0]
+    mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").delete_run(gone)  # as in the UI
+    result = ablate("+sweep=mine", cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "since their record was deleted" in result.stdout
+    after = _points(folder)
+    assert len(after) == after["tags.ablate.point"].nunique() == 8 and gone not in set(after["run_id"])
     (folder / "mlflow.db").unlink()
     result = ablate("+sweep=mine", cwd=folder)
     assert result.returncode == 2

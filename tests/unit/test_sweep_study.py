@@ -69,6 +69,22 @@ def test_study_repeats_failed_points_and_neither_finished_nor_diverged_ones(tmp_
     assert sorted(keys) == sorted(p.key for p in POINTS if p.key not in (first.key, second.key))
 
 
+def test_a_point_whose_record_is_gone_is_run_again_and_the_others_are_not(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS)
+    study.fill()
+    for number, claim in enumerate(study.claims()):
+        study.complete(claim, 1.0, f"run{number}")
+    assert study.forget({"run1", "another's"}) == [POINTS[1].key]
+    assert study.progress().left == 1
+    again = Study(_storage(tmp_path), "s", POINTS)
+    again.fill()
+    claim = again.claim()
+    assert claim.key == POINTS[1].key
+    again.complete(claim, 1.0, "another")
+    assert again.claim() is None
+    assert study.forget({"run1"}) == [] and study.progress().done == len(POINTS)
+
+
 def test_study_keeps_a_live_workers_point(tmp_path):
     study = Study(_storage(tmp_path), "s", POINTS)
     study.fill()
