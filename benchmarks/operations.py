@@ -33,7 +33,6 @@ PLACES = {
     "softmax, masks, heads": "attention",
     "LayerNorm": "norm",
     "GELU": "mlp",
-    "GELU's gradient": "gelu",
     "drop path": "drop_path",
     "AdamW": "adamw",
 }
