@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ class Server:
         if self._process is None:
             return
         if self._stop == signal.SIGTERM:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it ended by itself, and its log says why
+                os.killpg(self._process.pid, signal.SIGTERM)
         else:
             self._process.send_signal(self._stop)
         try:

@@ -15,13 +15,24 @@ if TYPE_CHECKING:
     from ablate.models.classifier import build
     from ablate.models.intermediates import trace
     from ablate.models.resolution import at_resolution
+    from ablate.models.saved import load_model
     from ablate.models.weights import load_weights, save_weights
 
-__all__ = ["at_resolution", "build", "create_model", "list_models", "load_weights", "save_weights", "trace"]
+__all__ = [
+    "at_resolution",
+    "build",
+    "create_model",
+    "list_models",
+    "load_model",
+    "load_weights",
+    "save_weights",
+    "trace",
+]
 
 _LAZY = {
     "at_resolution": "resolution",
     "build": "classifier",
+    "load_model": "saved",
     "load_weights": "weights",
     "save_weights": "weights",
     "trace": "intermediates",

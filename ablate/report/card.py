@@ -225,10 +225,9 @@ def _load(row: Mapping[str, Any]) -> list[str]:
     own = "the data set's own, which `ablate` knows or measures" if "null" in (mean, std) else "as below"
     return [
         "```python",
-        "import keras",
-        "import ablate.models  # registers the layers",
+        "from ablate.models import load_model",
         "",
-        'model = keras.saving.load_model("model.keras", compile=False)  # the run\'s artifact',
+        'model = load_model("model.keras")  # the run\'s artifact',
         "logits = model(images)  # (batch, height, width, channels), float32",
         "```",
         "",

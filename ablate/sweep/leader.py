@@ -11,6 +11,7 @@ from ablate.progress import SweepScreen
 from ablate.provenance import provenance
 from ablate.report import report_study
 from ablate.report.rendering import Format
+from ablate.sweep.best import register_best
 from ablate.sweep.crew import work_together
 from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.interrupts import remembered, terminable
@@ -66,6 +67,10 @@ def run_sweep(plan: Plan) -> int:
         _tell(plan, record)
     except TrackingError as error:  # all is trained, and what was logged is kept
         print(f"{error} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
+    else:
+        if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
+            with study.alone():  # several leaders end at once
+                print(register_best(plan, store))
     record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
     return int(failed > 0)
 

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ablate.config import Config, RunSpec
-from ablate.data import DataError
+from ablate.data import DataError, Splits
 from ablate.data.augment.sheet import contact_sheet
 from ablate.hardware import prepare
 from ablate.identity import backend, cell, content, settings, sources
@@ -26,6 +26,7 @@ from ablate.sweep.search import Proposal, Pruned, Searcher
 from ablate.sweep.study import Claim, Superseded, open_study
 from ablate.tracking import Finished, RunWriter, Store, TrackingError, provenance
 from ablate.tracking.correctness import PREDICTIONS, packed
+from ablate.tracking.registry import INPUT, MODEL
 from ablate.training.history import EpochMetrics, History, Predictions
 
 logger = logging.getLogger(__name__)
@@ -321,10 +322,17 @@ def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool)
         writer.artifact(PREDICTIONS, _archive(test))
         writer.tag(packed(test.predicted == test.label, test.label))
     if log_model:
-        with writer.local_artifact("model.keras") as path:
+        with writer.local_artifact(MODEL) as path:
             record.model.save(path)
+        writer.artifact(INPUT, _input(spec, record.splits))
     writer.log(_final(history))
     writer.finish("finished")
+
+
+def _input(spec: RunSpec, splits: Splits) -> str:
+    """What the model takes and what its outputs are called, as JSON: its file knows neither pixels nor names."""
+    told = {"shape": splits.input_shape, "mean": splits.mean, "std": splits.std, "classes": splits.classes}
+    return json.dumps({**told, "modules": spec.modules()}, indent=1, ensure_ascii=False)
 
 
 def _metrics(record: RunRecord) -> dict[str, float]:

@@ -20,12 +20,15 @@ class TrackingSpec:
         spool: Folder for what the store could not be told while it was away; ``python -m ablate sync`` delivers it.
         experiment: MLflow experiment, made where it is missing.
         log_model: Whether each run keeps its trained model among its artifacts.
+        register_model: Whether a sweep that is through puts its best model into MLflow's model registry, where its
+            runs keep theirs.
     """
 
     uri: str | None = None
     spool: str = "mlflow-spool"
     experiment: str = "ablate"
     log_model: bool = True
+    register_model: bool = True
 
     def resolved_uri(self) -> str:
         """The URI in force. It may hold a password: show ``redact`` of it."""

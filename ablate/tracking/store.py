@@ -11,6 +11,7 @@ from typing import Any
 
 from ablate.databases import Lock
 from ablate.tracking.client import deleted_runs, opened
+from ablate.tracking.registry import Registered, register
 from ablate.tracking.spec import TrackingSpec
 from ablate.tracking.spool import About, Journal, left
 from ablate.tracking.tags import fitted_tags, in_batches, serves, shown_in
@@ -177,6 +178,20 @@ class Store:
             self._client.set_tag(parent, "ablate.view", study)
         except Exception as error:
             logger.warning("study %s has no view in the MLflow UI: %s", study, error_of(self._uri, error))
+
+    def register(self, run_id: str, name: str, tags: Mapping[str, str]) -> Registered:
+        """Puts a run's model into the model registry under a name, unless it is there.
+
+        Args:
+            run_id: A run that keeps its model.
+            name: Of the registered model, of which this becomes a version.
+            tags: Of the version.
+
+        Raises:
+            TrackingError: The run keeps no model, or the registry does not take it.
+        """
+        with guard(self._uri), self._lock():
+            return register(self._client, run_id, name, tags)
 
     def imported(self, parent: str) -> set[str]:
         """Ids, in the store they came from, of the study's runs that an import has written."""

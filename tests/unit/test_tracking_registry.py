@@ -1,0 +1,97 @@
+"""The model registry: which run's model goes in, once, and what is said where none can."""
+
+import json
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from ablate.sweep.best import best, register_best
+from ablate.tracking import Store, TrackingError, TrackingSpec
+
+INPUT = json.dumps({"shape": [8, 8, 1], "mean": [0.5], "std": [0.2], "classes": ["a", "b"], "modules": []})
+
+
+def _frame(*runs):
+    rows = [
+        {
+            "run_id": f"run{number}",
+            "start_time": pd.Timestamp(number, unit="s"),
+            "tags.ablate.role": "run",
+            "tags.ablate.status": "finished",
+            "params.train.select": "best",
+            "params.data.source": "digits",
+            "params.data.root": "null",
+            "metrics.final.test_top1_percent": 90.0,
+            **{"metrics.final.val_top1_percent": run.pop("val", float("nan")), **run},
+        }
+        for number, run in enumerate(runs)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_best_is_chosen_by_validation_and_never_by_the_test_set():
+    runs = [
+        {"val": 70.0, "metrics.final.test_top1_percent": 99.0},
+        {"val": 80.0},
+        {"val": 80.0, "metrics.final.test_top1_percent": 95.0},  # a tie: the earlier one
+        {"val": 99.0, "params.train.select": "test"},
+        {"val": 99.0, "tags.ablate.status": "diverged"},
+        {"metrics.final.test_top1_percent": 99.0},
+    ]
+    assert best(_frame(*runs)) == "run1"
+
+
+def test_best_of_runs_that_validation_cannot_compare_is_refused():
+    with pytest.raises(TrackingError, match="no finished run has one"):
+        best(_frame({}).drop(columns="metrics.final.val_top1_percent"))
+    with pytest.raises(TrackingError, match="on one data set, got 2"):
+        best(_frame({"val": 70.0}, {"val": 80.0, "params.data.source": "mnist5k"}))
+
+
+@pytest.fixture
+def where(store_uri):
+    return TrackingSpec(uri=store_uri)
+
+
+def _trained(store, study, val, model=b"weights"):
+    run = store.start_run("r", {"train.select": "best", "data.source": "digits"}, {"ablate.study": study})
+    if model is not None:
+        run.artifact("model.keras", model)
+        run.artifact("model.input.json", INPUT)
+    run.log({"final.val_top1_percent": val})
+    run.tag({"ablate.version.keras": "3.15.1"})
+    run.finish("finished")
+    return run.run_id
+
+
+def _plan(where, study="s-1"):
+    """What registering reads of a plan."""
+    return SimpleNamespace(config=SimpleNamespace(tracking=where), study=study, sweep=SimpleNamespace(name="my/sweep"))
+
+
+def test_a_sweeps_best_model_is_registered_once_with_its_signature(where):
+    from mlflow.models import get_model_info
+
+    store = Store(where)
+    runs = [_trained(store, "s-1", val) for val in (70.0, 90.5, 80.0)]
+    said = register_best(_plan(where), store)
+    assert said == f"best by validation (90.50 %): run {runs[1]}, registered in MLflow as models:/my_sweep/1"
+    assert register_best(_plan(where), store) == said  # a sweep that is resumed, and ends again
+    (version,) = store._client.search_model_versions("name = 'my_sweep'")
+    assert version.run_id == runs[1] and version.tags == {"ablate.study": "s-1", "ablate.val_top1_percent": "90.5000"}
+    told = get_model_info(version.source.removeprefix("file://"))
+    assert told.signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 8, 8, 1)}
+    assert told.signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 2)}
+    assert told.metadata["classes"] == ["a", "b"]
+    better = _trained(store, "s-1", 95.0)
+    assert register_best(_plan(where), store).endswith(f"run {better}, registered in MLflow as models:/my_sweep/2")
+
+
+def test_a_model_that_cannot_be_registered_costs_a_sentence_and_not_the_sweep(where):
+    store = Store(where)
+    run = _trained(store, "s-1", 90.0, model=None)
+    said = register_best(_plan(where), store)
+    assert said.startswith(f"no model was registered: run {run} must hold model.keras and model.input.json")
+    assert not store._client.search_registered_models()
+    assert "no finished run has one" in register_best(_plan(where, "other"), store)
