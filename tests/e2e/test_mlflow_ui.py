@@ -1,5 +1,6 @@
 """MLflow's own UI on a finished sweep, opened by the link that the sweep prints."""
 
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import pytest
 from ablate.report import report_study
 from ablate.report.records import Records
 from ablate.report.studies import to_store
-from ablate.tracking import TrackingSpec
+from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.chromium import browser, shot
 
 pytestmark = pytest.mark.full
@@ -96,11 +98,19 @@ def _answers(address, process, seconds=240):
 
 
 @pytest.fixture(scope="module")
-def link(tmp_path_factory):
-    """The page that ``report`` names, at a real ``mlflow ui``."""
+def where(tmp_path_factory):
+    """A store with the study."""
     folder = tmp_path_factory.mktemp("ui")
-    where = TrackingSpec(uri=f"sqlite:///{folder}/mlflow.db", spool=str(folder / "spool"))
-    assert to_store(study(), where) == 12
+    spec = TrackingSpec(uri=f"sqlite:///{folder}/mlflow.db", spool=str(folder / "spool"))
+    assert to_store(study(), spec) == 12
+    yield spec
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def link(where):
+    """The page that ``report`` names, at a real ``mlflow ui``."""
+    folder = Path(where.spool).parent
     page = re.search(r"then open http://127.0.0.1:5000(/#\S+)", report_study(where, "pe_made"))
     assert page is not None
     port, mlflow = _free_port(), Path(sys.executable).with_name("mlflow")
@@ -115,18 +125,23 @@ def link(tmp_path_factory):
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _opened(chromium, address, errors, *, height=760):
+    """A tab with the runs by the printed link."""
+    tab = chromium.new_page(viewport={"width": 1600, "height": height})
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(address)
+    tab.locator(".ag-row").first.wait_for(timeout=120_000)
+    for closer in tab.get_by_role("button", name=re.compile("close", re.I)).all():  # an assistant's panel
+        closer.click()
+    return tab
 
 
 def test_mlflow_ui_shows_groups_with_means_by_the_printed_link(link, tmp_path):
     with browser() as chromium:
-        tab = chromium.new_page(viewport={"width": 1600, "height": 760})
         errors = []
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.goto(link)
-        tab.locator(".ag-row").first.wait_for(timeout=120_000)
-        for closer in tab.get_by_role("button", name=re.compile("close", re.I)).all():  # an assistant's panel
-            closer.click()
+        tab = _opened(chromium, link, errors)
         tab.get_by_text("cct_2_3x2").first.wait_for(timeout=60_000)
         tab.wait_for_timeout(1500)  # columns move to their places
         shot(tab, "mlflow-ui.png", tmp_path)
@@ -139,6 +154,48 @@ def test_mlflow_ui_shows_groups_with_means_by_the_printed_link(link, tmp_path):
         for (model, pe), mean in MEANS.items():
             mine = [index for index, name in names.items() if model in name and f"positional: {pe}" in name]
             assert len(mine) == 1 and f"{mean} (average)" in values[mine[0]], (names, values)
+
+
+def test_mlflow_uis_chart_view_draws_each_groups_curves(link, tmp_path):
+    with browser() as chromium:
+        errors = []
+        tab = _opened(chromium, link, errors, height=1300)
+        tab.locator("label:has(input[name=runs-view-mode][value=CHART])").click()
+        tab.get_by_text("level.model: cct_2_3x2, level.model.positional: none (val/top1_percent)").wait_for(
+            timeout=60_000
+        )
+        said = tab.inner_text("body")
+        shot(tab, "mlflow-chart.png", tmp_path)
+        assert errors == [] and "12 matching runs" in said
+        for (model, pe), metric in itertools.product(MEANS, ("train/loss", "val/top1_percent")):
+            assert f"level.model: {model}, level.model.positional: {pe} ({metric})" in said
+        assert tab.locator(".js-plotly-plot .scatterlayer path.js-line").count() >= 2 * len(MEANS)
+
+
+def test_mlflow_uis_compare_page_shows_what_differs_and_the_metrics(link, where, tmp_path):
+    names = ["cct_2_3x2 learnable 0", "cct_2_3x2 none 0", "vit_2_4 none 0"]
+    ids = read_runs(where).set_index("tags.mlflow.runName")["run_id"]
+    with browser() as chromium:
+        errors = []
+        tab = _opened(chromium, link, errors, height=2400)
+        listed = urllib.parse.quote(json.dumps([ids[name] for name in names]))
+        address, _, page = link.partition("/#/experiments/")
+        experiments = urllib.parse.quote(json.dumps([page.partition("/")[0]]))
+        tab.goto(f"{address}/#/compare-runs?runs={listed}&experiments={experiments}")
+        tab.get_by_text("Comparing 3 Runs from 1 Experiment").wait_for(timeout=60_000)
+        tab.get_by_text("final.test_top1_percent").first.wait_for(timeout=60_000)
+        rows = [row.inner_text().split("\t") for row in tab.locator("tr").all()]
+        shot(tab, "mlflow-compare.png", tmp_path)
+        said = tab.inner_text("body")
+        assert errors == []
+        told = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+        assert told["Run Name:"] == names
+        assert told["level.model"] == ["cct_2_3x2", "cct_2_3x2", "vit_2_4"]
+        assert told["level.model.positional"] == ["learnable", "none", "none"]
+        assert told["train.epochs"] == ["4", "4", "4"]
+        for metric in ("final.test_top1_percent", "final.val_top1_percent", "cost.params", "cost.macs"):
+            assert metric in said
+        assert all(value in said for value in ("91.9", "49.2", "280651", "208650"))
 
 
 def _cells(tab, container):
