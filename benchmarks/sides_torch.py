@@ -7,6 +7,7 @@ encoder, so a plain ``torch.nn.Conv2d`` cuts them here.
 
 # The file alone is loaded: the package imports torchvision for other models, which has to match torch's build.
 import importlib.util
+import sys
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ def _load_cct() -> Any:
     if spec is None or spec.loader is None:
         raise ImportError("vit-pytorch must have a file cct.py, and has none; take version 1.26.11.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where torch.compile looks for it
     spec.loader.exec_module(module)
     return module
 
