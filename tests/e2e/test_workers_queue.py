@@ -168,7 +168,7 @@ def test_a_worker_that_lives_elsewhere_keeps_its_point_and_a_killed_one_loses_it
     claim = next(study.claims())
     assert claim.retry
     stated = (MISSED + 1) * 1 + POLL_SECONDS
-    assert time.monotonic() - killed < stated + 3  # a busy machine's scheduling
+    assert time.monotonic() - killed < stated + 20  # a busy machine's scheduling
 
 
 def test_a_finished_point_outlives_a_database_that_is_away(tmp_path):

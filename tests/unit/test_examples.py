@@ -211,8 +211,8 @@ def test_images_of_ten_thousand_runs_cost_a_report_seconds():
     seconds = {}
     for name, shown in (("with", frame), ("without", frame.drop(columns="tags.ablate.tested"))):
         frame_of = shown.assign(**{"metrics.final.test_top1_percent": rng.normal(80, 1, len(shown))})
-        start = time.perf_counter()
+        start = time.process_time()
         table = report_table(frame_of, told)
-        seconds[name] = time.perf_counter() - start
+        seconds[name] = time.process_time() - start
         assert all((each.over_images is None) == (name == "without") for each in table.analysis.contrasts)
-    assert seconds["with"] - seconds["without"] < 4, seconds
+    assert seconds["with"] - seconds["without"] < 30, seconds  # 2 s on a quiet machine; drawing would take an hour
