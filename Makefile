@@ -19,7 +19,7 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 full: $(VENV)/test.stamp
-	$(VENV)/bin/python -m pytest -m full $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m full $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
