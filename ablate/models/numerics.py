@@ -37,70 +37,6 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     return ops.layer_normalization(x, gamma, beta, axis=-1, epsilon=epsilon)
 
 
-def attend(query: Any, key: Any, value: Any, rate: float, seed: Any) -> Any:
-    """Attention of a training step: ``dropout(softmax(query key^T)) value``.
-
-    The scores are the largest tensors of a step, and TensorFlow on a CPU runs it op by op: there the gradient is
-    written out, and masks are drawn from 16 bits a weight, which makes the rate exact to 1/65536.
-
-    Args:
-        query: ``(batch, heads, tokens, head_dim)``, scaled.
-        key: The same.
-        value: The same.
-        rate: Probability that a weight is dropped.
-        seed: A `keras.random.SeedGenerator`; None where the rate is 0.
-
-    Returns:
-        ``(batch, heads, tokens, head_dim)``.
-    """
-    if keras.backend.backend() == "tensorflow" and not _has_gpu():
-        return _cpu_attend(query, key, value, rate, seed)
-    weights = softmax(ops.matmul(query, ops.swapaxes(key, 2, 3)))
-    return ops.matmul(keras.random.dropout(weights, rate, seed=seed) if rate > 0 else weights, value)
-
-
-def _cpu_attend(query: Any, key: Any, value: Any, rate: float, seed: Any) -> Any:
-    """With weights ``w``, ``kept = mask * w``, and ``out = kept value / (1 - rate)``, the gradient of the scores is
-    ``kept * dkept - w * sum(dkept * kept)``, and that sum is ``sum(dout * out)``: over head_dim, not over tokens.
-    """
-    import tensorflow as tf
-
-    bits = ops.cast(seed.next(), "int32") if rate > 0 else None
-    scale = 1 / (1 - rate)
-
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def attended(query: Any, key: Any, value: Any) -> Any:
-        scores = tf.matmul(query, key, transpose_b=True)
-        weights = tf.nn.softmax(tf.cast(scores, "float32") if scores.dtype.size < 4 else scores)
-        kept = weights if rate == 0 else weights * tf.cast(_cpu_mask(tf.shape(weights), rate, bits), weights.dtype)
-        narrow = tf.cast(kept, value.dtype)
-        out = tf.matmul(narrow, value) * tf.cast(scale, value.dtype)
-
-        def gradient(upstream: Any) -> tuple[Any, Any, Any]:
-            wide = weights.dtype
-            with tf.name_scope("attention"):
-                total = tf.reduce_sum(tf.cast(upstream, wide) * tf.cast(out, wide), axis=-1, keepdims=True)
-                upstream = upstream * tf.cast(scale, upstream.dtype)
-                dkept = tf.cast(tf.matmul(upstream, value, transpose_b=True), wide)
-                dscores = tf.cast(kept * dkept - weights * total, query.dtype)
-                dvalue = tf.matmul(narrow, upstream, transpose_a=True)
-                return tf.matmul(dscores, key), tf.matmul(dscores, query, transpose_a=True), dvalue
-
-        return out, gradient
-
-    return attended(query, key, value)
-
-
-def _cpu_mask(shape: Any, rate: float, seed: Any) -> Any:
-    """True where a value is kept; one 32-bit draw serves two, since drawing costs more than a pass over the values."""
-    import tensorflow as tf
-
-    size = tf.reduce_prod(shape)
-    draws = tf.random.stateless_uniform(((size + 1) // 2,), seed, minval=None, maxval=None, dtype="int32")
-    halves = tf.reshape(tf.bitcast(draws, "uint16"), (-1,))[:size]
-    return tf.reshape(halves >= tf.constant(min(round(rate * 2**16), 2**16 - 1), "uint16"), shape)
-
-
 @functools.cache
 def _has_gpu() -> bool:
     import tensorflow as tf
@@ -126,7 +62,7 @@ def _cpu_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         n = centred * scale
 
         def gradient(upstream: Any) -> tuple[Any, Any, Any]:
-            with tf.name_scope("norm"):
+            with tf.name_scope("norm"):  # a profile tells it so
                 dy = tf.reshape(upstream, (-1, width))
                 dyn = dy * n
                 column = tf.reshape(gamma, (width, 1)) / width

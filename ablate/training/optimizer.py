@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 
@@ -77,10 +76,6 @@ class AdamW(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
         decay = ops.cast(self._decay if len(variable.shape) > 1 else self._decay_1d, dtype)
-        if keras.backend.backend() == "tensorflow":
-            self.assign(variable, variable * (1 - rate * decay))
-            self._apply_adam(variable, self._means[index], self._squares[index], gradient, rate)
-            return
         mean = self.beta_1 * self._means[index] + (1 - self.beta_1) * gradient
         square = self.beta_2 * self._squares[index] + (1 - self.beta_2) * ops.square(gradient)
         root = ops.sqrt(square / self._correction(self.beta_2, dtype)) + self.epsilon
@@ -88,31 +83,6 @@ class AdamW(keras.optimizers.Optimizer):
         self.assign(self._means[index], mean)
         self.assign(self._squares[index], square)
         self.assign(variable, variable * (1 - rate * decay) - update)
-
-    def _apply_adam(self, variable: Any, mean: Any, square: Any, gradient: Any, rate: Any) -> None:
-        """The same in one pass: TensorFlow has no graph compiler here, and each of twelve passes costs.
-
-        Its kernel adds epsilon to the uncorrected root, and corrects by beta^t in the variable's type. So both
-        corrections go into its rate and its epsilon, and it is told that beta^t is 0.
-        """
-        import tensorflow as tf
-
-        kind = np.dtype(keras.backend.standardize_dtype(variable.dtype)).type
-        # The kernel weighs what is new by 1 - beta in this type: corrected by the beta that this makes.
-        beta_1, beta_2 = (1 - float(1 - kind(beta)) for beta in (self.beta_1, self.beta_2))
-        root = ops.sqrt(self._correction(beta_2, kind.__name__))
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=mean.value.handle,
-            v=square.value.handle,
-            beta1_power=kind(0),
-            beta2_power=kind(0),
-            lr=rate * root / self._correction(beta_1, kind.__name__),
-            beta1=kind(self.beta_1),
-            beta2=kind(self.beta_2),
-            epsilon=self.epsilon * root,
-            grad=gradient,
-        )
 
     def _correction(self, beta: float, dtype: str) -> Any:
         """1 - beta^t, by expm1: in float32, 1 - 0.999^1 is wrong by 5e-5 of itself, and the first steps with it."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ablate.models import encoder, initializers, numerics, pooling, positional, tokenizers
+from ablate.models import encoder, initializers, pooling, positional, tokenizers
 
 IMAGE = (9, 6, 2)
 SEQUENCE = (5, 8)
@@ -229,44 +229,6 @@ def test_encoder_each_rate_acts_while_training_only(rates):
     assert (_array(layer(x, training=True)) != _array(layer(x, training=True))).any()
     np.testing.assert_array_equal(_array(layer(x, training=False)), _array(layer(x, training=False)))
     assert np.isfinite(still).all()
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.4])
-@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-def test_attention_while_training_has_the_gradient_of_its_plain_form(rate, dtype):
-    draws = np.random.default_rng(0).normal(size=(4, 3, 3, 5, 5))  # an odd number of weights
-    query, key, value, upstream = (ops.cast(each, dtype) for each in draws)
-
-    def trained(query, key, value):
-        return numerics.attend(query, key, value, rate, keras.random.SeedGenerator(7) if rate else None)
-
-    def plain(query, key, value):
-        weights = ops.softmax(ops.matmul(query, ops.swapaxes(key, 2, 3)), axis=-1)
-        return ops.matmul(weights * ops.cast(mask, dtype) / (1 - rate), value)
-
-    # What weights become is what they give for values that tell tokens apart.
-    mask = _array(trained(query, key, ops.broadcast_to(ops.eye(5, dtype=dtype), (3, 3, 5, 5)))) > 0
-    assert mask.all() if rate == 0 else 0.4 < mask.mean() < 0.8
-    ours, theirs = (_gradients(each, [query, key, value], upstream) for each in (trained, plain))
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b, **({"atol": 1e-12} if dtype == "float64" else {"atol": 0.05, "rtol": 0.02}))
-
-
-def _gradients(function, values, upstream):
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(values)
-        out = function(*values)
-    return [ops.convert_to_numpy(ops.cast(each, "float64")) for each in tape.gradient(out, values, upstream)]
-
-
-def test_attention_drops_as_many_weights_as_it_says():
-    uniform, value = np.zeros((4, 2, 64, 3), "float32"), np.ones((4, 2, 64, 3), "float32")
-    out = _array(numerics.attend(uniform, uniform, value, 0.1, keras.random.SeedGenerator(1)))
-    # A token's weights sum to a mean of 64 draws: 512 of them to a deviation of 0.0018.
-    assert abs(out.mean() - 1) < 0.006
-    assert abs(out[..., 0].std() - (0.1 / 0.9 / 64) ** 0.5) < 0.004
 
 
 def test_encoder_without_rates_holds_no_generator():
