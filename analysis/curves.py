@@ -22,8 +22,12 @@
 # `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
 
 # %% tags=["parameters"]
-# exported files (or patterns)
-records = ["../docs/records/variants-*.jsonl", "../docs/records/canonical-*.jsonl", "../docs/records/families*.jsonl"]
+records = [  # exported files (or patterns)
+    "../docs/records/variants-*.jsonl",
+    "../docs/records/canonical-*.jsonl",
+    "../docs/records/families-*.jsonl",
+    "../docs/records/keras_io-*.jsonl",
+]
 tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
 study = "variants"  # which sweep of that store
 images = None  # training images of an epoch, for runs too old to record them
