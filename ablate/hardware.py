@@ -1,6 +1,7 @@
 """What a run computes on: devices, threads, precision, determinism."""
 
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -46,7 +47,11 @@ def import_keras() -> None:
     """Imports Keras and its backend without TensorFlow's start-up notes, which no setting of its own hides altogether.
 
     They are written below Python, so the file descriptor is what is turned away; an import that fails shows them.
+
+    Raises:
+        ValueError: ``KERAS_BACKEND`` names none that trains here, or one that is not installed.
     """
+    check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes, open(os.dup(2), "wb") as screen:
@@ -60,6 +65,24 @@ def import_keras() -> None:
             raise
         finally:
             os.dup2(screen.fileno(), 2)
+
+
+def check_backend() -> None:
+    """What Keras would say of ``KERAS_BACKEND`` without naming it.
+
+    Raises:
+        ValueError: It names none that trains here, or one that is not installed.
+    """
+    name = os.environ.get("KERAS_BACKEND")
+    if not name:
+        return
+    if name not in _BACKENDS:
+        raise ValueError(f"the environment's KERAS_BACKEND must be {' or '.join(_BACKENDS)}, got {name!r}.")
+    if importlib.util.find_spec(name) is None:
+        raise ValueError(f"the environment's KERAS_BACKEND must be one that is installed, got {name!r}: install it.")
+
+
+_BACKENDS = ("tensorflow", "jax")
 
 
 def _find_devices() -> None:

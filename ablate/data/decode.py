@@ -1,11 +1,12 @@
 """Image files to pixels, several at a time, in their order."""
 
 import io
-import itertools
 import os
+import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,8 +21,8 @@ from ablate.data.spec import DataError, DataSpec
 
 _GREY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
-_AT_ONCE = 64
-"""Files in memory at once."""
+_AHEAD = 4
+"""Images a thread that may be decoded and not yet asked for."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -72,10 +73,15 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
 
 def _in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """In the order of the items, never more than a few ahead: Pillow decodes and scales outside Python's lock."""
-    remaining = iter(items)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while chunk := list(itertools.islice(remaining, _AT_ONCE)):
-            yield from pool.map(work, chunk)
+    threads = os.cpu_count() or 1
+    ahead: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > threads * _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _picture(file: Encoded, spec: DataSpec) -> Example:
@@ -117,4 +123,5 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def _damaged(file: Encoded, error: Exception) -> DataError:
-    return DataError(f"{file.name} could not be decoded ({type(error).__name__}: {error}); replace or remove the file.")
+    said = re.sub(r"\s*<[\w.]+ object at \w+>", "", str(error))  # what Pillow reads from, and nobody's name for it
+    return DataError(f"{file.name} could not be decoded ({type(error).__name__}: {said}); replace or remove the file.")

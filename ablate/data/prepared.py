@@ -114,10 +114,14 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module("tensorflow_datasets")
     except ImportError as error:
-        raise DataError(
-            f"tensorflow-datasets must be installed to read {name} ({error}); run: pip install 'ablate[tfds]', "
-            "or set data.root to class folders of its images."
-        ) from error
+        raise _not_installed(name, error) from error
+
+
+def _not_installed(name: str, error: ImportError) -> DataError:
+    return DataError(
+        f"tensorflow-datasets must be installed to read {name} ({error}); run: pip install 'ablate[tfds]', "
+        "or set data.root to class folders of its images."
+    )
 
 
 def _builder(spec: DataSpec, prepared: Prepared) -> Any:
@@ -127,6 +131,8 @@ def _builder(spec: DataSpec, prepared: Prepared) -> Any:
     try:
         builder = tfds.builder(prepared.name)
         builder.download_and_prepare()
+    except ImportError as error:  # what it needs besides, it imports where it is used
+        raise _not_installed(prepared.name, error) from error
     except Exception as error:  # Networks, checksums and files to be fetched by hand each fail in their own way.
         raise DataError(
             f"{prepared.name} could not be prepared by tensorflow-datasets ({' '.join(str(error).split())[:300]}); "

@@ -13,7 +13,7 @@ from keras import ops
 
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.intermediates import tap
-from ablate.models.numerics import gelu, layer_norm, softmax
+from ablate.models.numerics import biased, gelu, layer_norm, softmax
 from ablate.specs import DropPathSchedule, ModelSpec, Residual
 
 NORM_EPS = 1e-5  # PyTorch's default, hence the official code's; Keras' is 1e-3
@@ -132,6 +132,10 @@ class Mlp(_Tokenwise):
         self.dense_2.build((*input_shape[:-1], self.width))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
+        if not training:
+            rows = ops.reshape(x, (-1, x.shape[-1]))  # as matrices, products are fused with what follows them
+            rows = biased(self.dense_2, gelu(biased(self.dense_1, rows), training=False))
+            return ops.reshape(gelu(rows, training=False) if self.second_activation else rows, ops.shape(x))
         x = self.dropout_1(gelu(self.dense_1(x)), training=training)
         x = self.dense_2(x)
         return self.dropout_2(gelu(x) if self.second_activation else x, training=training)
@@ -358,12 +362,12 @@ def _norm(parent: keras.layers.Layer, name: str, eps: float) -> "LayerNorm":
 
 @keras.saving.register_keras_serializable(package="ablate")
 class LayerNorm(keras.layers.LayerNormalization):
-    """Keras' LayerNormalization over the last axis, trained faster on a CPU; computed in float32 or wider."""
+    """Keras' LayerNormalization over the last axis, faster on a CPU; computed in float32 or wider."""
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         wide = "float64" if self.compute_dtype == "float64" else "float32"
         x, gamma, beta = (ops.cast(value, wide) for value in (x, self.gamma, self.beta))
-        return ops.cast(layer_norm(x, gamma, beta, self.epsilon), self.compute_dtype)
+        return ops.cast(layer_norm(x, gamma, beta, self.epsilon, training=bool(training)), self.compute_dtype)
 
 
 def _drop_path_rates(schedule: str, last: float, layers: int) -> list[float]:

@@ -18,23 +18,39 @@ def softmax(x: Any) -> Any:
     return ops.cast(ops.softmax(ops.cast(x, "float32"), axis=-1), x.dtype)
 
 
-def gelu(x: Any) -> Any:
+def gelu(x: Any, *, training: bool = True) -> Any:
     """The exact GELU, by the error function; the tanh form moves the reference's logits by 4e-4.
 
     Written out since this order of factors takes a quarter less time on a CPU, forward and backward, than `ops.gelu`.
+    Without training another order is the faster: TensorFlow makes one kernel of it with `biased` before it.
     """
-    return x * (0.5 + 0.5 * ops.erf(x * (1 / math.sqrt(2))))
+    root = 1 / math.sqrt(2)
+    if training:
+        return x * (0.5 + 0.5 * ops.erf(x * root))
+    return (0.5 * x) * (1.0 + ops.erf(x * root))
 
 
-def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+def biased(dense: keras.layers.Dense, rows: Any) -> Any:
+    """A dense layer's outputs for a matrix, in the operations that TensorFlow fuses with what follows them."""
+    if keras.backend.backend() != "tensorflow" or dense.bias is None:
+        return dense(rows)
+    import tensorflow as tf
+
+    return tf.nn.bias_add(ops.matmul(rows, dense.kernel), ops.convert_to_tensor(dense.bias))
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: bool = True) -> Any:
     """LayerNorm over the last axis, in the type of ``x``, ``gamma`` and ``beta``.
 
     TensorFlow on a CPU runs it op by op, and every elementwise pass over the tokens costs: there the gradient is
-    written out. JAX compiles such passes into one, and a GPU's matrix products may round to 10 bits.
+    written out, and without training oneDNN's kernel takes the place of all passes. JAX compiles such passes into one,
+    and a GPU's matrix products may round to 10 bits.
     """
-    if keras.backend.backend() == "tensorflow" and not _has_gpu():
-        return _cpu_layer_norm(x, gamma, beta, epsilon)
-    return ops.layer_normalization(x, gamma, beta, axis=-1, epsilon=epsilon)
+    if keras.backend.backend() != "tensorflow" or _has_gpu():
+        return ops.layer_normalization(x, gamma, beta, axis=-1, epsilon=epsilon)
+    if not training and x.shape[0] is None and _has_onednn() and keras.backend.standardize_dtype(x.dtype) == "float32":
+        return _fusible_layer_norm(x, gamma, beta, epsilon)
+    return _cpu_layer_norm(x, gamma, beta, epsilon)
 
 
 @functools.cache
@@ -42,6 +58,43 @@ def _has_gpu() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+@functools.cache
+def _has_onednn() -> bool:
+    """Whether TensorFlow computes with oneDNN, as it does where the processor has VNNI; nothing public tells."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+
+        return bool(_pywrap_util_port.IsMklEnabled())
+    except (ImportError, AttributeError):
+        return False
+
+
+def _fusible_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """As a batch normalisation of one image whose channels are tokens: what TensorFlow's graph optimizer looks for.
+
+    It puts oneDNN's LayerNorm in its place, where the number of tokens is known only as the graph runs: 1.5 ms, not
+    3.8, for 8192 tokens of 256 numbers on one core. Left as it is, as under a gradient, it takes 6.9 ms. Under XLA it
+    would lose digits where a token's mean is many times its deviation; a single image, which alone is compiled by it
+    here, has a fixed shape and does not come this way.
+    """
+    import tensorflow as tf
+
+    shape = tf.shape(x)
+    tokens = tf.reduce_prod(shape[:-1])
+    rows = tf.reshape(x, (1, tokens, int(x.shape[-1]), 1))
+    normalised, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=rows,
+        scale=tf.ones((tokens,)),
+        offset=tf.zeros((tokens,)),
+        mean=tf.constant([], x.dtype),
+        variance=tf.constant([], x.dtype),
+        epsilon=epsilon,
+        data_format="NCHW",
+        is_training=True,
+    )
+    return tf.reshape(normalised, shape) * gamma + beta
 
 
 def _cpu_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.models.inference import Predictor
 from ablate.models.saved import load_model
 
 
@@ -19,8 +20,8 @@ class Served:
 
     def __init__(self, model: keras.Model, mean: list[float], std: list[float]) -> None:
         """Takes a Keras model of logits, and mean and standard deviation a channel, of pixels in 0..1."""
-        self._model = model
-        self._mean, self._std = (np.asarray(each, np.float32) for each in (mean, std))
+        scale, shift = 1 / np.asarray(std), -np.asarray(mean) / np.asarray(std)
+        self._logits = Predictor(model, scale / 255, shift)
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities.
@@ -31,8 +32,7 @@ class Served:
         Returns:
             ``(images, classes)``, each row adding up to 1.
         """
-        pixels = np.asarray(images, np.float32)
-        logits = self._model.predict((pixels / 255 - self._mean) / self._std, verbose=0)
+        logits = self._logits(images)
         return np.asarray(keras.ops.softmax(logits, axis=-1), np.float32)
 
 

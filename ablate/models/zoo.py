@@ -138,6 +138,8 @@ def parse(name: str) -> Named:
     family, kernel, convs, size = match["family"].removesuffix("_lite"), match["kernel"], match["convs"], match["size"]
     if (convs is not None) != family.startswith("cct"):
         raise _unknown_name(name)
+    if any(match[part] is not None and int(match[part]) < 1 for part in ("layers", "kernel", "convs", "size")):
+        raise ValueError(f"the numbers of a model's name must be at least 1, got {name!r}.")
     leaves = deepcopy(_FAMILIES[family])
     if family == "cct_keras" and match["positional"] is None:
         leaves["options"]["positional"] = {"trained": False}
@@ -191,7 +193,8 @@ def matching(pattern: str) -> list[str]:
     """
     listed = list_models(pattern) or list_models(f"{pattern}_*")
     if not listed and parse(pattern).image_size is None:
-        raise ValueError(f"a name must have a size where it is not on the list, got {pattern!r}; try {pattern}_32.")
+        sized = re.sub(r"(_(?:sine|none))?(_c100|_fl)?$", r"_32\g<0>", pattern, count=1)
+        raise ValueError(f"a name must have a size where it is not on the list, got {pattern!r}; try {sized}.")
     return listed or [pattern]
 
 

@@ -120,6 +120,21 @@ class TrainSpec:
         if self.freeze not in list(Freeze):
             raise TrainError(registry.unknown("train.freeze", self.freeze, Freeze))
 
+    def check_validation(self, images: bool) -> None:
+        """Raises TrainError where validation is to select or to end the run, and no image is held out for it."""
+        if images:
+            return
+        if self.select == Select.best:
+            raise TrainError(
+                "train.select=best needs validation images, got data.val_fraction=0; "
+                "raise data.val_fraction, or set train.select=last."
+            )
+        if self.select == Select.last and self.patience is not None:
+            raise TrainError(
+                "train.patience waits for validation accuracy, and needs validation images, got data.val_fraction=0; "
+                "raise data.val_fraction, or set train.patience=null."
+            )
+
     def _check_counts(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
             if getattr(self, name) < 1:

@@ -158,7 +158,7 @@ class TensorFlowStep:
         self._accumulated = {kind: self._compiled(self._add, [*batch, scalar]) for kind, batch in batches.items()}
         self._updated = self._compiled(self._apply_sums, [])
         self._updated_clipped = self._compiled(self._apply_sums, [scalar])
-        self.predict = self._compiled(self._predict, [images, *moments])
+        self._predicted = self._compiled(self._predict, [images, *moments])
 
     def _compiled(self, function: Callable[..., Any], signature: list[Any]) -> Any:
         return self._tf.function(function, input_signature=signature, autograph=False)
@@ -231,9 +231,13 @@ class TensorFlowStep:
             logits = self._model(_normalise(x, scale, shift), training=True)
             loss, right = _score(logits, y, weight, smoothing, images)
             scaled = self._optimizer.scale_loss(loss)
-        # A weight that the loss does not see gets a gradient of 0, as on JAX, and so decays there and here.
-        zero = self._tf.UnconnectedGradients.ZERO
-        return loss, right, tape.gradient(scaled, self._variables, unconnected_gradients=zero)
+        # A weight that the loss does not see gets a gradient of 0, as on JAX, and so decays there and here. TensorFlow
+        # makes that 0 from its own variables only, not from Keras'.
+        variables, zero = [variable.value for variable in self._variables], self._tf.UnconnectedGradients.ZERO
+        return loss, right, tape.gradient(scaled, variables, unconnected_gradients=zero)
+
+    def predict(self, x: NDArray[Any], scale: Any, shift: Any) -> Any:
+        return self._predicted(x, scale, shift)
 
     def _predict(self, x: Any, scale: Any, shift: Any) -> Any:
         return self._model(_normalise(x, scale, shift), training=False)

@@ -103,7 +103,7 @@ class Trainer:
         """
         started = time.perf_counter()
         self._check(spec, seeds)
-        _require_validation(splits, spec)
+        spec.check_validation(len(splits.val) > 0)
         loop = self._loop(splits, spec, seeds, augment, checkpoint)
         return loop.history(started, Listeners(on_epoch, on_batch, on_resume))
 
@@ -164,21 +164,6 @@ class Trainer:
             self._averages = Averages(self.model)
         self._averages.restart()
         return self._averages
-
-
-def _require_validation(splits: Splits, spec: TrainSpec) -> None:
-    if len(splits.val) or (spec.select != "best" and spec.patience is None):
-        return
-    if spec.select == "best":
-        raise TrainError(
-            "train.select=best needs validation images, got data.val_fraction=0; "
-            "raise data.val_fraction, or set train.select=last."
-        )
-    if spec.select == "last":
-        raise TrainError(
-            "train.patience waits for validation accuracy, and needs validation images, got data.val_fraction=0; "
-            "raise data.val_fraction, or set train.patience=null."
-        )
 
 
 def _batches(splits: Splits, spec: TrainSpec, seeds: SeedSpec, augment: AugmentSpec) -> Batches:

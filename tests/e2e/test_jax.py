@@ -1,6 +1,9 @@
 """The same numbers under ``KERAS_BACKEND=jax``, each in a process of its own, since a backend is chosen once."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -16,6 +19,26 @@ def test_jax_gives_the_official_forward_pass_gradients_and_training(tmp_path):
         assert result.returncode == 0, result.stdout + result.stderr
         assert result.stdout.splitlines()[-1] == f"{comparisons} comparisons, all as recorded."
         assert "float64" not in result.stdout  # where Keras computes means in float32 whatever the type
+
+
+PREDICTED = """
+import numpy as np
+from ablate.models import create_model
+from ablate.models.inference import Predictor
+
+model = create_model("cct_2_3x2_32")
+predictor = Predictor(model, np.full(3, 1 / 127.5), np.full(3, -1.0), dtype="uint8")
+for images in (0, 1, 3, 130):
+    x = np.random.default_rng(images).integers(0, 256, (images, 32, 32, 3), dtype="uint8")
+    expected = model((x / 127.5 - 1).astype("float32"), training=False) if images else np.zeros((0, 10))
+    np.testing.assert_allclose(predictor(x), expected, atol=1e-4)
+"""
+
+
+def test_jax_serves_what_the_model_says():
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", PREDICTED], env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
 
 
 def test_jax_trains_to_where_tensorflow_does(tmp_path):

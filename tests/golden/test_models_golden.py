@@ -112,7 +112,7 @@ def _norm_with_wide_epsilon(self, x):
 
 
 WRONG = {
-    "gelu_tanh": (encoder, "gelu", lambda x: ops.gelu(x, approximate=True)),
+    "gelu_tanh": (encoder, "gelu", lambda x, training=True: ops.gelu(x, approximate=True)),
     "layernorm_eps_0.001": (encoder.LayerNorm, "call", _norm_with_wide_epsilon),
     "standard_prenorm_residual": (encoder.Block, "call", _plain_pre_norm),
     "no_attention_scale": (encoder.Attention, "call", _no_scale),

@@ -503,4 +503,4 @@ def test_augment_sheet_is_written_where_out_says_and_asks_for_it(tmp_path):
     with pytest.raises(ConfigError, match="sheet needs out=PATH"):
         verbs.sheet(["data=digits"])
     with pytest.raises(ConfigError, match="out must name a file that can be written"):
-        verbs.sheet(["data=digits", f"out={tmp_path}"])
+        verbs.sheet(["data=digits", f"out={out}/sheet.png"])

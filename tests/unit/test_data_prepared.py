@@ -3,6 +3,7 @@
 import io
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +60,16 @@ def test_root_with_neither_is_told_what_it_must_hold(tmp_path):
         load(_spec("flowers102", tmp_path, tmp_path))
     with pytest.raises(DataError, match=r"data.root must name a folder or a zip that exists"):
         load(_spec("flowers102", tmp_path / "nowhere", tmp_path))
+
+
+def test_library_that_lacks_a_part_is_not_blamed_on_the_network(tmp_path, monkeypatch):
+    def builder(name):
+        raise ModuleNotFoundError("No module named 'importlib_resources'")
+
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", SimpleNamespace(builder=builder))
+    with pytest.raises(DataError, match=r"No module named 'importlib_resources'.*pip install 'ablate\[tfds\]'") as told:
+        load(DataSpec(source="flowers102", image_size=[4, 4], cache=str(tmp_path)))
+    assert "network" not in str(told.value)
 
 
 def test_absent_library_says_what_to_install(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from ablate.hardware import HardwareSpec, prepare
+from ablate.hardware import HardwareSpec, import_keras, prepare
+from ablate.verbs import plan, train
 
 
 def _after(spec, question):
@@ -31,6 +32,15 @@ def test_hardware_deterministic_asks_tensorflow_for_the_same_bits():
 
 def test_hardware_precision_is_the_policy_of_new_layers():
     assert _after("precision='mixed_bfloat16'", "keras.layers.Dense(1).compute_dtype") == "bfloat16"
+
+
+@pytest.mark.parametrize(("backend", "said"), [("torhc", "tensorflow or jax, got 'torhc'"), ("jax", "is installed")])
+def test_a_backend_that_cannot_be_had_is_named_with_its_variable(backend, said, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setitem(sys.modules, "jax", None)
+    for use in (import_keras, lambda: plan(["+sweep=pe_type"]), lambda: train(["model=tiny"], [])):
+        with pytest.raises(ValueError, match=rf"KERAS_BACKEND must be .*{said}"):
+            use()
 
 
 def test_hardware_refuses_no_threads():

@@ -5,6 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from ablate.models import encoder, initializers, pooling, positional, tokenizers
@@ -317,3 +318,32 @@ def test_initial_draws_follow_the_seed():
 
     np.testing.assert_array_equal(draw(1), draw(1))
     assert (draw(1) != draw(2)).any()
+
+
+@pytest.mark.parametrize("make", [lambda: encoder.LayerNorm(), lambda: encoder.Mlp(12, second_activation=True)])
+def test_without_training_a_layer_takes_another_way_to_the_same_outputs_and_gradients(make):
+    layer = make()
+    layer.build((None, *SEQUENCE))
+    generator = np.random.default_rng(0)
+    for weight in layer.trainable_weights:
+        weight.assign(generator.normal(1, 0.5, weight.shape))
+    x, weights = (generator.normal(2, 3, (7, *SEQUENCE)).astype("float32") for _ in range(2))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *SEQUENCE))], autograph=False)
+    def both(x):
+        found = []
+        for training in (True, False):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x, training=training)
+                loss = tf.reduce_sum(y * weights)
+            found.append((y, *tape.gradient(loss, [x, *(weight.value for weight in layer.trainable_weights)])))
+        return found
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *SEQUENCE))], autograph=False)
+    def alone(x):
+        return layer(x, training=False)
+
+    trained, other = both(x)
+    for expected, found in zip([*trained, trained[0]], [*other, alone(x)], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)

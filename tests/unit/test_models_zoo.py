@@ -71,6 +71,12 @@ def test_parse_unknown_name_is_refused_with_the_grammar(name):
         zoo.parse(name)
 
 
+@pytest.mark.parametrize("name", ["cct_0_3x2_32", "vit_2_0_32", "cct_2_3x0_32", "cvt_2_4_0"])
+def test_parse_name_with_a_number_of_zero_is_refused(name):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        zoo.parse(name)
+
+
 def test_parse_unknown_name_lists_near_ones():
     with pytest.raises(ValueError, match=r"got 'cct_7_3x_32'\. Did you mean .*cct_7_3x1_32"):
         zoo.parse("cct_7_3x_32")
@@ -166,7 +172,9 @@ def test_matching_takes_patterns_beginnings_and_any_sized_name(pattern, names):
     ("pattern", "message"),
     [
         ("cct_7_3x_32", "Did you mean .*cct_7_3x1_32"),
-        ("cct_9_3x2", "try cct_9_3x2_32"),
+        ("cct_9_3x2", r"try cct_9_3x2_32\."),
+        ("cct_9_3x2_none_c100", r"try cct_9_3x2_32_none_c100\."),
+        ("cct_0_3x2_32", "must be at least 1, got 'cct_0_3x2_32'"),
         ("res*", "must be vit_L_P_SIZE"),
     ],
 )

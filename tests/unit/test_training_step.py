@@ -43,6 +43,25 @@ def test_step_takes_probabilities_for_labels_in_the_same_graph():
     assert all(np.array_equal(a, b) for a, b in zip(_weights(one), _weights(other), strict=True))
 
 
+class _Unseen(keras.layers.Layer):
+    """Has a weight that its outputs do not depend on."""
+
+    def build(self, shape):
+        self.weight = self.add_weight(shape=(3, 2), initializer="ones")
+
+    def call(self, x):
+        return x
+
+
+def test_a_weight_that_the_loss_does_not_see_decays_and_stops_nothing():
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), _Unseen(), keras.layers.Dense(10)])
+    optimizer = AdamW(weight_decay=0.1)
+    optimizer.learning_rate = 0.5
+    x, y = _batch()
+    _train(compile_step(model, optimizer), x, y)
+    np.testing.assert_allclose(_weights(model)[0], np.full((3, 2), 1 - 0.5 * 0.1), rtol=1e-6)
+
+
 def _accumulate(step, x, y, parts, clip=None):
     cuts = np.array_split(np.arange(len(y)), parts)
     ones = np.ones(len(y), "float32")
