@@ -64,6 +64,10 @@ class RunSpec:
         plain = {name: part if isinstance(part, int) else asdict(part) for name, part in parts.items()}
         return dict(_leaves(plain))
 
+    def check_selection(self) -> None:
+        """Raises TrainError where validation is to select, and ``data.val_fraction`` holds nothing out."""
+        self.train.check_validation(self.data.val_fraction > 0)
+
     def modules(self) -> list[str]:
         """Modules outside the package that define the model's variants: a plugin's spec, and its layer."""
         entries = [registry.get(axis, getattr(self.model, axis)) for axis in registry.AXES]
@@ -168,9 +172,15 @@ class ReportConfig:
         format: ``text`` for a terminal; ``md``, ``latex``, ``csv``, ``json`` or ``html`` for a file.
         out: File to write; None prints.
         margin: Smallest difference of interest, in the metric's unit: what surely lies within it is called equivalent.
+        alpha: Rate of false verdicts of the whole table: intervals are of 1 - alpha. Smaller for runs that are looked
+            at more than once (``ablate.stats.alpha_spending``).
+        higher_is_better: Which way the metric is better; None goes by its name: less of a loss, an error or a time.
+        blocks: Runs of one seed share split, subset and data order, and what these shift alike in all cells is taken
+            out.
         source: A CSV file of anybody's runs, one a row; None reads the tracking store.
-        factor: Columns that are compared, one or a list. Without a source: of the experiment's runs (params.NAME).
-        value: Column of the result (metrics.NAME of an experiment).
+        factor: Columns that are compared, one or a list. Without a source: of the experiment's runs (NAME of a
+            parameter, or params.NAME, tags.NAME).
+        value: Column of the result (NAME or metrics.NAME of an experiment).
         seed: Column that tells runs of one cell apart; None numbers them.
         baseline: Factor -> the level that others are held against; the first, where it is not named.
         at: Reads validation curves at equal compute: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
@@ -182,6 +192,9 @@ class ReportConfig:
     format: Format = Format.text
     out: str | None = None
     margin: float | None = None
+    alpha: float = 0.05
+    higher_is_better: bool | None = None
+    blocks: bool = False
     source: str | None = None
     factor: Any = None
     value: str | None = None
@@ -271,27 +284,42 @@ def read_sweep(name: str) -> dict[str, Any]:
     """
     path = sweep_files().get(name)
     if path is None:
-        raise ConfigError(registry.unknown("sweep", name, sweep_files()))
+        raise ConfigError(_unknown_sweep(name))
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # the YAML library's own errors share no base with OmegaConf's
         raise ConfigError(f"{path} must be YAML, but: {' '.join(str(error).split())}") from None
+    if isinstance(content, dict) and "axes" not in content:
+        definition.check_keys(name, content)  # it may be misspelt
     if not isinstance(content, dict) or not isinstance(content.get("axes"), dict):
         raise ConfigError(f"{path} must hold a mapping with the key axes (docs/sweeps.md shows one).")
     definition.check(name, content, paper.TABLES)
     return {"name": name, **content}
 
 
+def _unknown_sweep(name: str) -> str:
+    """What there is instead, where a file was named or lies there under another ending."""
+    files, stem = sweep_files(), Path(name).stem
+    if name != stem and stem in files:
+        return f"a sweep must be named without folder and ending, got {name!r}; write +sweep={stem}."
+    if (wrong := Path("sweeps", f"{stem}.yml")).is_file():
+        return f"a sweep's file must end in .yaml, got {wrong}; rename it."
+    return registry.unknown("sweep", name, files)
+
+
 def expand(words: Iterable[str]) -> list[str]:
     """Puts a sweep's ``base`` settings in front of the overrides, less those that an override replaces."""
     words = [f"+{word}" if word.startswith("sweep=") else word for word in words]
     overrides = parse_overrides(words)
+    for override in overrides:
+        if override.key_or_group == "sweep" and override.is_sweep_override():
+            raise ConfigError(_several(override))
     names = [override.value() for override in overrides if override.key_or_group == "sweep"]
     if not names:
         return words
     content = read_sweep(str(names[-1]))
     for key in {override.key_or_group for override in overrides}:
-        if key.startswith("sweep.base") or key == "sweep.name":
+        if key in ("sweep.base", "sweep.name") or key.startswith("sweep.base."):
             raise ConfigError(f"{key} must stand in the sweep's file; on the command line give settings themselves.")
     ConfigStore.instance().store(group="sweep", name=str(names[-1]), node=content)
     given = {override.key_or_group for override in overrides}
@@ -509,16 +537,37 @@ def _problem(override: Override, schema: type) -> str | None:
     """What is wrong with an override by itself, in one sentence."""
     key, value = override.key_or_group, override.value()
     if override.is_sweep_override():
-        return f"{key} must be one value, got {override.input_line!r}; write a sweep (docs/sweeps.md)."
+        return _several(override)
     if key in (*GROUPS, "sweep") and (key in get_type_hints(schema) or (key == "recipe" and schema is Config)):
-        if not isinstance(value, str) or value in group_choices(key) or (key == "model" and _is_model(value)):
+        if value is None or isinstance(value, dict):
+            return None
+        if str(value) in group_choices(key) or (key == "model" and _is_model(str(value))):
             return None
         if key == "model":
             return f"{registry.unknown('model', value, group_choices(key))} Any vit_L_P, cvt_L_P or cct_L_PxC works."
         return registry.unknown(key, value, group_choices(key))
-    if key.startswith("hydra") or override.is_delete():
+    if key.startswith("hydra"):
         return None
-    return _walk(schema, key.split("."), key, value)
+    if override.is_delete():
+        return None if _free(override) else f"{key} must have a value, so that it cannot be removed; write {key}=…"
+    return _dotted(override) or _walk(schema, key.split("."), key, value)
+
+
+def _several(override: Override) -> str:
+    return f"{override.key_or_group} must be one value, got {override.input_line!r}; write a sweep (docs/sweeps.md)."
+
+
+_OF_AXES = ("levels", "low", "high", "step", "log", "when")
+
+
+def _dotted(override: Override) -> str | None:
+    """An axis whose name has dots, which Hydra takes for mappings in each other."""
+    key, said = override.key_or_group, override.input_line.partition("=")[2]
+    parts = key.split(".")
+    if parts[0] != "sweep" or parts[1:2] not in (["axes"], ["baseline"]) or len(parts) < 4 or parts[3] in _OF_AXES:
+        return None
+    head, name = ".".join(parts[:2]), ".".join(parts[2:])
+    return f"{key} must stand in braces, since the axis has dots in its name: write '{head}={{{name}:{said}}}'."
 
 
 def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
@@ -534,11 +583,24 @@ def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
     optional = type(None) in get_args(hints[path[0]])
     if isinstance(kind, type) and issubclass(kind, StrEnum) and value not in list(kind):
         return registry.unknown(key, value, list(kind))
+    if (is_dataclass(kind) or get_origin(kind) is dict) and not isinstance(value, dict) and value is not None:
+        return _plain_for_many(kind, key, value)
     if get_origin(kind) is list and not isinstance(value, list) and not (value is None and optional):
         return f"{key} must be a list, e.g. {key}=[{value}], got {value!r}."
     if kind in (int, float, bool) and not (value is None and optional) and not _converts(kind, value):
         return f"{key} must be of type {kind.__name__}, got {value!r}."
     return None
+
+
+def _plain_for_many(kind: Any, key: str, value: Any) -> str:
+    """A value for what has several by name."""
+    if key == "seeds":
+        return f"seeds must be set one by one (seeds.init …), got {value}; write sweep.seeds={value}, or seed=3 to pin."
+    if is_dataclass(kind):
+        names = ", ".join(f"{key}.{name}" for name in get_type_hints(kind))
+        return f"{key} must be set by its keys, {names}; got {value!r}."
+    name = "model" if key == "baseline" else "NAME"
+    return f"{key} must say of which it is, got {value!r}; write {key}.{name}={value}."
 
 
 def _required(hint: Any) -> Any:

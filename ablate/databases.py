@@ -75,7 +75,7 @@ class Lock:
 
         Args:
             uri: The database, or whatever else processes have in common.
-            purpose: Locks of different purposes do not wait for each other.
+            purpose: Locks of different purposes do not wait for each other, but for SQLite, which has one file for all.
         """
         self._uri, self._purpose = uri, purpose
         self._mine = threading.RLock()

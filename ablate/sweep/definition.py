@@ -31,9 +31,8 @@ def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
     """
     if not re.fullmatch(r"[\w.-]+", name):
         raise SweepError(f"a sweep's name must be of letters, digits, dots, dashes and underscores, got {name!r}.")
+    check_keys(name, content)
     for key, value in content.items():
-        if key not in _KEYS:
-            raise SweepError(registry.unknown(f"a key of sweep {name}", key, _KEYS))
         _check_kind(name, key, value)
     if (table := content.get("table")) and table not in (known := list(tables)):
         raise SweepError(registry.unknown(f"table of sweep {name}", table, known))
@@ -43,6 +42,13 @@ def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
     for rule in content.get("where", []):
         _check_rule(name, rule, content)
     _check_repeats(name, content)
+
+
+def check_keys(name: str, content: Mapping[Any, Any]) -> None:
+    """Raises SweepError for a key that there is not."""
+    for key in content:
+        if key not in _KEYS:
+            raise SweepError(registry.unknown(f"a key of sweep {name}", key, _KEYS))
 
 
 def _check_kind(name: str, key: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ablate.config import Engine, load_plugins
 from ablate.hardware import import_keras
 from ablate.progress import SweepScreen
+from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 
@@ -46,7 +47,7 @@ def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Calla
     Raises:
         SweepError: The engine is not installed, or refuses its options.
     """
-    shown = ""
+    shown, pace = "", Pace()
     with _started(plan, parent) as tasks:
         left = dict(enumerate(tasks))
         while left:
@@ -55,7 +56,7 @@ def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Calla
                     del left[number]
                     if failure := task.failure():
                         screen.say(f"worker {number} died: {failure}; others take its point over, or the same command.")
-            if (now := standing()) != shown:
+            if (not left or pace.due) and (now := pace.look(standing)) != shown:
                 shown = now
                 screen.say(shown)
 

@@ -286,6 +286,7 @@ def _planned(specs: Specs, points: list[Point], search: Search | None) -> list[P
 
 def _at(specs: Specs, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
     spec = specs.spec(levels, point.seed, point.repeat)
+    spec.check_selection()
     return PlannedPoint(point, spec, specs.cost(spec))
 
 

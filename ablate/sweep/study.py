@@ -35,6 +35,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.databases import Lock, probe, remedy
 from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
+from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import Point, SweepError
 from ablate.tracking import redact
@@ -127,6 +128,7 @@ class Study:
         *,
         heartbeat_seconds: int = 20,
         pruner: optuna.pruners.BasePruner | None = None,
+        always_read: bool = False,
     ) -> None:
         """Opens or creates the study.
 
@@ -136,6 +138,8 @@ class Study:
             points: All that it has.
             heartbeat_seconds: How often a worker signs for its point; ``MISSED`` signatures missing, it is dead.
             pruner: What ``Claim.report`` asks; None never stops a point.
+            always_read: Whether ``claim`` reads the whole queue each time, as who orders points by what became of
+                others must.
 
         Raises:
             SweepError: The storage cannot be opened; the message leaves passwords out.
@@ -145,6 +149,7 @@ class Study:
         self._distributions = _distributions(self._points.values())
         self._held: dict[int, Claim] = {}
         self._heartbeat: Heartbeat | None = None
+        self._always, self._pace, self._waiting, self._taken = always_read, Pace(), dict[str, int](), set[str]()
         if heartbeat_seconds < 1:
             raise SweepError(f"study.heartbeat_seconds must be at least 1, got {heartbeat_seconds}.")
         if storage.split(":", 1)[0].split("+", 1)[0] not in ("sqlite", "postgresql"):
@@ -195,7 +200,10 @@ class Study:
         return self._lock()
 
     def one_at_a_time(self, act: Callable[[], _T]) -> _T:
-        """What ``act`` gives, while no other worker that uses this storage does the like; the queue goes on."""
+        """What ``act`` gives, while no other worker that uses this storage does the like.
+
+        The queue goes on meanwhile, but for SQLite, where one file locks both.
+        """
 
         def alone() -> _T:
             with self._links():
@@ -252,12 +260,14 @@ class Study:
             if claim := self.claim(order):
                 yield claim
             elif self.progress().left:
-                time.sleep(POLL_SECONDS)
+                time.sleep(self._pace.rest(POLL_SECONDS))
             else:
                 return
 
     def claim(self, order: Order = _as_they_come) -> Claim | None:
-        """Takes a waiting point; None when the queue is empty. Points of dead workers are queued again before.
+        """Takes a waiting point; None when the queue is empty. Points of dead workers are queued again before that.
+
+        The whole queue is read no oftener than its length allows: what was read before is asked first, point by point.
 
         Args:
             order: In which to try the keys of waiting points, given also those that are in hands or done.
@@ -266,20 +276,31 @@ class Study:
 
     def _claim(self, order: Order) -> Claim | None:
         with self._lock():
-            trials, _ = self._tend(anew=False)
-            taken = {_key(trial) for trial in trials if trial.state != TrialState.WAITING}
-            waiting = {_key(trial): trial for trial in trials if trial.state == TrialState.WAITING}
-            for key in order(list(waiting), taken):
-                if trial := self._start(waiting[key]):
-                    return self._hold(Claim(key, trial, _id(waiting[key])))
+            if not (self._always or self._pace.due) and (claim := self._take(order)):
+                return claim
+            trials, _ = self._pace.look(lambda: self._tend(anew=False))
+            self._taken = {_key(trial) for trial in trials if trial.state != TrialState.WAITING}
+            self._waiting = {_key(trial): _id(trial) for trial in trials if trial.state == TrialState.WAITING}
+            return self._take(order)
+
+    def _take(self, order: Order) -> Claim | None:
+        """The first point that waits still, of those that did when the queue was last read."""
+        for key in order(list(self._waiting), self._taken):
+            trial_id = self._waiting[key]
+            trial = self._start(trial_id)  # which may find the storage away: then the point waits still
+            del self._waiting[key]
+            self._taken.add(key)
+            if trial:
+                return self._hold(Claim(key, trial, trial_id))
         return None
 
-    def _start(self, waiting: FrozenTrial) -> Trial | None:
-        """Moves a trial from waiting to running, unless another worker just did: the storage lets only one.
+    def _start(self, trial_id: int) -> Trial | None:
+        """Moves a trial from waiting to running, unless another worker did before: the storage lets only one.
 
         It is signed for before: what is running without a signature would be believed alive for ever.
         """
-        trial_id = _id(waiting)
+        if self._storage.get_trial(trial_id).state != TrialState.WAITING:  # read before another worker took it
+            return None
         self._storage.set_trial_user_attr(trial_id, "worker", sign_of_worker())
         self._storage.record_heartbeat(trial_id)
         try:
@@ -521,4 +542,5 @@ def open_study(plan: Plan) -> Study:
     """The plan's queue."""
     points = [planned.point for planned in plan.points]
     where = plan.config.study
-    return Study(where.storage, plan.study, points, heartbeat_seconds=where.heartbeat_seconds)
+    reads = plan.search is not None  # a level's winner has to wait for the last of its trials
+    return Study(where.storage, plan.study, points, heartbeat_seconds=where.heartbeat_seconds, always_read=reads)

@@ -23,6 +23,7 @@ from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.interrupts import check, remembered, terminable, training
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
+from ablate.sweep.space import Point
 from ablate.sweep.study import Claim, Superseded, open_study
 from ablate.tracking import Finished, RunWriter, Store, TrackingError, provenance
 from ablate.tracking.correctness import PREDICTIONS, packed
@@ -132,7 +133,7 @@ class _Worker:
         spec = planned.spec
         if spec.hardware.threads is None:
             spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))
-        if not self._plan.config.fresh and (served := self._served(claim, spec)):
+        if served := self._served(claim, planned.point, spec):
             self._study.complete(claim, self._value(planned, proposal, served.metrics), served.run_id)
             return f"finished already, by run {served.run_id}, which serves here too", True
         tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key}
@@ -211,16 +212,24 @@ class _Worker:
         if self._searcher and proposal:
             self._searcher.tell(planned.point, proposal, metrics, pruned=pruned)
 
-    def _served(self, claim: Claim, spec: RunSpec) -> Finished | None:
-        """A run of another study with the same identity; data that cannot be read is for the attempt to report."""
+    def _served(self, claim: Claim, point: Point, spec: RunSpec) -> Finished | None:
+        """A finished run with the same identity: of another study, or of a trial of this one that drew the same.
+
+        Data that cannot be read is for the attempt to report.
+        """
+        if self._plan.config.fresh and point.trial is None:
+            return None
         try:
             prepare(spec.hardware)
             name = identify(spec, self._workbench.splits(spec.data))
         except Exception:
             return None
         # Two points of one study may be the same run: each would find it free, and the later link take it away.
-        serve = partial(self._store.serve, name, self._plan.study, claim.key)
-        return _if_there(lambda: self._study.one_at_a_time(serve))
+        ways = [] if self._plan.config.fresh else [partial(self._store.serve, name, self._plan.study, claim.key)]
+        if point.trial is not None:
+            ways.insert(0, partial(self._store.serve_redraw, name, self._plan.study, claim.key))
+        found = (_if_there(partial(self._study.one_at_a_time, way)) for way in ways)
+        return next((run for run in found if run is not None), None)
 
     def _left(self, claim: Claim) -> Finished | None:
         """What the attempts before this one left: a finished run, or an open one, which is closed."""

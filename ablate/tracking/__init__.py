@@ -13,6 +13,7 @@ from ablate.tracking.reading import latest_run as latest_run
 from ablate.tracking.reading import list_studies as list_studies
 from ablate.tracking.reading import read_artifacts as read_artifacts
 from ablate.tracking.reading import read_curves as read_curves
+from ablate.tracking.reading import read_logged as read_logged
 from ablate.tracking.reading import read_runs as read_runs
 from ablate.tracking.spec import DEFAULT_URI as DEFAULT_URI
 from ablate.tracking.spec import TrackingError as TrackingError
@@ -21,6 +22,8 @@ from ablate.tracking.store import Delivered as Delivered
 from ablate.tracking.store import Finished as Finished
 from ablate.tracking.store import Store as Store
 from ablate.tracking.tags import param_text as param_text
+from ablate.tracking.tags import redrawn as redrawn
+from ablate.tracking.tags import redraws as redraws
 from ablate.tracking.uris import redact as redact
 from ablate.tracking.uris import ui_hint as ui_hint
 from ablate.tracking.view import view_state as view_state

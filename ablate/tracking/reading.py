@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ablate.tracking.client import client_class, connected
 from ablate.tracking.spec import TrackingError, TrackingSpec
-from ablate.tracking.tags import serves
+from ablate.tracking.tags import redrawn, redraws, serves
 from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _OF_STUDIES = (
     "ablate.point",
     "ablate.view",
     serves(""),
+    redrawn(""),
 )
 """How tags begin that tell a study and how far it is."""
 _Entries = Mapping[Part, Sequence[Sequence[Any]]]  # of each part: run id, key, value
@@ -81,6 +82,30 @@ def read_runs(
     """
     frame = _read(tracking, study, parts)
     return frame if study is None else _adopted(frame, study)
+
+
+def read_logged(tracking: TrackingSpec) -> list[dict[str, Any]]:
+    """Runs of the experiment, whoever logged them, oldest first, each with what it has and no blanks.
+
+    A metric of NaN is one here, and none is none: in the columns of ``read_runs`` they are the same.
+
+    Returns:
+        ``run_id``, ``status``, and what there is of ``metrics.*`` (float, the latest), ``params.*`` and ``tags.*``.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    uri = tracking.resolved_uri()
+    check(uri)
+    with guard(uri):
+        read = _from_database if is_database(uri) else _from_server
+        runs, entries = read(uri, tracking.experiment, None, ("params", "metrics", "tags"))
+    found: dict[str, dict[str, Any]] = {run[0]: {"run_id": run[0], "status": run[2]} for run in runs}
+    for part, lines in entries.items():
+        for run_id, key, value in lines:
+            if run_id in found:  # and none that was made while this was read
+                found[run_id][f"{part}.{key}"] = value
+    return list(found.values())
 
 
 def _read(
@@ -166,7 +191,10 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
     done = runs[
         runs["tags.ablate.status"].isin(["finished", "diverged", "pruned"]) & (runs["tags.ablate.role"] == "run")
     ]
-    points = done["tags.ablate.point"].nunique() if "tags.ablate.point" in done else 0
+    points = set(done["tags.ablate.point"].dropna() if "tags.ablate.point" in done else ())
+    if (again := f"tags.{redrawn(study)}") in done:
+        pairs = zip(done["tags.ablate.point"], done[again], strict=True)
+        points |= {key for point, told in pairs if isinstance(point, str) for key in redraws(point, told)}
     return StudyRecord(
         study=study,
         run_id=parent["run_id"],
@@ -175,7 +203,7 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
         definition=json.loads(text),
         started=parent["start_time"].to_pydatetime(),
         last=runs["start_time"].max().to_pydatetime(),
-        finished=int(points),
+        finished=len(points),
         view=view if isinstance(view := parent.get("tags.ablate.view"), str) else None,
     )
 

@@ -2,10 +2,10 @@
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from ablate.tracking.client import deleted_runs, opened
 from ablate.tracking.registry import Registered, register
 from ablate.tracking.spec import TrackingSpec
 from ablate.tracking.spool import About, Journal, left
-from ablate.tracking.tags import fitted_tags, in_batches, serves, shown_in
+from ablate.tracking.tags import fitted_tags, in_batches, noted, redrawn, serves, shown_in
 from ablate.tracking.uris import error_of, guard, redact
 from ablate.tracking.view import view_state
-from ablate.tracking.writer import MARK, RunWriter, create, deliver_all, refuse
+from ablate.tracking.writer import MARK, RunWriter, create, deliver_all, milliseconds, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,13 @@ class Store:
         """The store's URI without its password."""
         return redact(self._uri)
 
-    def sweep_run(self, study: str, tags: Mapping[str, str]) -> str:
+    def sweep_run(self, study: str, tags: Mapping[str, str], *, started: datetime | None = None) -> str:
         """Id of the study's parent run, which is made if there is none: workers of one study share it.
 
         Args:
             study: Name of the study.
             tags: Provenance, and the sweep's definition as JSON under ``ablate.sweep``.
+            started: When it was, of one that is made; None for now.
         """
         wanted = f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'sweep'"
         with guard(self._uri), self._lock():
@@ -59,11 +60,19 @@ class Store:
                 self._client.update_run(run_id, status="RUNNING")
                 return run_id
             ours = {**_STARTED, "ablate.study": study, "ablate.role": "sweep"}
-            made = self._client.create_run(self.experiment_id, tags=fitted_tags({**tags, **ours}), run_name=study)
+            entries = fitted_tags({**tags, **ours})
+            start = milliseconds(started)
+            made = self._client.create_run(self.experiment_id, start_time=start, tags=entries, run_name=study)
             return str(made.info.run_id)
 
     def start_run(
-        self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, parent: str | None = None
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        *,
+        parent: str | None = None,
+        started: datetime | None = None,
     ) -> "RunWriter":
         """Starts the record of one training.
 
@@ -72,6 +81,7 @@ class Store:
             params: The spec's leaves; a retry is a new run, since MLflow never changes a parameter.
             tags: Provenance, study and point.
             parent: Run id of the sweep it belongs to.
+            started: When it was; None for now.
         """
         joined = {"mlflow.parentRunId": parent} if parent else {}
         self.deliver()
@@ -80,7 +90,7 @@ class Store:
         ours |= shown_in(tags.get("ablate.study"), tags.get("ablate.point"))
         entry = {
             "kind": "create", "experiment_id": self.experiment_id, "name": name[:250],
-            "tags": fitted_tags({**tags, **ours}), "time": int(time.time() * 1000), "again": False,
+            "tags": fitted_tags({**tags, **ours}), "time": milliseconds(started), "again": False,
         }  # fmt: skip
         try:
             writer = self._writer(create(self._client, entry), name)
@@ -164,6 +174,28 @@ class Store:
                     self._client.set_tag(run.info.run_id, serves(study), point)
                     for key, value in shown_in(study, point).items():
                         self._client.set_tag(run.info.run_id, key, value)
+                    return Finished(run.info.run_id, run.data.metrics)
+        return None
+
+    def serve_redraw(self, identity: str, study: str, point: str) -> "Finished | None":
+        """A finished run of a search in which another trial drew the same, so that none need be trained again.
+
+        The run notes the trial's number; the trial has no run of its own.
+
+        Args:
+            identity: What ``ablate.identity`` says of runs with the same result.
+            study: The search's.
+            point: The trial that drew it again.
+        """
+        wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
+        with guard(self._uri):
+            for run in self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"]):
+                tags = run.data.tags
+                mine = tags.get("ablate.study") == study or serves(study) in tags
+                if mine and run.info.status == "FINISHED":
+                    if point != tags.get(serves(study), tags.get("ablate.point")):
+                        text = noted(tags.get(redrawn(study)), dict(json.loads(point))["trial"])
+                        self._client.set_tag(run.info.run_id, redrawn(study), text)
                     return Finished(run.info.run_id, run.data.metrics)
         return None
 

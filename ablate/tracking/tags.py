@@ -7,6 +7,7 @@ tag                   meaning
 ``ablate.study``      the study that the run belongs to
 ``ablate.point``      the point within it, the same for every attempt at that point
 ``ablate.serves.…``   on a finished run: the point that it serves in another study, which the key ends in
+``ablate.redrawn.…``  on a finished run of a search: the trials that drew the same again, and were not trained
 ``ablate.identity``   digest of all that can change the result
 ``ablate.settings``   the same without the data's content: what ``plan`` can tell before reading it
 ``ablate.cell``       digest of the settings without seeds and repeat: runs that differ by chance alone
@@ -62,6 +63,26 @@ def in_batches(params: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
 def serves(study: str) -> str:
     return f"ablate.serves.{study}"
+
+
+def redrawn(study: str) -> str:
+    return f"ablate.redrawn.{study}"
+
+
+def noted(before: str | None, trial: int) -> str:
+    """The text of a ``redrawn`` tag with one trial more; as before, where MLflow would cut the longer one off."""
+    text = json.dumps(sorted({*json.loads(before or "[]"), trial}))
+    return text if len(text) <= _TAG_LIMIT else before or "[]"
+
+
+def redraws(point: str, told: object) -> list[str]:
+    """The points that drew what ``point`` had drawn, by what the ``redrawn`` tag of its run tells; None tells none."""
+    trials = json.loads(told) if isinstance(told, str) else ()
+    levels = json.loads(point)
+    return [
+        json.dumps([[axis, trial if axis == "trial" else level] for axis, level in levels], separators=(",", ":"))
+        for trial in trials
+    ]
 
 
 def shown_in(study: str | None, point: str | None) -> dict[str, str]:

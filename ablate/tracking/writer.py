@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,21 +73,22 @@ class RunWriter:
             whole = path.is_dir()
             self.tell({"kind": "artifact", "folder": name if whole else folder, "file": file}, path)
 
-    def finish(self, status: Status, *, reason: str | None = None) -> None:
+    def finish(self, status: Status, *, reason: str | None = None, ended: datetime | None = None) -> None:
         """Ends the run.
 
         Args:
             status: ``diverged`` is MLflow's FINISHED: an outcome like any other, told apart by its tag.
             reason: One sentence for what did not finish.
+            ended: When it was; None for now.
         """
         self.tag({"ablate.status": status} | ({"ablate.reason": redact(reason)} if reason else {}))
-        self.tell({"kind": "finish", "status": _MLFLOW_STATUS[status]})
+        self.tell({"kind": "finish", "status": _MLFLOW_STATUS[status], "time": milliseconds(ended)})
         if self._journal.waits:
             self._journal.release()
 
     def tell(self, entry: dict[str, Any], file: Path | None = None) -> None:
         """Tells the store one entry, with its file, or keeps both until it can be told."""
-        entry["time"] = int(time.time() * 1000)
+        entry.setdefault("time", milliseconds())
         if self._journal.waits:
             self._journal.add(entry, file)  # behind what waits already
             if time.monotonic() > self._again:
@@ -115,6 +117,11 @@ class RunWriter:
             logger.warning("run %s: %s; what is logged waits in %s", self.run_id,
                            error_of(self._uri, error), self._journal.folder)  # fmt: skip
         self._again = time.monotonic() + _RETRY_SECONDS
+
+
+def milliseconds(moment: datetime | None = None) -> int:
+    """A moment as MLflow keeps it; None is now."""
+    return int(time.time() * 1000) if moment is None else round(moment.timestamp() * 1000)
 
 
 def _send(client: Any, run_id: str, entry: Mapping[str, Any], files: Path) -> None:

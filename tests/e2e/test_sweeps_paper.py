@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from ablate.tracking import TrackingSpec, read_runs
+from ablate.tracking import TrackingSpec, list_studies, read_runs
 from tests.e2e.test_cli import ablate
 
 SMALL = "base: {model: tiny, data: digits, train.epochs: 1, tracking.log_model: false}\n"
@@ -128,6 +128,22 @@ def test_a_search_that_is_resumed_counts_every_trial_once_and_tables_the_best(tm
     assert len(_runs(tmp_path)) == 3
     values = [float(row["val_top1_percent"]) for row in _table(tmp_path, "best")]
     assert values == sorted(values, reverse=True) and len(values) == 3
+
+
+def test_a_trial_that_draws_what_another_had_drawn_is_not_trained_again(tmp_path):
+    few = "method: optuna\nsampler: random\nn_trials: 5\naxes: {model.pooling: [seqpool, mean]}"
+    _write(tmp_path, "few", few)
+    done = ablate("+sweep=few", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = _runs(tmp_path)
+    trained = runs["params.model.pooling"].nunique()
+    assert len(runs) == len(_table(tmp_path, "few")) == trained <= 2
+    assert done.stdout.count("which serves here too") == 5 - trained
+    said = f"5 trials ({5 - trained} drawn again and not trained twice, {trained} finished)"
+    assert said in ablate("report", "few", cwd=tmp_path).stdout
+    assert list_studies(TrackingSpec(uri=f"sqlite:///{tmp_path}/mlflow.db"))[0].finished == 5
+    again = ablate("+sweep=few", cwd=tmp_path)
+    assert again.returncode == 0 and len(_runs(tmp_path)) == trained
 
 
 @pytest.mark.full

@@ -171,7 +171,7 @@ def test_search_refuses_a_budget_that_it_draws_and_a_metric_that_nothing_is_held
     with pytest.raises(SweepError, match="an axis that draws it"):
         make_plan(sweep(f"axes: {{train.seconds: {{low: 1.0, high: 5.0}}}}\nbudget: seconds\n{SEARCH}"))
     with pytest.raises(SweepError, match=r"data\.val_fraction above 0"):
-        make_plan(sweep(f"axes: {{train.lr: [1.0e-3, 2.0e-3]}}\n{SEARCH}", "data.val_fraction=0"))
+        make_plan(sweep(f"axes: {{train.lr: [1.0e-3, 2.0e-3]}}\n{SEARCH}", "data.val_fraction=0", "train.select=last"))
 
 
 def test_search_of_epochs_tells_its_pruner_of_the_longest(sweep):
@@ -253,6 +253,21 @@ def test_a_base_that_no_point_would_hear_is_refused(sweep, tmp_path, base, messa
 def test_a_command_that_no_point_would_hear_is_refused(sweep, words, message):
     with pytest.raises(ValueError, match=message):
         make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.val_fraction=0"], r"before the first one trains, but 0.001 s0: train.select=best needs validation"),
+        (["data.val_fraction=0", "train.select=last", "train.patience=2"], "train.patience waits for validation"),
+    ],
+)
+def test_plan_refuses_a_rule_that_needs_validation_images_where_none_are_held_out(sweep, words, message):
+    with pytest.raises(SweepError, match=message):
+        make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", *words))
+    with pytest.raises(SweepError, match="needs validation images"):
+        make_plan(sweep("axes: {data.val_fraction: [0.1, 0]}"))
+    make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", "data.val_fraction=0", "train.select=last"))
 
 
 def test_a_name_that_no_store_can_be_asked_for_is_refused(sweep, tmp_path):

@@ -13,7 +13,9 @@ import time
 
 import optuna
 import pytest
+import sqlalchemy
 
+from ablate.sweep.pace import Pace
 from ablate.sweep.space import SweepError, SweepSpec, span
 from ablate.sweep.study import DEATHS, Progress, Study
 from ablate.tracking import Store, TrackingSpec, read_runs
@@ -50,6 +52,83 @@ def test_a_worker_chooses_among_waiting_points_and_hears_which_are_taken(tmp_pat
     assert study.claim(lambda waiting, taken: []) is None
     trial = optuna.load_study(study_name="s", storage=_storage(tmp_path)).trials[-1]
     assert trial.params == {"model": "b", "data.image_size": "[16, 16]", "seed": 2}
+
+
+def test_a_look_is_due_again_after_twenty_times_what_it_cost_and_one_that_failed_at_once(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("ablate.sweep.pace.time.monotonic", lambda: now)
+
+    def slow():
+        nonlocal now
+        now += 3.0
+        return "seen"
+
+    pace = Pace()
+    assert pace.due and pace.rest(1.0) == 1.0
+    assert pace.look(slow) == "seen" and not pace.due
+    assert pace.rest(1.0) == 30.0
+    now += 59.9
+    assert not pace.due and pace.rest(1.0) == 1.0
+    now += 0.2
+    assert pace.due
+
+    def fails():
+        slow()
+        raise OSError("away")
+
+    with pytest.raises(OSError, match="away"):
+        pace.look(fails)
+    assert pace.due
+
+
+def test_a_point_that_could_not_be_started_since_the_storage_was_away_waits_still(tmp_path, monkeypatch):
+    monkeypatch.setattr("ablate.sweep.pace.SHARE", 1e9)
+    study = Study(_storage(tmp_path), "s", POINTS)
+    study.fill()
+    first = study.claim()
+    away = iter([sqlalchemy.exc.OperationalError("update", {}, Exception("away"))])
+
+    def stumble(connection, cursor, statement, *_):
+        if statement.startswith("UPDATE trials") and (error := next(away, None)):
+            raise error
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", stumble)
+    try:
+        second = study.claim()
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", stumble)
+    assert [first.key, second.key] == [point.key for point in POINTS[:2]]
+
+
+def test_a_queue_whose_order_asks_what_became_of_others_is_read_for_each_point(tmp_path, monkeypatch):
+    monkeypatch.setattr("ablate.sweep.pace.SHARE", 1e9)
+    study = Study(_storage(tmp_path), "s", POINTS, always_read=True)
+    study.fill()
+    first = study.claim()
+    study.fail(first, "out of memory", again=True)
+    heard = []
+    study.claim(lambda waiting, taken: heard.append(first.key in waiting) or waiting)
+    assert heard == [True]
+
+
+def test_a_queue_that_takes_long_to_read_is_read_once_and_two_workers_still_share_it_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("ablate.sweep.pace.SHARE", 1e9)  # one look, then none is due while this test lives
+    one, other = Study(_storage(tmp_path), "s", POINTS), Study(_storage(tmp_path), "s", POINTS)
+    one.fill()
+    looks = []
+
+    def hear(connection, cursor, statement, *_):
+        looks.append("FROM trials" in statement and "WHERE trials.study_id = ? ORDER BY" in statement)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", hear)
+    try:
+        keys = []
+        while claims := [claim for claim in (one.claim(), other.claim()) if claim]:
+            keys += [claim.key for claim in claims]
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", hear)
+    assert sorted(keys) == sorted(point.key for point in POINTS)
+    assert 4 <= sum(looks) <= 8  # first and last, each once or twice; not with every point
 
 
 def test_study_repeats_failed_points_and_neither_finished_nor_diverged_ones(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from ablate import tracking
 from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact, uris
 from ablate.tracking import writer as writing
+from ablate.tracking.tags import noted
 
 SECRET = "s3cr%40t-word"
 
@@ -187,6 +188,35 @@ def test_list_studies_puts_the_one_that_ran_last_first(store_uri: str) -> None:
     assert records[0].run_id == first
     assert Path(records[0].artifacts) == Path(store_uri.removeprefix("sqlite:///")).parent / "mlartifacts" / "ablate"
     assert {record.definition["name"] for record in list_studies(_spec(store_uri))} == {"pe", "other"}
+
+
+def test_a_run_serves_trials_that_draw_it_again_and_each_counts_once(store_uri: str) -> None:
+    store = Store(_spec(store_uri))
+    parent = _sweep(store)
+    trials = [f'[["model","a"],["trial",{n}],["seed",0]]' for n in range(4)]
+    assert store.serve_redraw("i", "pe-1", trials[1]) is None
+    first, late = (_run(store, point, parent=parent) for point in (trials[0], trials[3]))  # two drew the same at once
+    for writer in (first, late):
+        writer.tag({"ablate.identity": "i"})
+        writer.log({"final.val_top1_percent": 7.0})
+    late.finish("finished")
+    for _ in range(2):  # its worker died before the queue heard
+        found = store.serve_redraw("i", "pe-1", trials[1])
+        assert found is not None and (found.run_id, found.metrics["final.val_top1_percent"]) == (late.run_id, 7.0)
+    first.finish("finished")
+    for point in trials:  # also those that have a run
+        assert store.serve_redraw("i", "pe-1", point) is not None
+    assert store.serve_redraw("i", "other-1", trials[1]) is None
+    told = read_runs(_spec(store_uri)).set_index("run_id")["tags.ablate.redrawn.pe-1"]
+    assert (told[first.run_id], told[late.run_id]) == ("[1, 2, 3]", "[1]")
+    assert list_studies(_spec(store_uri))[0].finished == len(trials)
+
+
+def test_a_list_of_redrawn_trials_stays_whole() -> None:
+    text = None
+    for trial in range(2000):
+        text = noted(text, trial)
+    assert text is not None and len(text) <= 8000 and json.loads(text)[:1500] == list(range(1500))
 
 
 def test_list_studies_reads_a_definition_longer_than_a_tag(store_uri: str) -> None:
