@@ -42,6 +42,8 @@ class Verb:
 
 
 _VALUED_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--info", "-i")
+_FLAGS = (*_VALUED_FLAGS, "--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
+"""Of Hydra, for ``train``."""
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -58,6 +60,8 @@ def parse(arguments: Sequence[str]) -> Command:
         word = rest.pop(0)
         if word.startswith("-"):
             flags.append(word)
+            if word.partition("=")[0] not in _FLAGS:
+                raise UsageError(f"there is no flag {word}{_as_override(word)}")
             if word in _VALUED_FLAGS and rest:
                 flags.append(rest.pop(0))
         elif "=" in word or word.startswith("~"):
@@ -68,9 +72,22 @@ def parse(arguments: Sequence[str]) -> Command:
     if verb not in VERBS:
         raise UsageError(f"{registry.unknown('verb', verb, VERBS)} An override reads key=value.")
     allowed = 2 if VERBS[verb].named else 1
+    if flags and verb != "train":
+        raise UsageError(f"{verb} takes no flags such as {flags[0]}{_as_override(flags[0])}")
     if len(bare) > allowed:
         raise UsageError(f"{verb} takes {VERBS[verb].named or 'no name'}, got {' '.join(bare[allowed:])!r} as well.")
     return Command(verb, bare[1] if len(bare) > 1 else None, words, flags)
+
+
+def _as_override(flag: str) -> str:
+    """How to write what was meant by a flag: a leaf by its whole name, where the flag is its last word."""
+    name, _, value = flag.lstrip("-").partition("=")
+    if flag in _FLAGS or not name:
+        return "; leave it out."
+    from ablate.config import RunSpec
+
+    leaves = [leaf for leaf in RunSpec().leaves() if leaf.rpartition(".")[2] == name]
+    return f"; write {leaves[0] if leaves else name}={value or '…'}."
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -236,6 +253,6 @@ def _question(path: Path) -> str:
 
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
-        return str(content["question"]) if isinstance(content, dict) else "(no mapping)"
+        return str(content.get("question", "")) if isinstance(content, dict) else "(no mapping)"
     except Exception as error:
         return f"(not readable: {type(error).__name__})"

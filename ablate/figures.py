@@ -246,7 +246,16 @@ def visible(seeds: Sequence[int], differences: Sequence[float], ax: Axes, unit: 
     return ax
 
 
-def pareto(frame: "pd.DataFrame", ax: Axes, cost: str, cost_label: str, label: str, factors: Sequence[str]) -> Axes:
+def pareto(
+    frame: "pd.DataFrame",
+    ax: Axes,
+    cost: str,
+    cost_label: str,
+    label: str,
+    factors: Sequence[str],
+    *,
+    higher_is_better: bool = True,
+) -> Axes:
     """Mean of each cell against what it costs; cells that no cheaper one equals are filled and joined.
 
     Args:
@@ -254,12 +263,13 @@ def pareto(frame: "pd.DataFrame", ax: Axes, cost: str, cost_label: str, label: s
         ax: Where to draw.
         cost: A column of the frame, the less the better.
         cost_label: What it is, with its unit.
-        label: Of the values, with their unit; the more the better.
+        label: Of the values, with their unit.
         factors: Colours tell the first, markers the others.
+        higher_is_better: Of the values.
     """
     colour, shape = _looks(frame, factors)
     cells = frame.groupby("cell", sort=False).agg({cost: "mean", "value": "mean", **dict.fromkeys(factors, "first")})
-    best = front(cells[cost].to_numpy(), cells["value"].to_numpy())
+    best = front(cells[cost].to_numpy(), (1 if higher_is_better else -1) * cells["value"].to_numpy())
     chain = cells[best].sort_values(cost)
     ax.plot(chain[cost], chain["value"], color="0.5", linestyle="--", linewidth=1, drawstyle="steps-post", zorder=1)
     for filled, (_, row) in zip(best, cells.iterrows(), strict=True):

@@ -114,7 +114,7 @@ class Verdict:
 
 SECOND_LOOK = (
     "adding seeds and looking again is a second look, which raises the rate of false verdicts: fix the number of seeds "
-    "beforehand, or give each look the alpha that alpha_spending allows it"
+    "beforehand, or give each look the alpha= that alpha_spending allows it"
 )
 
 

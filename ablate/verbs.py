@@ -1,8 +1,10 @@
 """What each verb of the command line does; heavy libraries are imported where they are needed."""
 
 import logging
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +16,13 @@ from ablate.config import (
     Config,
     ConfigError,
     Format,
+    ReportConfig,
     RunSpec,
     compose,
     compose_report,
     expand,
+    group_choices,
+    is_preset,
     opened,
     package_dir,
     parse_overrides,
@@ -25,7 +30,7 @@ from ablate.config import (
     to_config,
 )
 from ablate.data.spec import describe
-from ablate.hardware import import_keras
+from ablate.hardware import check_backend, import_keras
 from ablate.models import zoo
 from ablate.sweep.compose import cost
 from ablate.sweep.inert import suspects
@@ -45,6 +50,7 @@ def train(words: list[str], flags: list[str]) -> int:
     Returns:
         Exit code: 0, or 1 where a run failed.
     """
+    check_backend()
     words = expand(words)
     if {"-m", "--multirun"} & set(flags):  # Hydra takes the words apart; each of its jobs is checked by itself
         return _as_hydra_job(words, flags, lambda cfg: _train_one(to_config(cfg)))
@@ -52,14 +58,15 @@ def train(words: list[str], flags: list[str]) -> int:
         plan = make_plan(words)
         return _as_hydra_job(words, flags, lambda cfg: _sweep(plan))
     config = to_config(compose(words))
-    _check(config)
+    _check(config).check_selection()
     return _as_hydra_job(words, flags, lambda cfg: _train_one(config))
 
 
-def _check(config: Config) -> None:
+def _check(config: Config) -> RunSpec:
     spec = config.point()
     if known := describe(spec.data):
         cost(spec, *known)
+    return spec
 
 
 def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
@@ -140,33 +147,84 @@ def report(name: str | None, words: list[str]) -> int:
     """Prints the table of a sweep from records alone: the tracking store's, a file's, or anybody's runs.
 
     Raises:
-        ConfigError: The store knows no study of that name, or no name and no source came.
+        ConfigError: Neither a name nor a source came, or both, or ``out`` cannot be written.
+        ReportError: The store knows no study of that name.
     """
     from ablate.report import METRIC, Reading, report_records, report_study, studies
     from ablate.report.page import page
 
     options = compose_report(words)
+    _check_report(name, options)
     records = studies.opened(name, options)
     drawn = options.format is Format.html
     if records is None and name is not None and (options.at is not None or drawn):  # curves: where they are needed
         records = studies.from_store(options.tracking, name, curves_of=studies.READ)
+    reading = Reading(
+        records.definition.get("metric", METRIC) if records is not None else METRIC,
+        options.margin,
+        options.at,
+        options.images,
+        options.alpha,
+        options.higher_is_better,
+        options.blocks,
+    )
     if records is not None:
-        metric = METRIC if records.definition.get("foreign") is None else str(options.value).removeprefix("metrics.")
-        reading = Reading(metric, options.margin, options.at, options.images)
         text = page(records, reading) if drawn else report_records(records, options.format, reading)
     elif name is not None:
-        text = report_study(options.tracking, name, options.format, margin=options.margin)
+        text = report_study(options.tracking, name, options.format, reading=reading)
     else:
         raise ConfigError("report needs the name of a sweep, a file of records, or source=: report pe_type.")
-    _put(text, options.out)
+    _put(text, options.out, options.source or (name if name and name.endswith(studies.SUFFIX) else None))
     return 0
 
 
-def _put(text: str, out: str | None) -> None:
+def _check_report(name: str | None, options: ReportConfig) -> None:
+    """What can be told before any record is read.
+
+    Raises:
+        ConfigError: The options contradict each other, or the margin is none.
+    """
+    source, margin = options.source, options.margin
+    if source is not None and source.endswith(".jsonl"):
+        raise ConfigError(f"source must be a CSV file of runs; for a file that export wrote, say report {source}.")
+    if name is not None and name.endswith(".csv"):
+        raise ConfigError(f"a CSV file of runs must come as source={name} factor=… value=…, got it as a name.")
+    own = ("source", "factor", "value", "seed", "baseline")
+    if name is not None and (given := [key for key in own if getattr(options, key)]):
+        raise ConfigError(f"{given[0]}= must come without a name, which is of other records; leave out {name}.")
+    if options.blocks and name is None and options.seed is None:
+        raise ConfigError(
+            "blocks=true needs seed=COLUMN, which tells the runs that share split, subset and data order."
+        )
+    if margin is not None and not (math.isfinite(margin) and margin > 0):
+        raise ConfigError(f"margin must be above 0, in the unit of the values, got {margin}; leave it out for none.")
+
+
+def _put(text: str, out: str | None, source: str | None = None) -> None:
     if out is None:
         print(text)
-    else:
-        Path(out).write_text(text + "\n", "utf-8")
+        return
+    with _writable(out, source) as path:
+        path.write_text(text + "\n", "utf-8")
+
+
+@contextmanager
+def _writable(out: str, source: str | None = None) -> Iterator[Path]:
+    """The file that ``out`` names, its folder made.
+
+    Raises:
+        ConfigError: It is no file's name, the file that is read, or cannot be written.
+    """
+    path = Path(out)
+    if not out or path.is_dir():
+        raise ConfigError(f"out must name a file, got {f'{out}, which is a folder' if out else 'nothing'}.")
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        raise ConfigError(f"out must name another file than {source}, which is read and would be lost.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+    except OSError as error:
+        raise ConfigError(f"out must name a file that can be written, but {out}: {error.strerror}.") from None
 
 
 def tables(words: list[str]) -> int:
@@ -186,7 +244,7 @@ def tables(words: list[str]) -> int:
     for key, value in given.items():
         if key not in ("check", "records", "out"):
             raise ConfigError(registry.unknown("a key of tables", key, ("check", "records", "out")))
-        if not isinstance(value, bool if key == "check" else str):
+        if not isinstance(value, bool if key == "check" else str) or value == "":
             raise ConfigError(f"{key} must be {'true or false' if key == 'check' else 'a folder'}, got {value!r}.")
     pages, folder = made.pages(Path(given.get("records", made.RECORDS))), Path(given.get("out", made.TABLES))
     if given.get("check", False):
@@ -208,19 +266,29 @@ def card(run_id: str, words: list[str]) -> int:
         text = cards.from_store(options.tracking, run_id, license=options.license)
     else:
         text = cards.from_records(records.read(Path(options.source)), run_id, license=options.license)
-    _put(text, options.out)
+    _put(text, options.out, options.source)
     return 0
 
 
 def export(name: str, words: list[str]) -> int:
-    """Writes a study's records as one text file."""
-    from ablate.report import records, studies
+    """Writes a study's records as one text file.
+
+    Raises:
+        ConfigError: No point of the study is finished, or ``out`` cannot be written.
+    """
+    from ablate.report import records, stored, studies
 
     options = compose_report(words)
-    found = studies.with_test_images(studies.from_store(options.tracking, name), options.tracking)
-    path = Path(options.out or f"{name}{studies.SUFFIX}")
-    records.write(found, path)
+    chosen, others = stored.choose(options.tracking, name)
+    if not chosen.finished:
+        raise ConfigError(f"export needs a study with a finished point, got {chosen.study}, which has none.")
+    found = studies.from_store(options.tracking, name, study=chosen.study)
+    found = studies.with_test_images(found, options.tracking)
+    out = f"{name}{studies.SUFFIX}" if options.out is None else options.out
+    with _writable(out) as path:
+        records.write(found, path)
     print(f"{len(found.frame)} runs of study {found.study} are in {path} ({path.stat().st_size:,} bytes).")
+    print("\n".join(map(stored.beside, others)), end="\n" * bool(others))
     return 0
 
 
@@ -237,6 +305,7 @@ def bring(name: str, words: list[str]) -> int:
 
 def plan(words: list[str]) -> int:
     """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
+    check_backend()
     planned = make_plan(words)
     print("\n".join([*summary(planned), f"  {_finished_already(planned)}", f"  {_visible(planned)}"]))
     axes = list(planned.points[0].point.levels)
@@ -293,16 +362,16 @@ def sheet(words: list[str]) -> int:
     given = {override.key_or_group: override.value() for override in parse_overrides(words)}
     if not isinstance(given.get("out"), str):
         raise ConfigError("sheet needs out=PATH, a PNG file: python -m ablate sheet augment=paper out=sheet.png")
+    if Path(given["out"]).suffix.lower() != ".png":
+        raise ConfigError(f"out of sheet must name a PNG file, which ends in .png, got {given['out']}.")
     rest = [word for word in words if parse_overrides([word])[0].key_or_group != "out"]
     config = to_config(compose(expand(rest)))
     from ablate.data import load
     from ablate.data.augment.sheet import contact_sheet
 
     content = contact_sheet(load(config.data), config.augment, config.seeds.augment)
-    try:
-        Path(given["out"]).write_bytes(content)
-    except OSError as error:
-        raise ConfigError(f"out must name a file that can be written, but {given['out']}: {error.strerror}.") from None
+    with _writable(given["out"]) as path:
+        path.write_bytes(content)
     print(f"each row: a training image, then the same in 8 epochs: {given['out']}")
     return 0
 
@@ -386,8 +455,14 @@ def models(pattern: str) -> int:
     """Lists the models that have a name, with what they cost.
 
     Raises:
+        ConfigError: It is a file of settings, which model= takes.
         ValueError: No name matches.
     """
+    if pattern in group_choices("model") and not is_preset(pattern):
+        raise ConfigError(
+            f"a model's name must be official, but {pattern} is a file of settings, which model={pattern} takes; plan "
+            "shows what the models of a sweep cost."
+        )
     names = zoo.matching(pattern)
     head = ("model", "tokens", "params", "MACs", "modules only", "fvcore")
     print(f"{head[0]:<28}{head[1]:>8}{head[2]:>14}{head[3]:>18}{head[4]:>18}{head[5]:>18}")

@@ -9,7 +9,7 @@ from ablate.report import compute
 from ablate.report.records import Records
 from ablate.report.rendering import ON_TEST, UNFINISHED
 from ablate.report.runs import Run, attempts, counted, point_name, recorded
-from ablate.report.table import RANK, Row, label
+from ablate.report.table import ALPHA, RANK, Row, confidence, label
 from ablate.stats import mean_interval
 
 PUBLISHED_EPOCHS = 300
@@ -22,15 +22,24 @@ _SELECTED = {
 }
 
 
-def title(definition: Mapping[str, Any], runs: Sequence[Run], metric: str) -> str:
+def title(
+    definition: Mapping[str, Any],
+    runs: Sequence[Run],
+    metric: str,
+    *,
+    alpha: float = ALPHA,
+    higher_is_better: bool = True,
+) -> str:
     """What was asked, what is in the cells, and under which budget and rule: a small budget is not to be overlooked."""
+    cells = f"{label(metric)}, mean ± {confidence(alpha)} interval over seeds (Student's t)"
+    cells += "" if higher_is_better else "; lower is better"
     asked = f"{definition['name']}: {definition.get('question', '')}".rstrip(": ")
     seeds = ", ".join(map(str, definition["seeds"]))
     if definition.get("foreign"):  # runs that others made: nobody recorded how
-        return f"{asked}\n{label(metric)}, mean ± 95 % interval over seeds (Student's t); {len(runs)} runs"
+        return f"{asked}\n{cells}; {len(runs)} runs"
     parts = [
-        f"{label(metric)}, mean ± 95 % interval over seeds (Student's t)",
-        f"data {_data(runs)}",
+        cells,
+        f"data {data(runs)}",
         _length(runs),
         f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
         _selected(runs, metric),
@@ -57,10 +66,14 @@ def _behind(records: Records) -> str:
         return f"{records.definition['name']}: {n}"
     epochs = [int(each) for each in recorded(runs, "train.epochs") if each.isdigit()]
     early = "early training, " if epochs and max(epochs) < PUBLISHED_EPOCHS else ""
+    said = f"{early}{trained(runs)} (published: {PUBLISHED_EPOCHS} epochs)" if early else trained(runs)
+    return f"{records.definition['name']} on {data(runs)}: {said}, {n}"
+
+
+def trained(runs: Sequence[Run]) -> str:
+    """How long runs trained, and on how many images where they tell."""
     images = sorted({int(count) for run in runs if (count := run.record.get(compute.IMAGES, 0)) and count == count})
-    of = f" of {_ends(images)} images" if images else ""
-    said = f"{early}{_length(runs)}{of} (published: {PUBLISHED_EPOCHS} epochs)" if early else f"{_length(runs)}{of}"
-    return f"{records.definition['name']} on {_data(runs)}: {said}, {n}"
+    return f"{_length(runs)}{f' of {_ends(images)} images' if images else ''}"
 
 
 def _seeds_a_cell(runs: Sequence[Run]) -> list[int]:
@@ -88,7 +101,8 @@ def _length(runs: Sequence[Run]) -> str:
     times = [time for time in recorded(runs, "train.seconds") if time != "null"]
     if times:
         return f"{' or '.join(times)} s of training steps"
-    return f"{_values(runs, 'train.epochs')} epochs{_cooldown(runs)}"
+    epochs = _values(runs, "train.epochs")
+    return f"{epochs} epoch{'' if epochs == '1' else 's'}{_cooldown(runs)}"
 
 
 def _cooldown(runs: Sequence[Run]) -> str:
@@ -101,13 +115,15 @@ def _values(runs: Sequence[Run], name: str) -> str:
     return " or ".join(recorded(runs, name)) or "?"
 
 
-def _data(runs: Sequence[Run]) -> str:
-    """The sources, and for local files their last name: the full path is the reader's own affair."""
+def data(runs: Sequence[Run]) -> str:
+    """The sources, and for local files their last name, if it says more: the full path is the reader's own affair."""
     names = (
         (run.budget.get("data.source", "?"), run.budget.get("data.root", "null").rstrip("/").rpartition("/")[2])
         for run in runs
     )
-    return " or ".join(s if root == "null" else f"{s} {root}" for s, root in dict.fromkeys(names)) or "?"
+    same = ("null", "", *dict.fromkeys(run.budget.get("data.source", "?") for run in runs))
+    said = (s if root.replace("-", "_") in same else f"{s} {root}" for s, root in dict.fromkeys(names))
+    return " or ".join(dict.fromkeys(said)) or "?"
 
 
 def outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:

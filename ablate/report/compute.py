@@ -2,7 +2,8 @@
 
 One training per run serves all three, since its curve is there; a reading is the last epoch that ended within the
 budget, never between two epochs. It is no run of that budget: the learning rate had not come down, unless the schedule
-ended there, and what had not ended is marked.
+ended there, and what had not ended is marked. A run that ended while the budget had room for a further epoch spent less
+than others: it is marked too, its cell gets no verdict, and a budget that no run reaches is refused.
 
 Training MACs of an epoch are 3 x MACs of one image's forward pass x training images: the backward pass multiplies each
 activation's and each weight's gradient, twice the forward pass. Validation, augmentation and the optimizer's own work
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.report.records import Curves, Records
+from ablate.report.rendering import ENDED as MARK
 from ablate.report.table import ReportError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ BACKWARD = 3
 """Training MACs of a step over those of its forward pass."""
 CURVE = "val/top1_percent"
 METRIC = "at.val_top1_percent"
-READ, UNFINISHED = "tags.ablate.at.read", "tags.ablate.at.unfinished"
+READ, UNFINISHED, ENDED = "tags.ablate.at.read", "tags.ablate.at.unfinished", "tags.ablate.at.ended"
 _SECONDS = "train/seconds_per_epoch"
 IMAGES = "metrics.data.train_images"
 
@@ -58,12 +60,14 @@ class Reading:
         of: Epochs of the whole schedule.
         value: Validation top-1, percent, after that epoch; None where there is none.
         spent: What had been spent by then, in the budget's unit.
+        ended: The run had no further epoch, though the budget had room for one: it spent less than the budget.
     """
 
     epoch: int
     of: int
     value: float | None
     spent: float
+    ended: bool = False
 
     @property
     def finished(self) -> bool:
@@ -105,13 +109,14 @@ def reading(run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]]
             f"at={budget.unit} reads validation curves, and run {run['run_id']} has none: it held out no images "
             "(data.val_fraction)."
         )
-    spent = 0.0
-    epoch = 0
-    for cost in _costs(run, curves, budget.unit, len(values)):
-        if spent + cost > budget.amount * (1 + 1e-9):
+    spent, epoch, limit = 0.0, 0, budget.amount * (1 + 1e-9)
+    costs = _costs(run, curves, budget.unit, len(values))
+    for cost in costs:
+        if spent + cost > limit:
             break
         spent, epoch = spent + cost, epoch + 1
-    return Reading(epoch, _schedule(run, len(values)), values[epoch - 1] if epoch else None, spent)
+    ended = epoch == len(costs) and spent + sum(costs) / len(costs) <= limit
+    return Reading(epoch, _schedule(run, len(values)), values[epoch - 1] if epoch else None, spent, ended)
 
 
 def shared(records: Records, unit: Unit, *, images: int | None = None) -> Budget:
@@ -195,11 +200,12 @@ def read_at(
         The frame with the metric ``METRIC`` and what was read where, and notes for below the table.
 
     Raises:
-        ReportError: A finished run cannot be read.
+        ReportError: A finished run cannot be read, or all had ended before the budget was spent.
     """
     frame = _with_images(frame, images)
-    columns: dict[str, list[Any]] = {f"metrics.{METRIC}": [], READ: [], UNFINISHED: []}
-    short, assumed = 0, 0
+    columns: dict[str, list[Any]] = {f"metrics.{METRIC}": [], READ: [], UNFINISHED: [], ENDED: []}
+    readings: list[Reading] = []
+    assumed = 0
     for run in frame.to_dict("records"):
         if run.get("tags.ablate.status") != "finished" or not isinstance(run.get("tags.ablate.point"), str):
             found, assumes = None, False
@@ -207,12 +213,39 @@ def read_at(
             mine = curves.get(run["run_id"], {})
             found = reading(run, mine, budget)
             assumes = budget.unit == "seconds" and len(mine.get(_SECONDS, ())) != len(mine[CURVE])
-        short += found is not None and not found.epoch
+        readings += [] if found is None else [found]
         assumed += assumes
         columns[f"metrics.{METRIC}"].append(math.nan if found is None or found.value is None else found.value)
-        columns[READ].append(f"epoch {found.epoch} of {found.of}" if found and found.epoch else None)
+        columns[READ].append(_told(found) if found and found.epoch else None)
         columns[UNFINISHED].append(str(not found.finished).lower() if found and found.epoch else None)
-    return frame.assign(**columns), _notes(budget, short, assumed)
+        columns[ENDED].append(str(found.ended).lower() if found else None)
+    return frame.assign(**columns), [*_notes(budget, sum(not one.epoch for one in readings), assumed),
+                                     *_ended(budget, readings)]  # fmt: skip
+
+
+def _told(found: Reading) -> str:
+    return f"epoch {found.epoch} of {found.of}{' (ended)' if found.ended else ''}"
+
+
+def _ended(budget: Budget, readings: Sequence[Reading]) -> list[str]:
+    """What is said of runs that had ended before.
+
+    Raises:
+        ReportError: All had.
+    """
+    ended = [one for one in readings if one.ended]
+    if not ended:
+        return []
+    largest = f"at={budget.unit}:{min(one.spent for one in ended):.12g}"
+    if len(ended) == len(readings):
+        raise ReportError(
+            f"at must be a budget that runs reach, got {budget}, and all {len(ended)} runs had ended with room for a "
+            f"further epoch: the largest that all of them share is {largest}."
+        )
+    return [
+        f"{MARK} {len(ended)} of {len(readings)} runs had ended before it and spent less: rows with one are in no "
+        f"verdict; the largest budget that all runs share is {largest}"
+    ]
 
 
 def _with_images(frame: "pd.DataFrame", images: int | None) -> "pd.DataFrame":

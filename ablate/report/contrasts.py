@@ -8,13 +8,12 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtrc, stdtr, stdtrit
+from scipy.special import chdtrc, fdtrc, stdtr, stdtrit
 
 from ablate.stats import SECOND_LOOK, Kind, Verdict, judge, seeds_needed, verdict
 
@@ -103,7 +102,9 @@ class Analysis:
         effects: Main effects, then two-way interactions, where the design can tell them.
         std: Residual standard deviation, pooled over cells; None without repeated cells.
         df: Its degrees of freedom.
-        equal_variance_p: Of one variance in all cells.
+        equal_variance: Test -> its p of one variance in all cells; none where no two cells have a spread.
+        stds: The smallest and the largest standard deviation of a cell, where cells are taken to differ in it; else
+            None.
         method: How intervals and p-values were made simultaneous.
         notes: What a reader has to know.
     """
@@ -112,7 +113,8 @@ class Analysis:
     effects: Sequence[Effect]
     std: float | None
     df: int
-    equal_variance_p: float | None
+    equal_variance: Mapping[str, float]
+    stds: tuple[float, float] | None
     method: str
     notes: Sequence[str]
 
@@ -130,12 +132,12 @@ def analyse(
 ) -> Analysis:
     """Fits one mean a cell, and compares levels by it.
 
-    Where variances differ between cells (p below 0.05), the levels of a factor at one combination of the others are
-    compared by themselves, at their share of alpha: with their own pooled variance, or if even they differ, each pair
-    by Welch's t.
+    Where cells seem to differ in variance (p below ``UNEQUAL``), a factor whose levels seem to share theirs at every
+    combination of the other factors is judged by the variance of each combination, at its share of alpha; the pairs of
+    any other factor are judged one by one, by Welch's t or, where seeds are blocks, by Student's over pairs.
 
     Args:
-        observations: The runs.
+        observations: The runs; those of one cell and seed are one run, repeated, and count as their mean.
         factors: Names, in the order of the levels.
         baseline: Factor -> the level that others are held against.
         compare: Factors whose levels are judged, the others being where; None judges all, at the price of wider
@@ -152,54 +154,71 @@ def analyse(
         Hothorn, Bretz and Westfall 2008, Biometrical Journal 50 (3), 346-363; for one factor: Dunnett 1955, JASA 50.
     """
     _require_design(observations, factors, baseline, compare)
-    finite = [run for run in observations if math.isfinite(run.value)]
+    finite = _by_seed(observations)
     cells = _cells(finite)
     judged = [index for index, factor in enumerate(factors) if compare is None or factor in compare]
-    pairs = _pairs(cells, factors, judged, baseline)
+    pairs = _pairs(dict.fromkeys(run.levels for run in observations), factors, judged, baseline)
+    told = [pair for pair in pairs if pair.level in cells and pair.baseline in cells]
     fit, equal = _fit(finite, blocks=blocks), _equal_variances(cells)
-    rule = _Rule(margin, higher_is_better, alpha)
-    alike = fit is not None and fit.std > 0 and (equal is None or equal >= UNEQUAL)
-    found = _pooled(fit, pairs, cells, rule) if fit and alike else _separate(pairs, cells, rule)
-    method = _method(fit, equal, len(pairs))
+    rule = Rule(margin, higher_is_better, alpha, blocks)
+    alike = all(p >= UNEQUAL for p in equal.values())
+    if fit and fit.std > 0 and alike:
+        verdicts, method = _pooled(fit, told, cells, rule), _one_model(len(told))
+    else:
+        verdicts, method = _separate(told, finite, factors, rule)
+        method = _ONE_RUN if fit is None else _NO_SPREAD if fit.std == 0 else f"{_differ(equal)}: {method}"
+    found = dict(zip(told, verdicts, strict=True))
     ended = _ended(observations)
-    contrasts = [_contrast(pair, each, ended, factors) for pair, each in zip(pairs, found, strict=True)]
+    contrasts = [_contrast(pair, found.get(pair, _NOTHING), ended, factors) for pair in pairs]
     effects = _effects(finite, factors) if fit else []
-    notes = _notes(observations, contrasts, blocks=blocks)
-    return Analysis(contrasts, effects, fit.std if fit else None, fit.df if fit else 0, equal, method, notes)
+    stds = None if alike else _stds(cells)
+    notes = _notes(observations, contrasts, rule)
+    std, df = (fit.std, fit.df) if fit else (None, 0)
+    return Analysis(contrasts, effects, std, df, equal, stds, method, notes)
 
 
-UNEQUAL = 0.05
-"""p of one variance below which cells are taken to differ."""
+UNEQUAL = 0.15
+"""p of one variance below which cells are taken to differ.
+
+Not 0.05: with three runs a cell a test hardly sees threefold spreads, and what allows pooling must be easy to refuse.
+"""
 _JOINT = "simultaneous by the joint t distribution (Dunnett's for one factor)"
 _SHARED = "Bonferroni's intervals and Holm's p-values"
-_SEPARATE = (
-    "variances differ between cells: Dunnett's intervals where those of a comparison agree, else Welch's with Holm's "
-    "p-values, at alpha shared out evenly"
-)
-
-
 _NO_SPREAD = "the runs of each cell agree in every digit, so no interval can be given"
 _ONE_RUN = "one run a cell, which has no spread, so no interval can be given and no level is judged"
+_NOTHING = Verdict(Kind.undecided, None, None, None, None, 0, notes=("a side has no run with a result",))
+_STEPWISE = (
+    "Holm's p-values are adjusted step by step: one below alpha stands beside a Bonferroni interval that holds 0, and "
+    "the interval decides"
+)
+_TWO_RUNS = "two runs a cell hardly tell spreads, nor whether cells differ in them: a third seed is worth most"
 
 
-def _method(fit: "_Fit | None", equal: float | None, family: int) -> str:
-    """How intervals were made, or why there are none."""
-    if fit is None or fit.std == 0:
-        return _ONE_RUN if fit is None else _NO_SPREAD
-    if equal is not None and equal < UNEQUAL:
-        return f"{_SEPARATE} (p = {equal:.2g})"
+def _one_model(family: int) -> str:
     return f"one linear model over all cells, pooled variance, {_JOINT if family <= LARGEST_FAMILY else _SHARED}"
 
 
+def _differ(equal: Mapping[str, float]) -> str:
+    return f"variances differ between cells ({', '.join(f'{test} p {p:.2g}' for test, p in equal.items())})"
+
+
 @dataclass(frozen=True)
-class _Rule:
-    """How verdicts are made."""
+class Rule:
+    """How verdicts are made.
 
-    margin: float | None
-    higher_is_better: bool
-    alpha: float
+    Attributes:
+        margin: Smallest effect of interest, in the unit of the values.
+        higher_is_better: False for a loss, an error, a time.
+        alpha: Of the whole family.
+        blocks: Runs of one seed share split, subset and data order.
+    """
 
-    def of(self, share: float) -> "_Rule":
+    margin: float | None = None
+    higher_is_better: bool = True
+    alpha: float = 0.05
+    blocks: bool = False
+
+    def of(self, share: float) -> "Rule":
         return replace(self, alpha=self.alpha * share)
 
 
@@ -227,6 +246,15 @@ class _Pair:
     baseline: Levels
 
 
+def _by_seed(observations: Sequence[Observation]) -> list[Observation]:
+    """Those with a result, in their order; repeats of a seed, which are not independent runs, as their mean."""
+    found: dict[tuple[Levels, int], list[float]] = {}
+    for run in observations:
+        if math.isfinite(run.value):
+            found.setdefault((run.levels, run.seed), []).append(run.value)
+    return [Observation(levels, seed, math.fsum(of) / len(of)) for (levels, seed), of in found.items()]
+
+
 def _cells(observations: Sequence[Observation]) -> dict[Levels, NDArray[np.float64]]:
     grouped: dict[Levels, list[float]] = {}
     for run in observations:
@@ -235,7 +263,7 @@ def _cells(observations: Sequence[Observation]) -> dict[Levels, NDArray[np.float
 
 
 def _pairs(
-    cells: Mapping[Levels, Any], factors: Sequence[str], judged: Sequence[int], baseline: Mapping[str, str]
+    cells: Collection[Levels], factors: Sequence[str], judged: Sequence[int], baseline: Mapping[str, str]
 ) -> list[_Pair]:
     """Cells that differ from a cell at the baseline of one factor in that factor alone."""
     pairs = []
@@ -268,21 +296,49 @@ def _ended(observations: Sequence[Observation]) -> dict[Levels, tuple[int, int]]
     return {levels: (count, lost[levels]) for levels, count in runs.items()}
 
 
-def _equal_variances(cells: Mapping[Levels, NDArray[np.float64]]) -> float | None:
-    """p of one variance in all cells: Levene's test and Bartlett's, the smaller p counted twice.
+def _stds(cells: Mapping[Levels, NDArray[np.float64]]) -> tuple[float, float] | None:
+    found = [float(values.std(ddof=1)) for values in cells.values() if len(values) > 1]
+    return (min(found), max(found)) if found else None
+
+
+def _equal_variances(cells: Mapping[Levels, NDArray[np.float64]]) -> dict[str, float]:
+    """p of one variance in all cells, by Levene's test and by Bartlett's.
 
     Levene's holds in heavy tails and hardly sees one wild cell among few; Bartlett's sees it, and takes heavy tails for
     unequal variances, which costs power and no honesty. Levene's statistic is held against its distribution at these
-    very cell sizes: by the textbook's F, most sweeps of three seeds would seem unequal.
+    very cell sizes: by the textbook's F, most sweeps of three seeds would seem unequal. Of two runs it knows nothing.
     """
     from scipy import stats
 
+    found = {}
     samples = [values for values in cells.values() if len(values) > 2 and np.ptp(values)]
-    if len(samples) < 2:
-        return None
-    null = _levene_null(tuple(sorted(len(sample) for sample in samples)))
-    levene = float((1 + np.sum(null >= stats.levene(*samples, center="mean").statistic)) / (1 + len(null)))
-    return min(1.0, 2 * min(levene, float(stats.bartlett(*samples).pvalue)))
+    if len(samples) > 1:
+        null = _levene_null(tuple(sorted(len(sample) for sample in samples)))
+        above = np.sum(null >= stats.levene(*samples, center="mean").statistic)
+        found["Levene"] = float((1 + above) / (1 + len(null)))
+    if (bartlett := _bartlett([cells.values()])) is not None:
+        found["Bartlett"] = bartlett
+    return found
+
+
+def _bartlett(strata: Iterable[Iterable[NDArray[np.float64]]]) -> float | None:
+    """p of one variance in each stratum, which may differ between strata; None where no stratum has two spreads.
+
+    For one stratum scipy's; likelihood ratios of independent strata add up, and so do their corrections.
+
+    Source: Bartlett 1937, Proceedings of the Royal Society A 160.
+    """
+    statistic, correction, df = 0.0, 0.0, 0
+    for stratum in strata:
+        samples = [values for values in stratum if len(values) > 1 and np.ptp(values)]
+        if len(samples) < 2:
+            continue
+        free = np.array([len(values) - 1 for values in samples], float)
+        variances = np.array([values.var(ddof=1) for values in samples])
+        statistic += float(free @ (np.log(free @ variances / free.sum()) - np.log(variances)))
+        correction += float((1 / free).sum() - 1 / free.sum()) / 3
+        df += len(samples) - 1
+    return float(chdtrc(df, statistic / (1 + correction / df))) if df else None
 
 
 @functools.lru_cache(maxsize=32)
@@ -418,7 +474,7 @@ def _std(groups: _Groups, ssr: float, df: int) -> float:
 
 
 def _pooled(
-    fit: _Fit, pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule
+    fit: _Fit, pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: Rule
 ) -> list[Verdict]:
     """All contrasts from the one model, simultaneous."""
     if not pairs:
@@ -456,7 +512,7 @@ def _correlation(fit: _Fit, above: NDArray[np.int64], below: NDArray[np.int64]) 
 
 
 def _simultaneous(
-    effect: float, wide: float, narrow: float, p: float, n: int, rule: _Rule, needed: int | None
+    effect: float, wide: float, narrow: float, p: float, n: int, rule: Rule, needed: int | None
 ) -> Verdict:
     low, high = effect - wide, effect + wide
     inner = effect - narrow, effect + narrow
@@ -500,45 +556,75 @@ def _largest(correlation: bytes, df: int) -> NDArray[np.float64]:
     return np.sort(np.abs(joint.rvs(size=DRAWS).reshape(DRAWS, size)).max(axis=1))
 
 
-def _separate(pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule) -> list[Verdict]:
-    """The levels that share a baseline, by themselves, at their share of alpha."""
-    found: dict[_Pair, Verdict] = {}
-    for _, each in itertools.groupby(sorted(pairs, key=_group), _group):
-        group = list(each)
-        share = len(group) / len(pairs)
-        for pair, one in zip(group, _one_baseline(group, cells, rule.of(share)), strict=True):
-            found[pair] = replace(one, p=None if one.p is None else min(1.0, one.p / share))
-    return [found[pair] for pair in pairs]
+def _separate(
+    pairs: Sequence[_Pair], runs: Sequence[Observation], factors: Sequence[str], rule: Rule
+) -> tuple[list[Verdict], str]:
+    """Cells that differ in variance: what shares one by itself, everything else pair by pair; and how, in words."""
+    cells, found = _cells(runs), dict[_Pair, Verdict]()
+    alone, pooled = [], []
+    for factor, each in itertools.groupby(pairs, lambda pair: pair.factor):
+        groups = [list(group) for _, group in itertools.groupby(sorted(each, key=_baseline), _baseline)]
+        p = None if rule.blocks else _bartlett([[cells[levels] for levels in _members(group)] for group in groups])
+        if p is None or p < UNEQUAL:
+            alone.append(factor)
+            continue
+        pooled.append(f"{factors[factor]} (p {p:.2g})")
+        for group in groups:
+            found |= _one_baseline(group, cells, rule, len(group) / len(pairs))
+    rest = [pair for pair in pairs if pair not in found]
+    found |= _one_by_one(rest, runs, rule, len(rest) / max(1, len(pairs)))
+    words = [f"levels of {' and '.join(pooled)} by Dunnett's intervals with the variance at their own place"] * bool(
+        pooled
+    )
+    each_pair = "Student's t over seeds" if rule.blocks else "Welch's t"
+    if alone:
+        words.append(f"levels of {' and '.join(factors[one] for one in alone)} pair by pair by {each_pair}, {_SHARED}")
+    return [found[pair] for pair in pairs], "; ".join(words) + ", at alpha shared out evenly"
 
 
-def _group(pair: _Pair) -> tuple[int, Levels]:
-    return pair.factor, pair.baseline
+def _baseline(pair: _Pair) -> Levels:
+    return pair.baseline
 
 
-def _one_baseline(pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule) -> list[Verdict]:
-    mine = {levels: cells[levels] for levels in (pairs[0].baseline, *(pair.level for pair in pairs))}
-    equal = _equal_variances(mine)
-    fit = _fit([Observation(levels, 0, float(value)) for levels, values in mine.items() for value in values])
-    if fit is not None and fit.std > 0 and equal is not None and equal >= UNEQUAL:
-        return _pooled(fit, pairs, cells, rule)
-    return _welch(pairs, cells, rule)
+def _members(pairs: Sequence[_Pair]) -> list[Levels]:
+    return [pairs[0].baseline, *(pair.level for pair in pairs)]
 
 
-def _welch(pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: _Rule) -> list[Verdict]:
-    """Each pair by itself, at alpha shared out evenly."""
-    one = rule.of(1 / len(pairs))
-    each = [
-        verdict(
-            cells[pair.level],
-            cells[pair.baseline],
-            margin=one.margin,
-            higher_is_better=one.higher_is_better,
-            alpha=one.alpha,
-        )
-        for pair in pairs
-    ]
-    holm = iter(adjusted([found.p for found in each if found.p is not None]))
-    return [found if found.p is None else replace(found, p=float(next(holm))) for found in each]
+def _one_baseline(
+    pairs: Sequence[_Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: Rule, share: float
+) -> dict[_Pair, Verdict]:
+    """Levels that share a baseline and a variance, at their share of alpha; nothing where they have no spread."""
+    mine = [Observation(levels, 0, float(value)) for levels in _members(pairs) for value in cells[levels]]
+    fit = _fit(mine)
+    if fit is None or fit.std == 0:
+        return {}
+    verdicts = _pooled(fit, pairs, cells, rule.of(share))
+    return {pair: _shared(one, share) for pair, one in zip(pairs, verdicts, strict=True)}
+
+
+def _shared(found: Verdict, share: float) -> Verdict:
+    return found if found.p is None else replace(found, p=min(1.0, found.p / share))
+
+
+def _one_by_one(pairs: Sequence[_Pair], runs: Sequence[Observation], rule: Rule, share: float) -> dict[_Pair, Verdict]:
+    """Each pair by itself, at its share of alpha; p-values by Holm."""
+    if not pairs:
+        return {}
+    one, by_seed = rule.of(share / len(pairs)), dict[Levels, dict[int, float]]()
+    for run in runs:
+        by_seed.setdefault(run.levels, {})[run.seed] = run.value
+    found = [_alone(by_seed[pair.level], by_seed[pair.baseline], one) for pair in pairs]
+    holm = iter(adjusted([each.p for each in found if each.p is not None]))
+    stepped = [each if each.p is None else replace(each, p=next(holm)) for each in found]
+    return {pair: _shared(each, share) for pair, each in zip(pairs, stepped, strict=True)}
+
+
+def _alone(level: Mapping[int, float], baseline: Mapping[int, float], rule: Rule) -> Verdict:
+    both = level.keys() & baseline.keys()
+    sides = [[side[seed] for seed in sorted(both if rule.blocks else side)] for side in (level, baseline)]
+    return verdict(
+        *sides, margin=rule.margin, paired=rule.blocks, higher_is_better=rule.higher_is_better, alpha=rule.alpha
+    )
 
 
 def adjusted(p: Sequence[float]) -> list[float]:
@@ -609,12 +695,16 @@ def _design(cells: Sequence[Levels], terms: Sequence[tuple[int, ...]]) -> NDArra
     return np.column_stack(columns)
 
 
-def _notes(observations: Sequence[Observation], contrasts: Sequence[Contrast], *, blocks: bool) -> list[str]:
+def _notes(observations: Sequence[Observation], contrasts: Sequence[Contrast], rule: Rule) -> list[str]:
     notes = []
     if lost := sum(not math.isfinite(run.value) for run in observations):
         notes.append(f"{lost} of {len(observations)} runs have no result: means are over the others")
-    if blocks:
+    if rule.blocks:
         notes.append("seeds are blocks: runs of one seed share split, subset and data order")
-    if any(each.verdict.kind is Kind.undecided for each in contrasts):
-        notes.append(SECOND_LOOK)
-    return notes
+    verdicts = [each.verdict for each in contrasts]
+    if max((each.n for each in verdicts), default=0) == 2:
+        notes.append(_TWO_RUNS)
+    undecided = [each for each in verdicts if each.kind is Kind.undecided]
+    if any(each.p is not None and each.p < rule.alpha for each in undecided):
+        notes.append(_STEPWISE)
+    return [*notes, *([SECOND_LOOK] if undecided else [])]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ablate.report.contrasts import Analysis, OverImages
 from ablate.report.runs import Run, Sides
-from ablate.report.table import METRIC
+from ablate.report.table import ALPHA, METRIC
 from ablate.stats import count_interval
 from ablate.tracking.correctness import unpacked
 
@@ -26,13 +26,14 @@ class _Right:
     runs: int
 
 
-def over_images(analysis: Analysis, sides: Sequence[Sides], metric: str) -> Analysis:
+def over_images(analysis: Analysis, sides: Sequence[Sides], metric: str, *, alpha: float = ALPHA) -> Analysis:
     """Adds to each contrast its interval over test images, where there can be one, and a note on which is which.
 
     Args:
         analysis: What the runs say.
         sides: The runs of each contrast's treatment and baseline.
         metric: In the table: only top-1 on the test set is a mean over its images.
+        alpha: Intervals are of 1 - alpha.
 
     Raises:
         TrackingError: A run whose record of its test images cannot be read.
@@ -45,8 +46,8 @@ def over_images(analysis: Analysis, sides: Sequence[Sides], metric: str) -> Anal
     for pair in sides:
         known |= {id(runs): _right(runs) for runs in pair if id(runs) not in known}
     found = [
-        replace(each, over_images=_interval(*(known[id(runs)] for runs in pair)))
-        for each, pair in zip(analysis.contrasts, sides, strict=True)
+        replace(each, over_images=_interval(known[id(one)], known[id(other)], alpha))
+        for each, (one, other) in zip(analysis.contrasts, sides, strict=True)
     ]
     lacking = sum(each.over_images is None for each in found)
     where = "none over test images, since" if lacking == len(found) else "blank over test images where"
@@ -75,8 +76,9 @@ def _right(runs: Iterable[Run]) -> _Right | None:
     return _Right(kept[0][0], counts, len(kept))
 
 
-def _interval(treatment: _Right | None, baseline: _Right | None) -> OverImages | None:
+def _interval(treatment: _Right | None, baseline: _Right | None, alpha: float) -> OverImages | None:
     if treatment is None or baseline is None or treatment.images != baseline.images:
         return None
-    low, high = count_interval(treatment.counts, treatment.runs, baseline.counts, baseline.runs)
+    runs = (treatment.counts, treatment.runs, baseline.counts, baseline.runs)
+    low, high = count_interval(*runs, confidence=1 - alpha)
     return OverImages(low, high, len(treatment.counts))

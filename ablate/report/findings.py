@@ -1,13 +1,15 @@
 """A sweep's analysis in words: which level helps, hurts or makes no difference, and how sure that is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
 from ablate.report.audit import Difference
 from ablate.report.audit import lines as audited
-from ablate.report.contrasts import Analysis, Contrast, Observation, analyse
-from ablate.stats import Kind
+from ablate.report.contrasts import Analysis, Contrast, Effect, Observation, Rule, analyse
+from ablate.report.table import ALPHA, confidence
+from ablate.stats import Kind, Verdict
 
 METHODS = ("grid", "one_factor", "zip")
 """Sweeps whose points are levels to compare; those of a search were chosen by their results."""
@@ -18,9 +20,7 @@ def find(
     axes: Sequence[str],
     definition: Mapping[str, Any],
     baseline: Sequence[str],
-    *,
-    margin: float | None = None,
-    higher_is_better: bool = True,
+    rule: Rule,
 ) -> Analysis | None:
     """The analysis of a sweep, or None where its design compares nothing.
 
@@ -29,8 +29,7 @@ def find(
         axes: As the table names them.
         definition: The sweep's record: ``method``, and ``compare``, the axes that are judged.
         baseline: The level of each axis that others are held against, as the table shows it.
-        margin: Smallest effect of interest, in the metric's unit.
-        higher_is_better: False for a loss.
+        rule: How verdicts are made.
     """
     method = definition.get("method", "grid")
     if method not in METHODS or len({run.levels for run in observations}) < 2:
@@ -42,18 +41,18 @@ def find(
         axes, baseline = [" + ".join(axes)], [", ".join(baseline)]
         compare = list(axes)
     held = dict(zip(axes, baseline, strict=True))
-    return analyse(observations, axes, held, compare=compare, margin=margin, higher_is_better=higher_is_better)
+    return analyse(observations, axes, held, compare=compare, **asdict(rule))
 
 
 FLAG = "‡"
 """Marks a contrast whose sides differ in more than its factor."""
 
 
-def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[str]:
+def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[str]:
     """For a terminal: a heading, then each factor's levels against their baseline, then effects and how it was done."""
     if not analysis.contrasts:
         return []
-    out = [f"verdicts on {unit}, treatment minus baseline{_intervals(analysis)}"]
+    out = [f"verdicts on {unit}, treatment minus baseline{_intervals(analysis, confidence(alpha))}"]
     two = _two(analysis)
     words = [(_where(each), *_cells(each, flag, two=two)) for each, flag in _flagged(analysis, audit)]
     for (factor, baseline), group in groupby(
@@ -66,11 +65,11 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) ->
     return [*out, *(f"  {note}" for note in remarks(analysis, audit))]
 
 
-def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[list[str]]:
+def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[list[str]]:
     """The same as a table: its head, and a row a contrast."""
-    two = _two(analysis)
-    effect = f"effect on {unit}{_interval(analysis, ' [95 % over seeds, simultaneous]')}"
-    images = ["95 % over test images"] * two
+    two, sure = _two(analysis), confidence(alpha)
+    effect = f"effect on {unit}{_interval(analysis, f' [{sure} over seeds, simultaneous]')}"
+    images = [f"{sure} over test images"] * two
     head = ["factor", "baseline", "level", "verdict", effect, *images, "p", "n", "seeds needed"]
     body = [
         [
@@ -84,11 +83,11 @@ def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> 
     return [head, *body]
 
 
-def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = ()) -> list[str]:
+def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[str]:
     """That table in Markdown, and remarks below it."""
     if not analysis.contrasts:
         return []
-    head, *body = rows(analysis, unit=unit, audit=audit)
+    head, *body = rows(analysis, unit=unit, audit=audit, alpha=alpha)
     table = [head, ["---"] * len(head), *body]
     text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
     return [*text, "", *(f"- {note}" for note in remarks(analysis, audit))]
@@ -99,10 +98,10 @@ def _interval(analysis: Analysis, words: str) -> str:
     return words if any(each.verdict.low is not None for each in analysis.contrasts) else ""
 
 
-def _intervals(analysis: Analysis) -> str:
+def _intervals(analysis: Analysis, sure: str) -> str:
     """Which interval is over what, in the order of the columns."""
-    seeds = _interval(analysis, "[simultaneous 95 % interval over seeds]")
-    told = [seeds] * bool(seeds) + ["[95 % interval over test images]"] * _two(analysis)
+    seeds = _interval(analysis, f"[simultaneous {sure} interval over seeds]")
+    told = [seeds] * bool(seeds) + [f"[{sure} interval over test images]"] * _two(analysis)
     return f" {', then '.join(told)}" if told else ""
 
 
@@ -130,10 +129,16 @@ def _cells(contrast: Contrast, flag: bool, *, two: bool) -> tuple[str, ...]:
     second = contrast.over_images
     images = ["" if second is None else _bracketed(second.low, second.high)] * two
     p = "" if found.p is None else f"p {found.p:.3f}" if found.p >= 0.001 else "p < 0.001"
-    needed = "" if found.seeds_needed is None else f"{found.seeds_needed} seeds would decide"
     lost = [f"{n} of {of} {side} diverged" for n, of, side in _lost(contrast) if n]
     kind = f"{found.kind} {FLAG}" if flag else str(found.kind)
-    return kind, effect, *images, p, f"n {found.n}", ", ".join([*([needed] if needed else []), *lost])
+    return kind, effect, *images, p, f"n {found.n}", ", ".join(filter(None, [needed(found), *lost]))
+
+
+def needed(found: Verdict) -> str:
+    """The seeds that an undecided comparison takes, in words; nothing where nobody can say."""
+    if found.seeds_needed is None:
+        return ""
+    return f"{found.seeds_needed} seeds decide in 4 of 5 cases"
 
 
 def _bracketed(low: float, high: float) -> str:
@@ -147,14 +152,26 @@ def _lost(contrast: Contrast) -> list[tuple[int, int, str]]:
 def remarks(analysis: Analysis, audit: Sequence[Difference] = ()) -> list[str]:
     """What differs besides the factors, how the verdicts were made, and what else the model tells."""
     out = [*(f"{FLAG} {line}" for line in audited(audit, analysis.contrasts)), analysis.method]
-    if analysis.std is not None:
-        out.append(
-            f"standard deviation of a run within its cell: {analysis.std:.2f} ({analysis.df} degrees of freedom)"
-        )
-    crossed = [each for each in analysis.effects if len(each.factors) == 2]
-    out += [f"interaction {' x '.join(each.factors)}: F {each.f:.1f}, p {_p(each.p)}" for each in crossed]
+    out += _spread(analysis)
+    rough = "" if analysis.stds is None else ", rough: the test takes one variance"
+    out += [f"{_term(each)}: F {each.f:.1f}, p {_p(each.p)}{rough}" for each in analysis.effects]
     undecided = any(each.verdict.kind is Kind.undecided for each in analysis.contrasts)
     return out + [note for note in analysis.notes if undecided or "second look" not in note]
+
+
+def _spread(analysis: Analysis) -> list[str]:
+    if analysis.std is None:
+        return []
+    if analysis.stds is not None:
+        low, high = analysis.stds
+        return [f"standard deviation of a run within its cell: {low:.2f} to {high:.2f}, by cell"]
+    agree = ", ".join(f"{test} p {_p(p)}" for test, p in analysis.equal_variance.items())
+    known = f"{analysis.df} degrees of freedom" + (f"; one variance: {agree}" if agree else "")
+    return [f"standard deviation of a run within its cell: {analysis.std:.2f} ({known})"]
+
+
+def _term(effect: Effect) -> str:
+    return f"{'main effect' if len(effect.factors) == 1 else 'interaction'} {' x '.join(effect.factors)}"
 
 
 def _p(value: float) -> str:

@@ -114,6 +114,13 @@ def curves(records: Records, runs: "pd.DataFrame", metric: str = "val/top1_perce
     return runs.drop(columns="value").merge(told, on="run_id")
 
 
+def logged(records: Records, metrics: Sequence[str]) -> str:
+    """The first of these metrics that any run logged after its epochs; the last where none did."""
+    every = [curve for curves in records.curves.values() for curve in curves.items()]
+    there = {name for name, values in every if any(value is not None for value in values)}
+    return next((name for name in metrics if name in there), metrics[-1])
+
+
 def contrasts(analysis: Analysis) -> "pd.DataFrame":
     """A row a comparison: ``factor``, ``baseline``, ``level`` (and where), ``kind``, ``effect``, ``low``, ``high``."""
     import pandas as pd

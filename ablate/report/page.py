@@ -7,8 +7,9 @@ from the page, so that one drawing serves light and dark.
 import html
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ablate.report import audit, compute, findings, frames, rendering, searches
 from ablate.report.contrasts import Contrast
 from ablate.report.records import Records
 from ablate.report.rows import Reading, records_table
-from ablate.report.table import Table, label
+from ablate.report.table import ALPHA, Table, confidence, label
 from ablate.stats import Kind
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ WIDTH = 5.3
 """Inches of a figure: about 510 pixels, so that its text is still read when a phone shrinks it to 360."""
 MOST_ROWS, MOST_CELLS, MOST_PLACES = 48, 16, 6
 """What a figure, a figure with a legend, and a sentence hold before they can no longer be read."""
+MOST_DIFFERENCES = 3
+"""Things that differ besides the factor, as a sentence names them; the notes have all."""
 _INK, _GRID = "#010203", "#040506"  # stand for the page's own colours until the SVG is written
 _CURVES = {"val/top1_percent": "validation top-1 %", "train/loss": "training loss"}
 _COSTS = {"macs": "MACs of an image's forward pass", "params": "parameters"}
@@ -88,19 +91,23 @@ def _whole(
         _section("Table", _table(table)),
         _section("Figures", f"<div class=figures>{''.join(map(_figure, figures))}</div>" if figures else ""),
         _section("Cost", _cost(records, table, frame, definition, factors)),
-        _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table)])),
+        _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table, definition)])),
         _section("How to reproduce", _reproduce(records, definition)),
     ]
     return _SHELL.format(title=_text(asked), style=_STYLE, body="\n".join(part for part in parts if part))
 
 
-def _remarks(table: Table) -> list[str]:
+def _remarks(table: Table, definition: Mapping[str, Any]) -> list[str]:
     """How verdicts were made, and what else differs between the sides of a contrast."""
     if table.analysis is None:
         return []
-    found = audit.lines(table.audit, table.analysis.contrasts)
-    clean = [] if found else ["audit: the sides of each contrast differ in nothing but the declared factor"]
-    return [*findings.remarks(table.analysis), *(found or clean)]
+    told = findings.remarks(table.analysis, table.audit)
+    if not table.analysis.contrasts:
+        return told
+    return told if table.audit or definition.get("foreign") else [*told, _CLEAN]
+
+
+_CLEAN = "audit: the sides of each contrast differ in nothing but the declared factor"
 
 
 def _text(value: object) -> str:
@@ -122,11 +129,10 @@ def _verdicts(table: Table) -> str:
     """A sentence a factor, then one a level, each of which can be quoted alone."""
     if table.analysis is None or not table.analysis.contrasts:
         return "<p>Nothing is compared: a verdict needs runs of at least two levels.</p>"
-    unit, out = _points(label(table.metric)), []
-    for (factor, baseline), group in groupby(table.analysis.contrasts, lambda each: (each.factor, each.baseline)):
-        found = list(group)
-        rows = "".join(f"<li class={each.verdict.kind}>{_text(sentence(each, unit))}</li>" for each in found)
-        lead = _text(summary(factor, baseline, found))
+    unit, out, say = _points(label(table.metric)), [], partial(sentence, alpha=table.alpha)
+    for factor, baseline, found in _by_factor(table):
+        rows = "".join(f"<li class={c.verdict.kind}>{_text(say(c, unit, flags))}</li>" for c, flags in found)
+        lead = _text(_led(factor, baseline, found))
         told = f"<ul class=verdicts>{rows}</ul>"
         if len(found) > MOST_ROWS:
             told = f"<details><summary>all {len(found)} comparisons</summary>{told}</details>"
@@ -136,49 +142,104 @@ def _verdicts(table: Table) -> str:
 
 def said(table: Table) -> list[str]:
     """One sentence on each factor of a table, which can be quoted alone; none where nothing is compared."""
-    found = table.analysis.contrasts if table.analysis is not None else []
-    groups = groupby(found, lambda each: (each.factor, each.baseline))
-    return [summary(factor, baseline, list(group)) for (factor, baseline), group in groups]
+    return [_led(factor, baseline, found) for factor, baseline, found in _by_factor(table)]
 
 
-def summary(factor: str, baseline: str, contrasts: Sequence[Contrast]) -> str:
-    """One sentence on a factor: which level does what, and where that is."""
-    told = []
+_Flagged = tuple[Contrast, Sequence[audit.Difference]]
+
+
+def _by_factor(table: Table) -> list[tuple[str, str, list[_Flagged]]]:
+    """Factor, baseline, and its contrasts, each with what its sides differ in besides."""
+    if table.analysis is None:
+        return []
+    flags: dict[int, list[audit.Difference]] = {}
+    for each in table.audit:
+        for index in each.contrasts:
+            flags.setdefault(index, []).append(each)
+    flagged = [(each, flags.get(index, [])) for index, each in enumerate(table.analysis.contrasts)]
+    groups = groupby(flagged, lambda each: (each[0].factor, each[0].baseline))
+    return [(factor, baseline, list(group)) for (factor, baseline), group in groups]
+
+
+def _led(factor: str, baseline: str, found: Sequence[_Flagged]) -> str:
+    return summary(factor, baseline, [each for each, _ in found], [each for each, flags in found if flags])
+
+
+def summary(factor: str, baseline: str, contrasts: Sequence[Contrast], flagged: Sequence[Contrast] = ()) -> str:
+    """One sentence on a factor: which level does what, and where that is.
+
+    Args:
+        factor: Its name.
+        baseline: The level that others are held against.
+        contrasts: Of this factor.
+        flagged: Those of them whose sides differ in more than the factor: marked.
+    """
+    told, marked = [], {id(each) for each in flagged}
     for level, group in groupby(sorted(contrasts, key=lambda each: each.level), lambda each: each.level):
         found = list(group)
         by_kind = [(kind, [each for each in found if each.verdict.kind is kind]) for kind in Kind]
-        words = [_where(kind, some, len(found)) for kind, some in by_kind if some]
+        words = [_where(kind, some, len(found), marked) for kind, some in by_kind if some]
         told.append(f"{level} {' and '.join(words)}")
-    return f"Against {factor} = {baseline}: {'; '.join(told)}."
+    more = f" ({findings.FLAG} not only {factor} differs)" if flagged else ""
+    return f"Against {factor} = {baseline}: {'; '.join(told)}{more}."
 
 
-def _where(kind: Kind, some: Sequence[Contrast], of: int) -> str:
+def _where(kind: Kind, some: Sequence[Contrast], of: int, marked: Set[int]) -> str:
+    marks = [f" {findings.FLAG}" if id(each) in marked else "" for each in some]
     if of == 1:
-        return _KIND_WORDS[kind]
-    places = [", ".join(each.at.values()) for each in some]
+        return f"{_KIND_WORDS[kind]}{marks[0]}"
+    places = [f"{', '.join(each.at.values())}{mark}" for each, mark in zip(some, marks, strict=True)]
     if len(some) == of:
-        return f"{_KIND_WORDS[kind]} everywhere ({of} comparisons)"
-    where = f"at {' / '.join(places)}" if len(places) <= MOST_PLACES else f"in {len(places)} of {of} comparisons"
+        return f"{_KIND_WORDS[kind]}{max(marks)} everywhere ({of} comparisons)"
+    listed = len(places) <= MOST_PLACES
+    where = f"at {' / '.join(places)}" if listed else f"in {len(places)} of {of} comparisons{max(marks)}"
     return f"{_KIND_WORDS[kind]} {where}"
 
 
-def sentence(contrast: Contrast, unit: str) -> str:
-    """One comparison, with effect, interval and n."""
+def sentence(
+    contrast: Contrast, unit: str, differences: Sequence[audit.Difference] = (), *, alpha: float = ALPHA
+) -> str:
+    """One comparison, with effect, interval and n.
+
+    Args:
+        contrast: The comparison.
+        unit: Of its effect.
+        differences: What its sides differ in besides the factor: marks the verdict, and stands in the sentence.
+        alpha: Its interval is of 1 - alpha.
+    """
     found = contrast.verdict
     at = f", at {', '.join(f'{name} = {level}' for name, level in contrast.at.items())}," if contrast.at else ""
     who = f"{contrast.factor} = {contrast.level} instead of {contrast.baseline}{at}"
+    kind = _KIND_WORDS[found.kind] + (f" {findings.FLAG}" if differences else "")
+    more = _besides(contrast, differences)
     if found.effect is None:
-        return f"{who} {_KIND_WORDS[found.kind]}: there are not enough results (n = {found.n})."
+        return f"{who} {kind}: there are not enough results (n = {_n(contrast)}){more}."
     sure = ""
     if found.low is not None and found.high is not None:
-        seeds = f"95 % simultaneous interval over seeds {_signed(found.low)} to {_signed(found.high)}"
-        sure = f" ({seeds}; n = {found.n} a side)"
+        seeds = f"{confidence(alpha)} simultaneous interval over seeds {_signed(found.low)} to {_signed(found.high)}"
+        sure = f" ({seeds}; n = {_n(contrast)})"
     if (images := contrast.over_images) is not None:
         sure += f", over {images.images:,} test images {_signed(images.low)} to {_signed(images.high)}"
-    needed = f"; {found.seeds_needed} seeds a side would decide" if found.seeds_needed else ""
+    needed = f"; {found.seeds_needed} seeds a side decide in 4 of 5 cases" if found.seeds_needed else ""
     lost = sum(contrast.diverged)
     diverged = f"; {lost} of {sum(contrast.runs)} runs diverged" if lost else ""
-    return f"{who} {_KIND_WORDS[found.kind]}: {_signed(found.effect)} {unit}{sure}{needed}{diverged}."
+    return f"{who} {kind}: {_signed(found.effect)} {unit}{sure}{needed}{diverged}{more}."
+
+
+def _n(contrast: Contrast) -> str:
+    """Runs with a result behind a verdict: of the level and of its baseline, where these are not as many."""
+    level, baseline = (runs - lost for runs, lost in zip(contrast.runs, contrast.diverged, strict=True))
+    return f"{level} and {baseline}" if level != baseline else f"{contrast.verdict.n} a side"
+
+
+def _besides(contrast: Contrast, differences: Sequence[audit.Difference]) -> str:
+    """The end of a sentence: what else differs, one thing each, the first few in full."""
+    if not differences:
+        return ""
+    listed = [f"{each.kind} ({each.treatment} against {each.baseline})" for each in differences[:MOST_DIFFERENCES]]
+    rest = len(differences) - len(listed)
+    told = ", ".join([*listed, *([f"{rest} more"] if rest else [])])
+    return f"; {findings.FLAG} not only {contrast.factor} differs: {told}"
 
 
 def _points(unit: str) -> str:
@@ -263,7 +324,8 @@ def _figures(
 ) -> list[Figure]:
     from ablate import figures
 
-    unit = label(table.metric)
+    unit, better = label(table.metric), table.higher_is_better
+    most = f"cells, those with the {'highest' if better else 'lowest'} means"
     runs = frames.results(frame, definition, factors, metric=table.metric)
     out = []
     if table.analysis is not None and table.analysis.contrasts:
@@ -271,35 +333,35 @@ def _figures(
         largest = every["effect"].astype(float).abs().sort_values(ascending=False).index[:MOST_ROWS]
         effects = every.loc[sorted(largest)]
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
-        said = "Effect of each level against its factor's baseline, with simultaneous 95 % intervals over seeds"
+        said = "Effect of each level against its factor's baseline, with simultaneous "
+        said += f"{confidence(table.alpha)} intervals over seeds"
         said += _some(len(effects), len(every), "comparisons, those with the largest effects")
         out.append(
             drawn("effects", lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said)
         )
     if runs.empty or not factors:
         return out
-    cells = runs.groupby("cell", sort=False)["value"].mean().sort_values(ascending=False, kind="stable")
-    listed, few = (runs[runs["cell"].isin(cells.index[:most])] for most in (MOST_ROWS, MOST_CELLS))
+    cells = runs.groupby("cell", sort=False)["value"].mean()
+    cells = cells.sort_values(ascending=not better, kind="stable")
+    listed, few = (runs[runs["cell"].isin(cells.index[:many])] for many in (MOST_ROWS, MOST_CELLS))
     rows = listed["cell"].nunique()
-    said = f"Each finished run, and the mean of its cell (bar){_some(rows, len(cells), _HIGHEST)}"
+    said = f"Each finished run, and the mean of its cell (bar){_some(rows, len(cells), most)}"
     out.append(drawn("runs", lambda ax: figures.points(listed, ax, factors, unit), 0.9 + 0.27 * rows, said))
     for name, shown in _CURVES.items():
         told = frames.curves(records, few, name)
         if not told.empty and told["epoch"].max() > 1:
             draw = _curve(told, factors, shown)
             said = f"{shown.capitalize()} after each epoch: mean of the seeds, band their range"
-            said += _some(few["cell"].nunique(), len(cells), _HIGHEST)
+            said += _some(few["cell"].nunique(), len(cells), most)
             out.append(drawn(name.replace("/", "_"), draw, 3.6, said))
     for name, shown in _COSTS.items():
         if name in runs and runs[name].nunique() > 1:
-            chosen = _cheapest_and_best(runs, name)
+            chosen = _cheapest_and_best(runs, name, higher_is_better=better)
             said = f"Mean {unit} against {shown}; filled: no cell is as good for less"
             said += _some(chosen["cell"].nunique(), len(cells), "cells, first those that are filled")
-            out.append(drawn(name, _front(chosen, name, shown, unit, factors), 3.8, said))
+            draw = _front(chosen, name, shown, unit, factors, higher_is_better=better)
+            out.append(drawn(name, draw, 3.8, said))
     return out
-
-
-_HIGHEST = "cells, those with the highest means"
 
 
 def _some(shown: int, of: int, which: str) -> str:
@@ -307,13 +369,14 @@ def _some(shown: int, of: int, which: str) -> str:
     return "." if shown == of else f"; {shown} of {of} {which}."
 
 
-def _cheapest_and_best(runs: "pd.DataFrame", cost: str) -> "pd.DataFrame":
+def _cheapest_and_best(runs: "pd.DataFrame", cost: str, *, higher_is_better: bool) -> "pd.DataFrame":
     """Runs of the cells on the Pareto front, then of the best others, as many cells as a legend can tell apart."""
     from ablate import figures
 
     cells = runs.groupby("cell", sort=False).agg({cost: "mean", "value": "mean"})
-    cells["behind"] = ~figures.front(cells[cost].to_numpy(), cells["value"].to_numpy())
-    chosen = cells.sort_values(["behind", "value"], ascending=[True, False], kind="stable").index[:MOST_CELLS]
+    gain = (1 if higher_is_better else -1) * cells["value"]
+    cells = cells.assign(gain=gain, behind=~figures.front(cells[cost].to_numpy(), gain.to_numpy()))
+    chosen = cells.sort_values(["behind", "gain"], ascending=[True, False], kind="stable").index[:MOST_CELLS]
     return runs[runs["cell"].isin(chosen)]
 
 
@@ -324,11 +387,11 @@ def _curve(told: "pd.DataFrame", factors: Sequence[str], label: str) -> "Callabl
 
 
 def _front(
-    runs: "pd.DataFrame", cost: str, cost_label: str, unit: str, factors: Sequence[str]
+    runs: "pd.DataFrame", cost: str, cost_label: str, unit: str, factors: Sequence[str], *, higher_is_better: bool
 ) -> "Callable[[Axes], object]":
     from ablate import figures
 
-    return lambda ax: figures.pareto(runs, ax, cost, cost_label, unit, factors)
+    return lambda ax: figures.pareto(runs, ax, cost, cost_label, unit, factors, higher_is_better=higher_is_better)
 
 
 def drawn(name: str, draw: "Callable[[Axes], object]", height: float, caption: str) -> Figure:

@@ -9,16 +9,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from string import ascii_lowercase
 from typing import Any
 
 from ablate import paper, tracking
 from ablate.config import RunSpec, compose, to_config
 from ablate.identity import LEFT_OUT
 from ablate.models import zoo
-from ablate.report import searches
+from ablate.report import captions, searches
 from ablate.report.records import Records
 from ablate.report.rendering import markdown_table
-from ablate.report.runs import Run, attempts, by_seed, counted
+from ablate.report.runs import Run, attempts, by_seed, counted, recorded
+from ablate.specs import ModelSpec
 from ablate.stats import Estimate, best_of, mean_interval
 
 BEST_OF = 4
@@ -35,6 +37,8 @@ _REGULARISERS = (
     *("stochastic_depth", "drop_path_schedule"),
 )
 """Leaves of a model that belong to its recipe."""
+_FOLLOW = ("model.key_dim", "model.token_dropout", "model.projection_dropout", "model.options.")
+"""Leaves of a model that follow from others where nobody sets them."""
 _NOT_STRUCTURE = {f"model.{name}" for name in (*_REGULARISERS, "weights")}
 _POSITIONAL = {"learnable": "learnable", "sinusoidal": "sine", "none": "none"}
 _NAMES = {
@@ -109,6 +113,10 @@ class Ours:
         run_ids: The runs.
         study: Whose they are.
         row: What they are, in the words of their sweep.
+        data: What they saw.
+        trained: For how long, and on how many images.
+        chosen: Which epoch's weights were tested.
+        cost: ``params`` and ``macs`` of the model, where the runs tell one number.
     """
 
     estimate: Estimate
@@ -118,15 +126,34 @@ class Ours:
     run_ids: tuple[str, ...]
     study: str
     row: str
+    data: str
+    trained: str
+    chosen: str
+    cost: Mapping[str, int]
+
+    @property
+    def budget(self) -> str:
+        """Under which data, length and selection the number came about."""
+        return f"{self.data}; {self.trained}; {self.chosen}"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a layout: its labels as printed, then numbers by column, each with ours beside it."""
+    """A row of a layout.
+
+    Attributes:
+        labels: As printed.
+        printed: Numbers by column.
+        ours: Runs beside each of them.
+        cost: Parameters and MACs by their column, as printed.
+        verified: Whether somebody held the row against its source.
+    """
 
     labels: tuple[str, ...]
     printed: Mapping[str, Printed]
     ours: Mapping[str, Sequence[Ours]]
+    cost: Mapping[str, str]
+    verified: bool
 
 
 @dataclass(frozen=True)
@@ -138,6 +165,7 @@ class Layout:
         title: For people.
         labels: Heads of the leading columns.
         columns: Heads of the columns with results.
+        costs: Heads of those with parameters and MACs, of a table that prints them.
         further: Our rows that no published number belongs to.
     """
 
@@ -145,6 +173,7 @@ class Layout:
     title: str
     labels: tuple[str, ...]
     columns: tuple[str, ...]
+    costs: tuple[str, ...]
     lines: Sequence[Line]
     further: Sequence[Ours]
 
@@ -164,6 +193,7 @@ TITLES = {
     "flowers102": "Flowers-102",
 }
 """Table -> its title; the layouts there are."""
+SUBTITLE = "Test top-1 in percent: as published, and ours as mean ± 95 % interval over seeds."
 
 _LABELS = {
     "table1": {"model": "model"},
@@ -191,6 +221,11 @@ _COLUMNS = {
 }
 
 
+_COSTS = {"params_M": "M params", "MACs_G": "G MACs"}
+_OUR_COSTS = {"M params": ("params", 1e6), "G MACs": ("macs", 1e9)}
+_CHOSEN = {"best": "epoch chosen by validation", "last": "last epoch", "test": "epoch chosen by the TEST set"}
+
+
 def _printed(table: str, row: Mapping[str, str], source: str, value: str) -> Printed:
     name = row.get("name") or _NAMES.get(row["model"])
     positional = _POSITIONAL.get(row.get("positional_embedding", ""))
@@ -216,7 +251,7 @@ def _printed(table: str, row: Mapping[str, str], source: str, value: str) -> Pri
 
 def _rule(table: str, row: Mapping[str, str], source: str, name: str | None) -> Rule:
     tuned = table == "table1" or row.get("extra_augmentation_and_tuning") == "yes(dagger)"
-    if tuned and source in _PAPER_CIFAR and not row["model"].endswith("*"):
+    if tuned and name and source in _PAPER_CIFAR and not row["model"].endswith("*"):
         # the official file for this model and data set turns erasing off
         more = ("augment.erasing_probability=0",) if (name, source) == ("cct_7_3x1_32", "cifar10") else ()
         recipe = (f"recipe={_PAPER_CIFAR[source]}", *more)
@@ -239,6 +274,7 @@ def layout(table: str, studies: Iterable[Records]) -> Layout:
     columns = _COLUMNS.get(table, _DATA)
     rows = paper.rows(table)
     columns = {key: column for key, column in columns.items() if key in rows[0]}
+    costs = {key: head for key, head in _COSTS.items() if key in rows[0]}
     cells = [cell for records in studies for cell in _cells(records)]
     lines, placed = [], set()
     for row in rows:
@@ -249,10 +285,12 @@ def layout(table: str, studies: Iterable[Records]) -> Layout:
                 if _same(one, cell):
                     placed.add(number)
                     ours.setdefault(head, []).append(_beside(one, cell))
-        lines.append(Line(tuple(row[key] for key in _LABELS[table]), printed, ours))
+        cost = {head: row[key] for key, head in costs.items()}
+        lines.append(Line(tuple(row[key] for key in _LABELS[table]), printed, ours, cost, row["verified"] == "yes"))
     further = [cell.ours for number, cell in enumerate(cells) if number not in placed]
     heads = tuple(head for head, _ in columns.values())
-    return Layout(table, TITLES[table], tuple(_LABELS[table].values()), heads, lines, further)
+    labels = tuple(_LABELS[table].values())
+    return Layout(table, TITLES[table], labels, heads, tuple(costs.values()), lines, further)
 
 
 @dataclass(frozen=True)
@@ -266,6 +304,10 @@ class _Cell:
         """Values of a leaf among the runs, as recorded; ``None`` where a run is older than the leaf."""
         values = (run.record.get(f"params.{name}") for run in self.runs)
         return {value if isinstance(value, str) else "None" for value in values}
+
+    def said(self, name: str, unknown: str) -> str:
+        """The same for people, with words for what is not recorded."""
+        return " or ".join(sorted(unknown if each == "None" else each for each in self.leaf(name)))
 
 
 def _cells(records: Records) -> list[_Cell]:
@@ -281,7 +323,25 @@ def _cells(records: Records) -> list[_Cell]:
 def _ours(row: str, runs: Sequence[Run], study: str) -> Ours:
     values = list(by_seed(runs).values())
     best = best_of(values, BEST_OF) if len(values) >= BEST_OF else None
-    return Ours(mean_interval(values), best, None, (), tuple(run.run_id for run in runs), study, row)
+    return Ours(
+        estimate=mean_interval(values),
+        best=best,
+        difference=None,
+        differs=(),
+        run_ids=tuple(run.run_id for run in runs),
+        study=study,
+        row=row,
+        data=captions.data(runs),
+        trained=captions.trained(runs),
+        chosen=" or ".join(_CHOSEN.get(rule, rule) for rule in recorded(runs, "train.select")) or "selection unknown",
+        cost={name: one for name, _ in _OUR_COSTS.values() if (one := _one_cost(runs, name)) is not None},
+    )
+
+
+def _one_cost(runs: Sequence[Run], name: str) -> int | None:
+    """What all runs cost alike."""
+    known = {run.cost.get(name) for run in runs}
+    return known.pop() if len(known) == 1 else None
 
 
 def _same(printed: Printed, cell: _Cell) -> bool:
@@ -300,20 +360,31 @@ def _same(printed: Printed, cell: _Cell) -> bool:
         return False
     if cell.leaf("model.weights") - {"null", "None"}:
         return False
-    wanted = _model(printed.name, printed.positional, printed.pooling)
-    return all(_agrees(cell, leaf, value) for leaf, value in wanted.items() if leaf not in _NOT_STRUCTURE)
+    wanted, plain = _model(*_variant(printed)), _defaults(*_variant(printed))
+    return all(_agrees(cell, leaf, value, plain) for leaf, value in wanted.items() if leaf not in _NOT_STRUCTURE)
 
 
-def _agrees(cell: _Cell, leaf: str, value: str) -> bool:
-    """Whether all runs have a value; a leaf that is newer than the runs had its default."""
-    return cell.leaf(leaf) <= {value, "None"}
+def _agrees(cell: _Cell, leaf: str, value: str, plain: Mapping[str, str]) -> bool:
+    """Whether all runs have a value; one that does not record the leaf had its default, by ``plain``, if any value."""
+    return {plain.get(leaf, each) if each == "None" else each for each in cell.leaf(leaf)} == {value}
+
+
+def _variant(printed: Printed) -> tuple[str, str | None, str | None]:
+    """What names the model of a number that has one."""
+    return str(printed.name), printed.positional, printed.pooling
 
 
 def _augmented(cell: _Cell) -> bool:
     """Whether anything is done to training images, that is, any leaf is not what it is by default."""
-    plain = {leaf: tracking.param_text(value) for leaf, value in RunSpec().leaves().items()}
+    plain = _plain()
     what = [leaf for leaf in plain if leaf.startswith("augment.") and leaf not in LEFT_OUT]
-    return any(not _agrees(cell, leaf, plain[leaf]) for leaf in what)
+    return any(not _agrees(cell, leaf, plain[leaf], plain) for leaf in what)
+
+
+@cache
+def _plain() -> Mapping[str, str]:
+    """Leaves of a run in which nothing is set, as runs record them."""
+    return {leaf: tracking.param_text(value) for leaf, value in RunSpec().leaves().items()}
 
 
 @cache
@@ -321,8 +392,22 @@ def _model(name: str, positional: str | None, pooling: str | None) -> Mapping[st
     """Leaves of a named model, as runs record them."""
     spec = zoo.parse(name).spec
     spec = replace(spec, positional=positional or spec.positional, pooling=pooling or spec.pooling).resolved()
+    return _recorded(spec)
+
+
+def _recorded(spec: ModelSpec) -> Mapping[str, str]:
     leaves = RunSpec(model=spec).leaves()
     return {leaf: tracking.param_text(value) for leaf, value in leaves.items() if leaf.startswith("model.")}
+
+
+@cache
+def _defaults(name: str, positional: str | None, pooling: str | None) -> Mapping[str, str]:
+    """Leaf -> what it was in a run that is older than the leaf: its default, or what follows from the other leaves."""
+    spec = zoo.parse(name).spec
+    spec = replace(spec, positional=positional or spec.positional, pooling=pooling or spec.pooling)
+    unset = replace(spec, key_dim=None, token_dropout=None, projection_dropout=None, options={}).resolved()
+    rest = {leaf: value for leaf, value in _recorded(unset).items() if leaf.startswith(_FOLLOW)}
+    return {**_plain(), **rest}
 
 
 @cache
@@ -349,16 +434,18 @@ def _against(printed: Printed, cell: _Cell) -> list[str]:
     if rule.runs is None:
         said.append("the published number's runs are not stated")
     elif cell.ours.estimate.n < rule.runs:
-        said.append(f"{cell.ours.estimate.n} runs, too few for the best of {rule.runs}")
+        few = "1 run" if cell.ours.estimate.n == 1 else f"{cell.ours.estimate.n} runs"
+        said.append(f"{few}, too few for the best of {rule.runs}")
     if rule.select is not None and cell.leaf("train.select") != {rule.select}:
-        said.append(f"epoch chosen by {', '.join(sorted(cell.leaf('train.select')))}, not by {rule.select}")
+        said.append(f"epoch chosen by {cell.said('train.select', 'a rule not recorded')}, not by {rule.select}")
     if rule.epochs is not None and cell.leaf("train.epochs") != {str(rule.epochs)}:
-        said.append(f"{', '.join(sorted(cell.leaf('train.epochs')))} epochs, not {rule.epochs}")
+        said.append(f"{cell.said('train.epochs', 'an unrecorded number of')} epochs, not {rule.epochs}")
     if not rule.recipe:
         return [*said, "the published recipe is not on record"]
     told = {"train.select", "train.epochs", *LEFT_OUT}
     expected = {**_settings((*rule.recipe, f"data={printed.source}")), **_recipe_of_model(printed)}
-    other = [leaf for leaf, value in expected.items() if leaf not in told and not _agrees(cell, leaf, value)]
+    plain = _defaults(*_variant(printed))
+    other = [leaf for leaf, value in expected.items() if leaf not in told and not _agrees(cell, leaf, value, plain)]
     if other:
         more = f" and {len(other) - 3} more" if len(other) > 3 else ""
         said.append(f"another recipe ({', '.join(other[:3])}{more})")
@@ -366,7 +453,7 @@ def _against(printed: Printed, cell: _Cell) -> list[str]:
 
 
 def _recipe_of_model(printed: Printed) -> Mapping[str, str]:
-    leaves = _model(str(printed.name), printed.positional, printed.pooling)
+    leaves = _model(*_variant(printed))
     return {leaf: value for leaf, value in leaves.items() if leaf in _NOT_STRUCTURE and leaf != "model.weights"}
 
 
@@ -376,34 +463,74 @@ def _recipe_of_model(printed: Printed) -> Mapping[str, str]:
 def markdown(found: Layout) -> str:
     """The layout as a page: the table, a footnote for each of ours, how numbers were got, and our further rows."""
     notes: list[str] = []
-    columns = found.columns
+    rules = _rules(found)
     compared = {head for line in found.lines for head, all_ours in line.ours.items()
                 if any(one.difference is not None for one in all_ours)}  # fmt: skip
-    heads = [part for head in columns for part in (f"{head} published", "ours", *["difference"] * (head in compared))]
+    heads = [part for head in found.columns for part in _heads(head, compared=head in compared)]
+    heads += [part for head in found.costs for part in _heads(head, compared=False)]
     body = []
     for line in found.lines:
         words = list(line.labels)
-        for head in columns:
-            words += _words(line, head, notes, compared=head in compared)
-        body.append(words)
-    rules = dict.fromkeys(_provenance(one) for line in found.lines for one in line.printed.values())
+        marks: dict[str, Ours] = {}
+        for head in found.columns:
+            words += _words(line, head, notes, marks, rules, compared=head in compared)
+        body.append(words + [word for head in found.costs for word in _cost_words(line, head, marks)])
     table = markdown_table([*found.labels, *heads], body, len(found.labels))
+    costs = " Parameters in millions and MACs in billions: as published, and of our runs' models." * bool(found.costs)
     return "\n".join([
-        f"# {found.title}", "", "Test top-1 in percent: as published, and ours as mean ± 95 % interval over seeds.", "",
-        *table, "", *_legend(found, notes), "", "How the published numbers were got:", "",
-        *(f"- {rule}" for rule in rules), *_further(found),
+        f"# {found.title}", "",
+        f"{SUBTITLE}{costs}", "",
+        *table, "", *_legend(found, notes), "", *_how(rules), *_further(found),
     ])  # fmt: skip
 
 
-def _words(line: Line, head: str, notes: list[str], *, compared: bool) -> list[str]:
+def _heads(head: str, *, compared: bool) -> list[str]:
+    return [f"{head} published", "ours", *["difference"] * compared]
+
+
+def _rules(found: Layout) -> dict[str, str]:
+    """How numbers were got -> the letter that stands by those of which it holds; none where it holds of all."""
+    said = list(dict.fromkeys(_provenance(one) for line in found.lines for one in line.printed.values()))
+    return {each: f" {letter}" if len(said) > 1 else "" for each, letter in zip(said, ascii_lowercase, strict=False)}
+
+
+def _how(rules: Mapping[str, str]) -> list[str]:
+    """What the letters mean."""
+    by = ", by the letter beside them" * (len(rules) > 1)
+    told = [f"- {letter.strip()}: {rule}" if letter else f"- {rule}" for rule, letter in rules.items()]
+    return [f"How the published numbers were got{by}:", "", *told]
+
+
+def _words(
+    line: Line, head: str, notes: list[str], marks: dict[str, Ours], rules: Mapping[str, str], *, compared: bool
+) -> list[str]:
+    """Published, ours, and the difference where the column has one; ``marks`` gets ours by the mark of its footnote."""
     printed, all_ours = line.printed.get(head), line.ours.get(head, ())
-    value = "" if printed is None else printed.value + ("" if printed.verified else " ?")
+    value = "" if printed is None else printed.value + _unsure(printed.verified) + rules[_provenance(printed)]
     shown, differences = [], []
     for ours in all_ours:
         notes.append(_footnote(ours, printed))
-        shown.append(f"{_interval(ours.estimate)} [{len(notes)}]")
-        differences += [] if ours.difference is None else [f"{ours.difference:+.2f} [{len(notes)}]"]
+        mark = f"[{len(notes)}]"
+        marks[mark] = ours
+        shown.append(f"{_interval(ours.estimate)} {mark}")
+        differences += [] if ours.difference is None else [f"{ours.difference:+.2f} {mark}"]
     return [value, "; ".join(shown), *["; ".join(differences)] * compared]
+
+
+def _unsure(verified: bool) -> str:
+    return "" if verified else " ?"
+
+
+def _cost_words(line: Line, head: str, marks: Mapping[str, Ours]) -> list[str]:
+    """A cost as published, and that of the models of all our runs in the row."""
+    printed = line.cost[head]
+    name, unit = _OUR_COSTS[head]
+    by_count: dict[int, list[str]] = {}
+    for mark, ours in marks.items():
+        if name in ours.cost:
+            by_count.setdefault(ours.cost[name], []).append(mark)
+    shown = [f"{count / unit:.3f} {' '.join(several)}" for count, several in by_count.items()]
+    return [printed + _unsure(line.verified) if printed else "", "; ".join(shown)]
 
 
 def _interval(estimate: Estimate) -> str:
@@ -414,7 +541,7 @@ def _footnote(ours: Ours, printed: Printed | None) -> str:
     best = "" if ours.best is None else f", expected best of {BEST_OF}: {ours.best:.2f}"
     blank = f"; no difference is given: {'; '.join(ours.differs)}" if printed is not None and ours.differs else ""
     runs = " ".join(run_id[:8] for run_id in ours.run_ids)
-    return f"{ours.study}, {ours.row}: n {ours.estimate.n}{best}{blank}; runs {runs}"
+    return f"{ours.study}, {ours.row}: {ours.budget}; n {ours.estimate.n}{best}{blank}; runs {runs}"
 
 
 def _legend(found: Layout, notes: Sequence[str]) -> list[str]:
@@ -440,14 +567,15 @@ def _further(found: Layout) -> list[str]:
         return []
     body = [
         [
-            *(one.study, one.row, _interval(one.estimate), str(one.estimate.n)),
+            *(one.study, one.row, one.data, f"{one.trained}; {one.chosen}"),
+            *(_interval(one.estimate), str(one.estimate.n)),
             *("" if one.best is None else f"{one.best:.2f}", " ".join(run_id[:8] for run_id in one.run_ids)),
         ]
         for one in found.further
     ]
-    head = ["study", "levels", "test top-1 %", "n", "best of 4", "runs"]
+    head = ["study", "levels", "data", "trained", "test top-1 %", "n", "best of 4", "runs"]
     said = "Ours on the same question, of models or data that the table does not have; nothing above compares with it:"
-    return ["", said, "", *markdown_table(head, body, 2)]
+    return ["", said, "", *markdown_table(head, body, 4)]
 
 
 def content(found: Layout) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""A study's records away from their store: one text file that git can keep, or runs that somebody else made.
+"""A study's records away from their store: one text file that git can keep.
 
 A file has a line of JSON for the study and one for each run. What all runs share stands once, in the first.
 """
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "ablate-records", 1
 _ROOT = "params.data.root"
+_FIRST = "tags.ablate.imported.run"
+_VIEW = ("tags.ablate.attempt", "tags.ablate.shown.", "tags.level.")
+"""Tags that a store makes for itself and its views."""
 Curves = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
@@ -48,7 +50,7 @@ class Records:
 
 
 def write(records: Records, path: Path) -> None:
-    """Writes records as text; the same records give the same bytes.
+    """Writes records as text, runs in the order they come in, oldest first; the same records give the same bytes.
 
     Raises:
         OSError: The file cannot be written.
@@ -57,9 +59,9 @@ def write(records: Records, path: Path) -> None:
     shared = _shared(rows)
     head = {"format": FORMAT, "version": VERSION, "study": records.study, "started": records.started}
     lines = [{**head, "definition": records.definition, "runs": len(rows), "shared": shared}]
-    for row in sorted(rows, key=lambda row: (str(row.get("tags.ablate.point")), row["run_id"])):
+    for run_id, row in zip(records.frame.get("run_id", ()), rows, strict=True):
         own = {key: value for key, value in row.items() if shared.get(key) != value}
-        lines.append({**own, "curves": records.curves.get(row["run_id"], {})})
+        lines.append({**own, "curves": records.curves.get(run_id, {})})
     text = "".join(json.dumps(_sorted(line), ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
@@ -74,7 +76,9 @@ def read(path: Path) -> Records:
     import pandas as pd
 
     try:
-        head, *runs = (json.loads(line) for line in path.read_text("utf-8").splitlines())
+        head, *runs = [json.loads(line) for line in path.read_text("utf-8").splitlines()] or [None]
+        if not isinstance(head, dict) or "format" not in head:
+            raise ValueError("its first line is of another kind" if runs or head else "it is empty")
         if head["format"] != FORMAT or head["version"] != VERSION:
             raise ValueError(f"{head['format']} version {head['version']}")
         study, definition, shared = head["study"], head["definition"], head["shared"]
@@ -106,11 +110,13 @@ def _tidy(row: Mapping[str, Any]) -> dict[str, Any]:
     start, end = row.get("start_time"), row.get("end_time")
     if start is not None and end is not None and not (_blank(start) or _blank(end)):
         kept["seconds"] = round((end - start).total_seconds(), 1)
+    if not _blank(first := row.get(_FIRST)):  # an import gave it another name
+        kept["run_id"] = first
     return {key: _number(value) for key, value in kept.items()}
 
 
 def _travels(key: str) -> bool:
-    private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", _ROOT, "params.data.cache")
+    private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", _FIRST, _ROOT, "params.data.cache", *_VIEW)
     return key in ("run_id", "status", "seconds", "tags.mlflow.source.git.commit") or (
         key.startswith(("metrics.", "params.", "tags.")) and not key.startswith(private)
     )
@@ -134,104 +140,6 @@ def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {}
     own = ("run_id",)  # of a study of one run as well
     return {k: v for k, v in rows[0].items() if k not in own and all(row.get(k) == v for row in rows[1:])}
-
-
-# ---------------------------------------------------------------------------------------------- runs of somebody else
-
-
-def from_csv(path: Path, factors: Sequence[str], value: str, seed: str, baseline: Mapping[str, str]) -> Records:
-    """A table of anybody's runs, one a row, as a study.
-
-    Args:
-        path: A CSV file with a header.
-        factors: Columns that are compared, the rows' names first.
-        value: Column of the result; empty or no number is a run without one, which is counted as diverged.
-        seed: Column that tells runs of one cell apart; empty numbers them in the order of the file.
-        baseline: Factor -> level that others are held against; one not named has the first in the file.
-
-    Raises:
-        RecordsError: The file cannot be read, or has no such column.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RecordsError(f"source must be a CSV file of runs, got {path}: {reason}.") from None
-    return from_rows(rows, factors, value, seed, baseline, name=path.stem, source=str(path))
-
-
-def from_rows(
-    rows: Sequence[Mapping[str, Any]],
-    factors: Sequence[str],
-    value: str,
-    seed: str,
-    baseline: Mapping[str, str],
-    *,
-    name: str,
-    source: str,
-) -> Records:
-    """Rows of runs as a study; see ``from_csv``.
-
-    Raises:
-        RecordsError: There are no rows, or not those columns.
-    """
-    import pandas as pd
-
-    if not rows or not factors:
-        raise RecordsError(f"source must hold runs and factor name a column, got {len(rows)} rows and {list(factors)}.")
-    columns = [str(key) for key in rows[0]]
-    wanted = [*factors, value, *([seed] if seed else [])]
-    if missing := [column for column in wanted if column not in columns]:
-        raise RecordsError(f"{source} must have the columns {', '.join(missing)}, got {', '.join(columns)}.")
-    seeds = _seeds(rows, factors, seed)
-    runs = [_foreign(n, row, factors, value, seeds[n]) for n, row in enumerate(rows)]
-    levels = {factor: list(dict.fromkeys(str(row[factor]) for row in rows)) for factor in factors}
-    baselines = {factor: str(baseline.get(factor, levels[factor][0])) for factor in factors}
-    for factor, level in baselines.items():
-        if level not in levels[factor]:
-            raise RecordsError(f"baseline.{factor} must be one of {', '.join(levels[factor])}, got {level}.")
-    definition = {
-        "name": name,
-        "foreign": True,
-        "question": "",
-        "table": "",
-        "axes": levels,
-        "baseline": baselines,
-        "combinations": [list(each) for each in dict.fromkeys(tuple(str(row[f]) for f in factors) for row in rows)],
-        "seeds": sorted(set(seeds)),
-        "points": len(rows),
-    }
-    return Records(name, definition, "", pd.DataFrame(runs), {}, source)
-
-
-def _seeds(rows: Sequence[Mapping[str, Any]], factors: Sequence[str], seed: str) -> list[int]:
-    """Each row's number within its cell where no column tells it; the rank of its seed where one does."""
-    if seed:
-        ranks = {each: rank for rank, each in enumerate(dict.fromkeys(str(row[seed]) for row in rows))}
-        return [int(text) if text.isdigit() else ranks[text] for text in (str(row[seed]) for row in rows)]
-    met: dict[tuple[str, ...], int] = {}
-    out = []
-    for row in rows:
-        cell = tuple(str(row[factor]) for factor in factors)
-        out.append(met.get(cell, 0))
-        met[cell] = out[-1] + 1
-    return out
-
-
-def _foreign(n: int, row: Mapping[str, Any], factors: Sequence[str], value: str, seed: int) -> dict[str, Any]:
-    try:
-        result = float(row[value])
-    except (TypeError, ValueError):
-        result = math.nan
-    point = [[factor, str(row[factor])] for factor in factors]
-    return {
-        "run_id": f"row {n + 1}",
-        "status": "FINISHED",
-        "tags.ablate.point": json.dumps([*point, ["seed", seed]], separators=(",", ":")),
-        "tags.ablate.status": "finished" if math.isfinite(result) else "diverged",
-        f"metrics.{value}": result,
-    }
 
 
 def epochs(rows: Iterable[tuple[str, int, float]]) -> dict[str, list[float | None]]:

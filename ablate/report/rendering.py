@@ -16,7 +16,7 @@ from ablate.report.table import COSTS, RANK, ReportError, Row, Table, label
 
 Format = Literal["text", "md", "latex", "csv", "json"]
 
-ON_TEST, UNFINISHED = "†", "°"
+ON_TEST, UNFINISHED, ENDED = "†", "°", "§"
 _SHOWN_COSTS = {"params": "params", "macs": "MACs", "tokens": "tokens"}
 
 
@@ -57,7 +57,7 @@ def _found(table: Table, form: Literal["lines", "markdown"]) -> list[str]:
         return []
     from ablate.report import findings
 
-    text = getattr(findings, form)(table.analysis, unit=label(table.metric), audit=table.audit)
+    text = getattr(findings, form)(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
     return [*text, ""] if text else []
 
 
@@ -98,7 +98,7 @@ def _cell(row: Row) -> str:
     if estimate is None:
         return ""
     half = f" ± {estimate.half:.2f}" if estimate.half is not None else ""
-    marks = ON_TEST * ("test" in row.select) + UNFINISHED * row.unfinished
+    marks = ON_TEST * ("test" in row.select) + UNFINISHED * row.unfinished + ENDED * row.ended
     return f"{estimate.mean:.2f}{half}" + (f" {marks}" if marks else "")
 
 
@@ -139,6 +139,7 @@ _ESCAPES = {
         "†": r"$\dagger$",
         "‡": r"$\ddagger$",
         "°": r"$^{\circ}$",
+        "§": r"\S{}",
     },
     **{"°": r"$^{\circ}$", "[": "{[}", "]": "{]}", "…": r"\ldots{}", "²": "$^2$", "\u03b1": r"$\alpha$"},
 }
@@ -159,7 +160,7 @@ def _latex(table: Table, notes: Sequence[str]) -> str:
     if table.analysis is not None and table.analysis.contrasts:
         from ablate.report import findings
 
-        rows = findings.rows(table.analysis, unit=label(table.metric), audit=table.audit)
+        rows = findings.rows(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
         remarks = findings.remarks(table.analysis, table.audit)
         lines += [r"\par\medskip", *latex_tabular(rows[0], rows[1:], len(rows[0])), *_small(remarks)]
     return "\n".join([*lines, *_small(notes), r"\end{table}"])
@@ -235,6 +236,8 @@ def content(table: Table, notes: Sequence[str]) -> dict[str, Any]:
             "title": table.title,
             "factors": table.factors,
             "metric": table.metric,
+            "alpha": table.alpha,
+            "higher_is_better": table.higher_is_better,
             "rows": rows,
             "analysis": analysis,
             "audit": [asdict(each) for each in table.audit],

@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ablate.report.runs import attempts, counted
+from ablate.tracking import redrawn, redraws
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -32,7 +35,7 @@ def rows(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.Data
 
 
 def _counts(trials: "pd.DataFrame", definition: Mapping[str, Any]) -> str:
-    ends = Counter(_latest(trials).values())
+    ends = Counter(_ends(trials).values())
     said = ", ".join(f"{count} {status}" for status, count in sorted(ends.items()))
     each = " of each level, none of which is in a mean" if definition["method"] == "tuned" else ""
     pruner = "" if definition["pruner"] == "none" else f", pruner {definition['pruner']}"
@@ -40,9 +43,16 @@ def _counts(trials: "pd.DataFrame", definition: Mapping[str, Any]) -> str:
     return f"{definition['n_trials']} trials{each} ({said}); sampler {definition['sampler']}{pruner}, by {chosen}"
 
 
-def _latest(runs: "pd.DataFrame") -> dict[str, str]:
-    """Point -> how its last attempt ended."""
-    return {row["tags.ablate.point"]: str(row.get("tags.ablate.status")) for row in runs.to_dict("records")}
+def _ends(runs: "pd.DataFrame") -> dict[str, str]:
+    """Point -> how the attempt that counts ended (the best, the latest of equals), or that a finished run serves it."""
+    found = {run.point: run for run in counted(attempts(runs))}
+    ends: dict[str, str] = {point: run.outcome for point, run in found.items()}
+    for run in found.values():
+        told = run.record.get(f"tags.{redrawn(str(run.record.get('tags.ablate.study')))}")
+        for point in redraws(run.point, told) if run.outcome == "finished" else ():
+            if ends.get(point) != "finished":
+                ends[point] = "drawn again and not trained twice"
+    return ends
 
 
 def _winners(runs: "pd.DataFrame", definition: Mapping[str, Any]) -> list[str]:

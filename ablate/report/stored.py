@@ -10,12 +10,15 @@ from ablate.tracking import StudyRecord, TrackingSpec
 def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[StudyRecord, list[StudyRecord]]:
     """The study of a name that ran last, or the one that is named whole, and the others of that name.
 
+    One in which nothing is finished stands behind those in which something is: a mistaken override hides no results.
+
     Raises:
         ReportError: The store knows no such study.
         TrackingError: The store cannot be read.
     """
     known = tracking.list_studies(where)
     mine = [record for record in known if record.definition.get("name") == name or record.study == name]
+    mine.sort(key=lambda record: record.finished == 0)
     chosen = next((record for record in mine if study in (None, record.study)), None)
     if chosen is None:
         names = sorted({str(record.definition.get("name")) for record in known})
@@ -35,7 +38,10 @@ def whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[Study
         f"artifacts (config, model, test predictions) of each run: {chosen.artifacts}",
         f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id, chosen.view)}",
     ]
-    for other in others:
-        count = f"{other.finished} of {other.definition.get('points', '?')} points"
-        notes.append(f"also of this name: {other.study}, last active {other.last:%Y-%m-%d %H:%M} UTC, {count}")
-    return notes
+    return notes + [beside(other) for other in others]
+
+
+def beside(other: StudyRecord) -> str:
+    """A further study of the name, for people."""
+    count = f"{other.finished} of {other.definition.get('points', '?')} points"
+    return f"also of this name: {other.study}, last active {other.last:%Y-%m-%d %H:%M} UTC, {count}"

@@ -2,16 +2,19 @@
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from glob import glob
 from pathlib import Path
 from typing import Any
 
 from ablate import tracking
 from ablate.config import ConfigError, ReportConfig
-from ablate.report.records import Records, RecordsError, epochs, from_csv, from_rows, read
+from ablate.report.foreign import from_csv, from_experiment
+from ablate.report.records import Records, RecordsError, epochs, read
 from ablate.report.stored import choose
 from ablate.tracking import TrackingSpec
 from ablate.tracking.correctness import IMAGES, PREDICTIONS, packed
@@ -20,6 +23,7 @@ CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "t
 READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
 """Those that a page draws and readings at equal compute go by."""
 SUFFIX = ".jsonl"
+STARTED = "%Y-%m-%d %H:%M UTC"
 TESTED = f"tags.{IMAGES}"
 
 
@@ -40,12 +44,10 @@ def opened(name: str | None, options: ReportConfig) -> Records | None:
             "runs of your own need factor= and value=, the columns that are compared and measured, e.g. "
             "factor=[model,lr] value=accuracy seed=seed."
         )
-    baseline = {key: str(level) for key, level in options.baseline.items()}
+    columns = (factors, options.value, options.seed or "", options.baseline)
     if options.source is not None:
-        return from_csv(Path(options.source), factors, options.value, options.seed or "", baseline)
-    rows = _experiment(options.tracking)
-    name = options.tracking.experiment
-    return from_rows(rows, factors, options.value, options.seed or "", baseline, name=name, source=f"experiment {name}")
+        return from_csv(Path(options.source), *columns)
+    return from_experiment(options.tracking, *columns)
 
 
 def gather(files: str | Sequence[str], tracking_uri: str = "", study: str = "") -> list[Records]:
@@ -73,13 +75,6 @@ def gather(files: str | Sequence[str], tracking_uri: str = "", study: str = "") 
     return [read(Path(path)) for path in dict.fromkeys(found)]
 
 
-def _experiment(where: TrackingSpec) -> list[dict[str, Any]]:
-    """Runs of an MLflow experiment that anybody logged, with ``params.*``, ``metrics.*`` and ``tags.*`` as columns."""
-    frame = tracking.read_runs(where)
-    rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), "").to_dict("records")
-    return rows
-
-
 def from_store(
     where: TrackingSpec, name: str, *, study: str | None = None, curves_of: Sequence[str] = CURVES
 ) -> Records:
@@ -98,7 +93,7 @@ def from_store(
         rows = tracking.read_curves(where, ids, metric).itertuples(index=False)
         for run_id, values in epochs((row.run_id, row.step, row.value) for row in rows).items():
             curves[run_id][metric] = values
-    started = f"{chosen.started:%Y-%m-%d %H:%M} UTC"
+    started = chosen.started.strftime(STARTED)
     return Records(chosen.study, chosen.definition, started, frame, curves, tracking.redact(where.resolved_uri()))
 
 
@@ -141,36 +136,59 @@ def to_store(records: Records, where: TrackingSpec) -> int:
     """
     if records.definition.get("foreign"):
         raise RecordsError("import needs a file that python -m ablate export wrote, got runs of another kind.")
+    started = _start(records)
     store = tracking.Store(where)
     tags = {"ablate.study": records.study, "ablate.sweep": json.dumps(dict(records.definition))}
-    parent = store.sweep_run(records.study, {**tags, "ablate.imported": "true"})
+    parent = store.sweep_run(records.study, {**tags, "ablate.imported": "true"}, started=started)
     store.share_view(parent, records.study, records.definition)
     there = store.imported(parent)
-    written = 0
-    for row in records.frame.to_dict("records"):
+    written, last = 0, started
+    for number, row in enumerate(records.frame.to_dict("records")):
+        begun = started + timedelta(milliseconds=number)  # a file tells their order, not when each began
+        took = float(row.get("seconds", 0.0))
+        ended = begun + timedelta(seconds=took if math.isfinite(took) else 0.0)
+        last = max(last, ended)
         if row["run_id"] in there:
             continue
-        _copy(store, parent, row, records.curves.get(row["run_id"], {}))
+        _copy(store, parent, row, records.curves.get(row["run_id"], {}), begun, ended)
         written += 1
-    store.resume(parent).finish("finished")
+    store.resume(parent).finish("finished", ended=last)
     return written
 
 
-def _copy(store: tracking.Store, parent: str, row: dict[str, Any], curves: Any) -> None:
+def _start(records: Records) -> datetime:
+    """When a study began, to the minute.
+
+    Raises:
+        RecordsError: It does not say.
+    """
+    try:
+        return datetime.strptime(records.started, STARTED).replace(tzinfo=UTC)
+    except ValueError:
+        raise RecordsError(
+            f"import needs records that say when their study started, like 2026-01-31 09:30 UTC, got "
+            f"{records.started!r} in {records.source}."
+        ) from None
+
+
+def _copy(
+    store: tracking.Store, parent: str, row: dict[str, Any], curves: Any, begun: datetime, ended: datetime
+) -> None:
     def part(name: str) -> dict[str, Any]:
         head = f"{name}."
         return {key.removeprefix(head): value for key, value in row.items() if key.startswith(head) and value == value}
 
     tags = {key: str(value) for key, value in part("tags").items() if key not in ("ablate.status", "ablate.role")}
     label = " ".join(str(level) for _, level in _point(row))
-    writer = store.start_run(label, part("params"), {**tags, "ablate.imported.run": row["run_id"]}, parent=parent)
+    tags["ablate.imported.run"] = row["run_id"]
+    writer = store.start_run(label, part("params"), tags, parent=parent, started=begun)
     shown = {metric for metric, values in curves.items() if values}
     for metric in shown:
         for step, value in enumerate(curves[metric], start=1):
             writer.log({metric: float("nan") if value is None else value}, step=step)
     writer.log({key: float(value) for key, value in part("metrics").items() if key not in shown})
     status = row.get("tags.ablate.status", "finished")
-    writer.finish(status if status != "running" else "killed", reason=tags.get("ablate.reason"))
+    writer.finish(status if status != "running" else "killed", reason=tags.get("ablate.reason"), ended=ended)
 
 
 def _point(row: dict[str, Any]) -> list[tuple[str, Any]]:

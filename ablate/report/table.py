@@ -1,5 +1,6 @@
 """A sweep's table before it is written in any format: what `report` makes and `rendering` writes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -10,11 +11,12 @@ if TYPE_CHECKING:
     from ablate.report.audit import Difference
     from ablate.report.contrasts import Analysis
 
-Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "running"]
+Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "no result", "running"]
 
 METRIC = "final.test_top1_percent"
+ALPHA = 0.05
 COSTS = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
-RANK: Sequence[Outcome] = ("finished", "diverged", "pruned", "failed", "killed", "running")
+RANK: Sequence[Outcome] = ("finished", "diverged", "pruned", "failed", "killed", "no result", "running")
 _METRIC_LABELS = {
     METRIC: "test top-1 %",
     "final.val_top1_percent": "val top-1 %",
@@ -40,6 +42,7 @@ class Row:
         best_of_4: Expected best of 4 runs, as papers print; None below 4 runs.
         read: Where in their schedules the runs were read, as ``epoch 3 of 4``, at equal compute; else empty.
         unfinished: Some run was read before its schedule had ended.
+        ended: Some run had ended before the compute at which it is read was spent: its row is in no verdict.
     """
 
     levels: tuple[str, ...]
@@ -51,6 +54,7 @@ class Row:
     best_of_4: float | None = None
     read: tuple[str, ...] = ()
     unfinished: bool = False
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Table:
         notes: Said below the table, a sentence or two each.
         analysis: Verdicts on the levels; None where the design compares nothing.
         audit: What the two sides of a contrast differ in besides its factor.
+        alpha: Intervals are of 1 - alpha.
+        higher_is_better: False for a loss, an error, a time.
     """
 
     title: str
@@ -73,6 +79,28 @@ class Table:
     notes: Sequence[str] = field(default_factory=list)
     analysis: "Analysis | None" = None
     audit: Sequence["Difference"] = ()
+    alpha: float = ALPHA
+    higher_is_better: bool = True
+
+
+_LESS = {
+    *("err", "errs", "perplexity", "ppl", "nll", "crossentropy", "brier", "ece", "mae", "mse", "rmse", "rmsle", "mape"),
+    *("wer", "cer", "fid", "bpb", "bpc", "bpd", "regret", "cost", "latency"),
+}
+_LESS_AT_THE_END = {"seconds", "time", "duration"}  # elsewhere it may be a budget
+
+
+def more_is_better(metric: str) -> bool:
+    """What a metric's name says of its direction: False for losses, errors, costs and times, True for all others."""
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", metric)]
+    ends = ("loss", "losses", "error", "errors")
+    named = any(word in _LESS or word.endswith(ends) for word in words) or "crossentropy" in "".join(words)
+    return not (named or (words and words[-1] in _LESS_AT_THE_END))
+
+
+def confidence(alpha: float) -> str:
+    """What an interval covers, such as ``95 %``."""
+    return f"{100 - 100 * alpha:.6g} %"
 
 
 def label(metric: str) -> str:

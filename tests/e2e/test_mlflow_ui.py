@@ -142,8 +142,11 @@ def test_mlflow_ui_shows_groups_with_means_by_the_printed_link(link, tmp_path):
     with browser() as chromium:
         errors = []
         tab = _opened(chromium, link, errors)
-        tab.get_by_text("cct_2_3x2").first.wait_for(timeout=60_000)
-        tab.wait_for_timeout(1500)  # columns move to their places
+        for container in (".ag-pinned-left-cols-container", ".ag-center-cols-container"):
+            tab.locator(f"{container} .ag-row").nth(len(MEANS) - 1).wait_for(timeout=60_000)
+        for mean in MEANS.values():
+            tab.get_by_text(f"{mean} (average)").first.wait_for(timeout=60_000)
+        tab.wait_for_timeout(1500)  # columns move to their places, for the picture
         shot(tab, "mlflow-ui.png", tmp_path)
         names = _cells(tab, ".ag-pinned-left-cols-container")
         values = _cells(tab, ".ag-center-cols-container")
@@ -164,12 +167,13 @@ def test_mlflow_uis_chart_view_draws_each_groups_curves(link, tmp_path):
         tab.get_by_text("level.model: cct_2_3x2, level.model.positional: none (val/top1_percent)").wait_for(
             timeout=60_000
         )
+        lines = tab.locator(".js-plotly-plot .scatterlayer path.js-line")
+        lines.nth(2 * len(MEANS) - 1).wait_for(state="attached", timeout=60_000)  # names come before their curves
         said = tab.inner_text("body")
         shot(tab, "mlflow-chart.png", tmp_path)
         assert errors == [] and "12 matching runs" in said
         for (model, pe), metric in itertools.product(MEANS, ("train/loss", "val/top1_percent")):
             assert f"level.model: {model}, level.model.positional: {pe} ({metric})" in said
-        assert tab.locator(".js-plotly-plot .scatterlayer path.js-line").count() >= 2 * len(MEANS)
 
 
 def test_mlflow_uis_compare_page_shows_what_differs_and_the_metrics(link, where, tmp_path):
@@ -183,7 +187,8 @@ def test_mlflow_uis_compare_page_shows_what_differs_and_the_metrics(link, where,
         experiments = urllib.parse.quote(json.dumps([page.partition("/")[0]]))
         tab.goto(f"{address}/#/compare-runs?runs={listed}&experiments={experiments}")
         tab.get_by_text("Comparing 3 Runs from 1 Experiment").wait_for(timeout=60_000)
-        tab.get_by_text("final.test_top1_percent").first.wait_for(timeout=60_000)
+        for late in ("final.test_top1_percent", "level.model.positional", "train.epochs"):
+            tab.get_by_text(late, exact=True).first.wait_for(timeout=60_000)
         rows = [row.inner_text().split("\t") for row in tab.locator("tr").all()]
         shot(tab, "mlflow-compare.png", tmp_path)
         said = tab.inner_text("body")

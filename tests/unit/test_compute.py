@@ -48,7 +48,7 @@ def test_reading_is_the_last_epoch_that_ended_within_the_budget(
 ) -> None:
     found = reading(_run(), CURVES, parse(at))
     assert (found.epoch, found.value, found.spent) == (epoch, value, spent)
-    assert found.finished == (epoch == 4)
+    assert found.finished == (epoch == 4) and found.ended == (at == "epoch:9")
 
 
 def test_reading_knows_a_schedule_that_was_cut_short() -> None:
@@ -107,6 +107,26 @@ def test_report_at_equal_macs_reads_the_larger_model_earlier_and_marks_it() -> N
     assert "read at 1.2e+06 training MACs" in text
     assert "° read before the schedule had ended" in text
     assert "none selected" in text and "99.00" not in text
+
+
+@pytest.mark.parametrize(
+    ("at", "largest"), [("epoch:99", "epoch:4"), ("macs:1e15", "macs:1200000"), ("seconds:30", "seconds:8")]
+)
+def test_report_at_refuses_what_no_run_reaches_and_names_what_all_do(at: str, largest: str) -> None:
+    with pytest.raises(ReportError, match=f"all 4 runs had ended .* that all of them share is at={largest}\\.$"):
+        report_records(_records(), reading=Reading(at=at))
+    text = report_records(_records(), reading=Reading(at=f"{largest}"))
+    assert "§" not in text and "against small" in text
+
+
+def test_report_at_marks_runs_that_had_ended_and_gives_no_verdict_across_them() -> None:
+    text = report_records(_records(), reading=Reading(at="macs:2.4e6"))
+    small, large = (line for line in text.splitlines() if line.startswith(("small ", "large ")))
+    assert "25.50 ± 6.35 §" in small and "epoch 4 of 4 (ended)" in small and "§" not in large
+    assert "ended" not in large
+    assert "§ 2 of 4 runs had ended before it and spent less" in text
+    assert "the largest budget that all runs share is at=macs:1200000" in text
+    assert "against small" not in text and "verdicts on" not in text
 
 
 def test_report_at_leaves_a_run_blank_that_had_not_ended_an_epoch() -> None:

@@ -130,6 +130,14 @@ def test_shared_budget_is_what_the_cheapest_finished_run_spent():
         compute.shared(Records("", study.definition, "", study.frame, {}, ""), "epoch")
 
 
+def test_logged_names_the_first_metric_that_has_values():
+    study = _steps({"2": [50]})
+    curves = {"r20": {"val/top1_percent": [None, None], "train/top1_percent": [0.0, 0.0]}}
+    study = Records(study.study, study.definition, "", study.frame, curves, "")
+    assert frames.logged(study, ["val/top1_percent", "train/top1_percent"]) == "train/top1_percent"
+    assert frames.logged(study, ["val/top1_percent", "val/loss"]) == "val/loss"
+
+
 def test_gather_reads_each_file_that_fits_once_and_says_when_none_does(tmp_path):
     for name in ("pe-a", "pe-b", "other"):
         write(_steps({"2": [50.0]}, question=name), tmp_path / f"{name}.jsonl")

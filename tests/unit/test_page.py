@@ -7,9 +7,10 @@ import xml.etree.ElementTree as ElementTree
 import pandas as pd
 import pytest
 
-from ablate.report import Reading, page
+from ablate.report import Reading, page, report_records
 from ablate.report.contrasts import Contrast
-from ablate.report.records import Records, from_rows
+from ablate.report.foreign import from_rows
+from ablate.report.records import Records
 from ablate.stats import Kind, Verdict
 
 VOID = {"meta", "link", "br"}
@@ -132,8 +133,8 @@ def test_page_of_many_cells_draws_what_can_be_read_and_says_what_it_leaves_out()
     ("verdict", "said"),
     [
         (Verdict(Kind.hurts, -1.5, -2.0, -1.0, 0.01, 3, None), "hurts: \N{MINUS SIGN}1.50 points"),
-        (Verdict(Kind.undecided, 0.2, -1.0, 1.4, 0.6, 3, 9), "n = 3 a side); 9 seeds a side would decide."),
-        (Verdict(Kind.undecided, None, None, None, None, 0, None), "not enough results (n = 0)."),
+        (Verdict(Kind.undecided, 0.2, -1.0, 1.4, 0.6, 3, 9), "n = 3 a side); 9 seeds a side decide in 4 of 5 cases."),
+        (Verdict(Kind.undecided, None, None, None, None, 0, None), "not enough results (n = 0 a side)."),
     ],
 )
 def test_page_sentence_says_effect_interval_and_n(verdict, said):
@@ -150,3 +151,50 @@ def test_page_summary_names_where_a_level_does_what():
     assert page.summary("pe", "sine", found) == "Against pe = sine: none hurts at vit / cvt and is undecided at cct."
     everywhere = "Against pe = sine: none hurts everywhere (2 comparisons)."
     assert page.summary("pe", "sine", found[:2]) == everywhere
+
+
+def _csv(*rows):
+    runs = [dict(zip(("model", "acc", "seed"), row.split(","), strict=True)) for row in rows]
+    return from_rows(runs, ["model"], "acc", "seed", {}, name="a", source="a.csv")
+
+
+def test_page_calls_runs_that_nobody_recorded_not_audited():
+    found = page.page(_runs(), Reading("top1"))
+    assert "not audited: these records hold no configuration" in found and "differ in nothing but" not in found
+    assert "\nnot audited: these records hold no configuration" in report_records(_runs(), "text", Reading("top1"))
+    assert "differ in nothing but the declared factor" in page.page(_ours())
+    alone = page.page(_runs(levels=("only",)), Reading("top1"))
+    assert "audit" not in alone.replace("Notes and audit", "")
+
+
+def test_page_marks_verdicts_whose_sides_differ_in_more_and_says_in_what():
+    runs = ("a,90.1,0", "a,90.4,1", "a,90.2,2", "b,91.1,0", "b,91.4,1", "b,91.2,2", "c,88,0", "c,nan,1", "c,87.8,2")
+    text = page.page(_csv(*runs), Reading("acc"))
+    (lead,) = re.findall("<p class=lead>(.*?)</p>", text)
+    assert lead.startswith("Against model = a: b ") and "; c hurts ‡ (‡ not only model differs)." in lead
+    assert "‡" not in lead.partition("; c")[0]
+    told = {kind: line for kind, line in re.findall("<li class=(.*?)>(.*?)</li>", text)}
+    assert "model = c instead of a hurts ‡: " in told["hurts"]
+    assert told["hurts"].endswith(
+        "; ‡ not only model differs: seeds (0, 2 against 0, 1, 2), status (2 finished, 1 diverged against 3 finished)."
+    )
+    assert "<li>‡ not only the factor differs: seeds" in text and "differ in nothing but" not in text
+
+
+def test_page_summary_marks_the_places_that_are_flagged():
+    found = [
+        Contrast("pe", "none", "sine", {"model": model}, Verdict(kind, 1.0, 0.0, 2.0, 0.1, 3, None))
+        for model, kind in (("vit", Kind.hurts), ("cvt", Kind.hurts), ("cct", Kind.undecided))
+    ]
+    said = page.summary("pe", "sine", found, found[1:2])
+    assert said == "Against pe = sine: none hurts at vit / cvt ‡ and is undecided at cct (‡ not only pe differs)."
+    said = page.summary("pe", "sine", found[:2], found[1:2])
+    assert said == "Against pe = sine: none hurts ‡ everywhere (2 comparisons) (‡ not only pe differs)."
+
+
+def test_page_says_n_of_both_sides_where_they_differ():
+    found = Verdict(Kind.hurts, -2.7, -3.9, -1.6, 0.01, 2, None)
+    contrast = Contrast("model", "c", "a", {}, found, diverged=(1, 0), runs=(3, 3))
+    assert "; n = 2 and 3)" in page.sentence(contrast, "points")
+    contrast = Contrast("model", "c", "a", {}, found, diverged=(1, 1), runs=(3, 3))
+    assert "; n = 2 a side)" in page.sentence(contrast, "points")

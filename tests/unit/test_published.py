@@ -1,6 +1,8 @@
 """Our runs beside published numbers: where they stand, what is said of them, and when there is a difference."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +60,10 @@ def test_layout_gives_a_difference_where_all_but_chance_is_the_same() -> None:
     assert ours.best == pytest.approx(96.3) and ours.difference == pytest.approx(96.3 - 96.53)
     assert [run_id[:2] for run_id in ours.run_ids] == ["0a", "1a", "2a", "3a"]
     page = published.markdown(layout("table1", [_records()]))
-    assert "| 96.53 | 96.15 ± 0.21 [1] | -0.23 [1] |" in page
+    assert "| 96.53 b | 96.15 ± 0.21 [1] | -0.23 [1] |" in page
     assert (
-        "- [1] ours-1234, cct_7_3x1: n 4, expected best of 4: 96.30; runs 0abcdef0 1abcdef0 2abcdef0 3abcdef0" in page
+        "- [1] ours-1234, cct_7_3x1: cifar10; 300 epochs + 10 of cooldown; epoch chosen by the TEST set; n 4, expected "
+        "best of 4: 96.30; runs 0abcdef0 1abcdef0 2abcdef0 3abcdef0" in page
     )
 
 
@@ -89,6 +92,28 @@ def test_layout_needs_as_many_runs_as_the_best_was_taken_of() -> None:
 
 
 @pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("params.augment.", "another recipe (augment.random_resized_crop.scale, "),
+        ("params.train.warmup_lr", "another recipe (train.warmup_lr)"),
+        ("params.train.epochs", "an unrecorded number of epochs, not 300"),
+    ],
+)
+def test_layout_gives_no_difference_where_the_recipe_was_not_recorded(gone: str, said: str) -> None:
+    records = _records()
+    lacking = records.frame.drop(columns=[name for name in records.frame if name.startswith(gone)])
+    ((_, _, ours),) = _placed("table1", replace(records, frame=lacking))
+    assert ours.difference is None and len(ours.differs) == 1 and ours.differs[0].startswith(said)
+
+
+def test_layout_takes_a_leaf_that_is_newer_than_the_runs_for_its_default() -> None:
+    records = _records()
+    newer = ["params.train.clip_norm", "params.model.key_dim", "params.model.options.positional.draw"]
+    ((_, _, ours),) = _placed("table1", replace(records, frame=records.frame.drop(columns=newer)))
+    assert ours.differs == () and ours.difference is not None
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["model=cct_7_3x2"],
@@ -109,7 +134,44 @@ def test_layout_lists_what_belongs_to_no_published_number() -> None:
     found = layout("table1", [_records("data=mnist5k")])
     assert not any(line.ours for line in found.lines)
     assert [one.row for one in found.further] == ["cct_7_3x1"]
-    assert "| ours-1234 | cct_7_3x1 | 96.15 ± 0.21 | 4 | 96.30 |" in published.markdown(found)
+    told = "mnist5k | 300 epochs + 10 of cooldown; epoch chosen by the TEST set"
+    assert f"| ours-1234 | cct_7_3x1 | {told} | 96.15 ± 0.21 | 4 | 96.30 |" in published.markdown(found)
+
+
+def test_layout_says_data_length_and_selection_beside_each_of_ours() -> None:
+    ours = _records("train.epochs=10", "train.cooldown_epochs=0", "train.select=best")
+    ours = replace(ours, frame=ours.frame.assign(**{"metrics.data.train_images": 54000.0}))
+    page = published.markdown(layout("table1", [ours]))
+    assert "cct_7_3x1: cifar10; 10 epochs of 54,000 images; epoch chosen by validation; n 4" in page
+
+
+@pytest.mark.parametrize("table", published.TITLES)
+def test_layout_puts_each_rule_by_the_values_that_it_covers(table: str) -> None:
+    found = layout(table, [])
+    page = published.markdown(found)
+    letters = dict(re.findall(r"^- ([a-z]): (.*)$", page, flags=re.MULTILINE))
+    every = {(one.origin, one.verified, one.rule.said) for line in found.lines for one in line.printed.values()}
+    assert len(letters) == (len(every) if len(every) > 1 else 0)
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][2:]
+    for line, row in zip(found.lines, rows, strict=True):
+        for n, head in enumerate(found.columns):
+            if (one := line.printed.get(head)) is not None:
+                value, *marks = row[len(found.labels) + 2 * n].split()
+                rule = f"{one.origin} ({'verified' if one.verified else 'not verified'}): {one.rule.said}"
+                assert value == one.value and ("?" in marks) == (not one.verified)
+                assert letters[marks[-1]] == rule if letters else f"- {rule}" in page
+
+
+def test_layout_has_published_parameters_and_macs_with_ours_beside() -> None:
+    ours = _records(**{"metrics.cost.params": 3760522.0, "metrics.cost.macs": 946.9e6})
+    page = published.markdown(layout("table1", [ours]))
+    assert "| M params published | ours | G MACs published | ours |" in page
+    assert page.split("| CCT-7/3x1 |")[1].splitlines()[0].endswith("| 3.76 | 3.761 [1] | 1.19 | 0.947 [1] |")
+    assert page.split("| Proxyless-G |")[1].splitlines()[0].endswith("| 5.7 |  |  |  |")
+    steps = published.markdown(layout("vit_to_cct_steps", []))
+    assert steps.split("| CVT-7/2 |")[1].splitlines()[0].endswith("| 3.76 ? |  | 1.18 ? |  |")
+    assert "| 22.36 |  | 5.53 |  |" in published.markdown(layout("imagenet", []))
+    assert "M params" not in published.markdown(layout("pe_ablation", []))
 
 
 def test_layout_claims_nothing_from_a_row_that_nobody_verified() -> None:
@@ -119,8 +181,8 @@ def test_layout_claims_nothing_from_a_row_that_nobody_verified() -> None:
     assert labels == ("CCT-7/3x1", "sinusoidal", "yes(dagger)")
     assert ours.difference is None and "the published row is not verified" in ours.differs
     page = published.markdown(layout("pe_ablation", []))
-    assert "| CCT-7/3x1 | sinusoidal | yes(dagger) | 96.27 ? |" in page
-    assert "| CCT-7/3x1 | learnable | yes(dagger) | 96.53 |" in page
+    assert "| CCT-7/3x1 | sinusoidal | yes(dagger) | 96.27 ? c |" in page
+    assert "| CCT-7/3x1 | learnable | yes(dagger) | 96.53 b |" in page
     assert "nobody has held against the paper" in page
 
 
@@ -183,17 +245,51 @@ def test_tables_are_made_once_and_checked(folders: tuple[Path, Path], capsys: py
     assert "0 changed" in capsys.readouterr().out
     page = folders[1] / "paper_table1.md"
     page.write_text(page.read_text("utf-8").replace("-0.23", "+0.23"), "utf-8")
-    (folders[1] / "paper_gone.md").write_text("old", "utf-8")
     assert _tables(folders, "check=true") == 1
-    assert "paper_gone.md, paper_table1.md" in capsys.readouterr().out
+    assert "ablate tables: paper_table1.md" in capsys.readouterr().out
+
+
+def test_tables_remove_their_own_pages_and_nobody_elses(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(_records(), folders[0] / "gone.jsonl")
     assert _tables(folders) == 0
-    assert not (folders[1] / "paper_gone.md").exists()
+    (folders[0] / "gone.jsonl").unlink()
+    page = (folders[1] / "paper_table1.md").read_text("utf-8")
+    (folders[1] / "paper_gone.md").write_text(page, "utf-8")
+    data = json.loads((folders[1] / "paper_table1.json").read_text("utf-8"))
+    (folders[1] / "paper_gone.json").write_text(json.dumps({**data, "name": "gone"}), "utf-8")
+    own = {"thesis.md": "# mine", "settings.json": "{}", "list.json": "[1]", "notes.json": '{"notes": ["a"]}'}
+    own |= {"broken.json": "{", "paper_draft.md": "# mine", "gone.txt": "x"}
+    for name, text in own.items():
+        (folders[1] / name).write_text(text, "utf-8")
+    capsys.readouterr()
+    assert _tables(folders, "check=true") == 1
+    assert "tables: gone.json, gone.md, paper_gone.json, paper_gone.md, paper_table1.json" in capsys.readouterr().out
+    assert _tables(folders) == 0
+    assert "6 changed" in capsys.readouterr().out
+    assert {path.name for path in folders[1].iterdir()} == {*own, *tables.pages(folders[0])}
+    assert {name: (folders[1] / name).read_text("utf-8") for name in own} == own
+
+
+def test_tables_write_over_no_file_that_is_not_theirs(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders[1].mkdir()
+    (folders[1] / "ours.md").write_text("# mine", "utf-8")
+    assert _tables(folders) == 2
+    assert "ours.md is free" in capsys.readouterr().err
+    assert [path.name for path in folders[1].iterdir()] == ["ours.md"]
+    (folders[1] / "file").write_text("")
+    assert _tables((folders[0], folders[1] / "file" / "tables")) == 2
+    assert "must be a folder that can be written to" in capsys.readouterr().err
 
 
 def test_tables_say_what_is_wrong(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert _tables(folders, "chekc=true") == 2
     assert "check" in capsys.readouterr().err
     assert _tables(folders, "check=maybe") == 2
+    assert _tables(folders, "out=") == 2  # and not the working directory
     assert _tables((folders[1], folders[1])) == 2
     assert "python -m ablate export" in capsys.readouterr().err
 

@@ -2,13 +2,19 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
+from ablate import cli
 from ablate.config import ConfigError, compose_report
-from ablate.report import Reading, records, report_records, report_study, studies
+from ablate.report import Reading, foreign, page, records, records_table, render, report_records, report_study, studies
+from ablate.report.runs import attempts, counted
+from ablate.report.table import more_is_better
 from ablate.tracking import Store, TrackingSpec
 
 DEFINITION = {
@@ -57,7 +63,7 @@ def test_a_file_of_records_reports_what_the_store_reports(where, tmp_path):
     path = tmp_path / "pe.jsonl"
     records.write(studies.from_store(where, "pe"), path)
     got = report_records(records.read(path), reading=Reading(margin=1.0))
-    assert _body(got) == _body(report_study(where, "pe", margin=1.0))
+    assert _body(got) == _body(report_study(where, "pe", reading=Reading(margin=1.0)))
     assert "1 diverged" in got and str(path) in got
 
 
@@ -99,10 +105,39 @@ def test_records_that_are_imported_report_the_same_and_only_once(where, tmp_path
     records.write(studies.from_store(where, "pe"), path)
     assert studies.to_store(records.read(path), other) == 8
     assert studies.to_store(records.read(path), other) == 0
-    assert _body(report_study(other, "pe", margin=1.0)) == _body(report_study(where, "pe", margin=1.0))
+    assert _body(report_study(other, "pe", reading=Reading(margin=1.0))) == _body(
+        report_study(where, "pe", reading=Reading(margin=1.0))
+    )
     again = studies.from_store(other, "pe")
     run = again.frame[again.frame["tags.ablate.status"] == "finished"]["run_id"].iloc[0]
     assert again.curves[run]["train/loss"] == [1.0, 0.5]
+
+
+def test_records_keep_start_and_seconds_through_a_store_so_that_they_export_as_they_were(where, tmp_path):
+    first, again = tmp_path / "pe.jsonl", tmp_path / "again.jsonl"
+    other, study = TrackingSpec(uri=f"sqlite:///{tmp_path}/o.db"), studies.from_store(where, "pe")
+    seconds = [30.3 + n for n in range(len(study.frame))]
+    frame = study.frame.drop(columns=["start_time", "end_time"]).assign(seconds=seconds)
+    records.write(replace(study, frame=frame, started="2024-02-29 07:25 UTC"), first)
+    studies.to_store(records.read(first), other)
+    assert "started 2024-02-29 07:25 UTC" in report_study(other, "pe")
+    records.write(studies.from_store(other, "pe"), again)
+    assert again.read_text() == first.read_text() and '"seconds":30.3' in first.read_text()
+
+
+def test_records_that_do_not_say_when_they_began_are_not_imported(where, tmp_path):
+    study = replace(studies.from_store(where, "pe"), started="")
+    with pytest.raises(records.RecordsError, match="when their study started, like 2026-01-31 09:30 UTC, got ''"):
+        studies.to_store(study, TrackingSpec(uri=f"sqlite:///{tmp_path}/o.db"))
+
+
+def test_a_file_has_the_runs_oldest_first_so_that_the_latest_attempt_counts(where, tmp_path):
+    path, study = tmp_path / "pe.jsonl", studies.from_store(where, "pe")
+    again = study.frame.iloc[[0]].assign(**{"run_id": "0" * 32, "metrics.final.test_top1_percent": 1.0})
+    records.write(replace(study, frame=pd.concat([study.frame, again], ignore_index=True)), path)
+    read = records.read(path).frame
+    assert list(read["run_id"]) == [*study.frame["run_id"], "0" * 32]
+    assert [run.value for run in counted(attempts(read)) if run.run_id == "0" * 32] == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -162,20 +197,69 @@ def test_a_baseline_and_a_single_factor_can_be_named(tmp_path):
     assert "hurts" in report_records(found, reading=Reading("accuracy"))
 
 
-def test_runs_of_any_mlflow_experiment_are_read_by_their_columns(tmp_path):
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """Words for a store that MLflow's own client made: two rates, three seeds, a parent, runs that came to nothing."""
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/theirs.db")
+    uri = f"sqlite:///{tmp_path_factory.mktemp('theirs')}/theirs.db"
+    client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.create_experiment("theirs")
-    for lr, seed in ((lr, seed) for lr in ("0.1", "0.01") for seed in range(3)):
-        run = client.create_run(experiment).info.run_id
-        client.log_param(run, "lr", lr)
-        client.log_param(run, "seed", seed)
-        client.log_metric(run, "acc", 70 + 10 * (lr == "0.01") + 0.1 * seed)
-    uri = f"tracking.uri=sqlite:///{tmp_path}/theirs.db"
-    found = _opened(uri, "tracking.experiment=theirs", "factor=params.lr", "value=metrics.acc", "seed=params.seed")
-    text = report_records(found, reading=Reading("metrics.acc"))
-    assert "0.01" in text and "helps" in text and "theirs" in text
+
+    def run(lr=None, seed=None, metrics=(), status="FINISHED"):
+        run_id = client.create_run(experiment).info.run_id
+        for name, value in (("lr", lr), ("seed", seed)):
+            if value is not None:
+                client.log_param(run_id, name, value)
+        for value in metrics:
+            client.log_metric(run_id, "acc", value)
+        client.set_tag(run_id, "host", "one")
+        client.set_terminated(run_id, status)
+        return run_id
+
+    run()  # the parent of the others
+    ids = [run(lr, seed, [70 + 10 * (lr == "0.01") + 0.1 * seed]) for lr in ("0.1", "0.01") for seed in range(3)]
+    run("0.1", 3, [math.nan])
+    run("0.1", 4, [math.inf])
+    run("0.1", 5)
+    run("0.1", 6, [99.0], "FAILED")
+    return [f"tracking.uri={uri}", "tracking.experiment=theirs"], ids
+
+
+def _code(*words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    return stop.value.code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["factor=params.lr", "value=metrics.acc", "seed=params.seed", "baseline.params.lr=0.1"],
+        ["factor=lr", "value=acc", "seed=seed", "baseline.lr=0.1"],
+    ],
+)
+def test_runs_of_any_mlflow_experiment_are_reported_by_the_command_line(theirs, words, capsys):
+    store, ids = theirs
+    assert _code("report", *store, *words, "format=json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["metric"] == "acc" and told["factors"] == ["lr"]
+    assert [(row["levels"]["lr"], row["estimate"]["n"]) for row in told["rows"]] == [("0.1", 3), ("0.01", 3)]
+    assert [row["run_ids"] for row in told["rows"]] == [ids[:3], ids[3:]]
+    outcomes = {name: count for name, count in told["rows"][0]["outcomes"].items() if count}
+    assert outcomes == {"finished": 3, "diverged": 2, "no result": 1, "failed": 1}
+    (contrast,) = told["analysis"]["contrasts"]
+    assert (contrast["level"], contrast["baseline"], contrast["verdict"]["kind"]) == ("0.01", "0.1", "helps")
+    assert "1 of 11 runs of the experiment have no params.lr and are left out" in told["notes"]
+
+
+def test_runs_of_an_mlflow_experiment_with_one_seed_twice_are_named(theirs, capsys):
+    store, ids = theirs
+    assert _code("report", *store, "factor=host", "value=acc", "seed=seed") == 2
+    assert f"got {ids[0]} and {ids[3]} of tags.host one, params.seed 0" in (said := capsys.readouterr().err)
+    assert "e.g. factor=[tags.host,params.lr], or leave out seed=params.seed" in said
+    assert _code("report", *store, "factor=rate", "value=acc") == 2
+    assert "must have the columns rate, got run_id, status, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -195,3 +279,169 @@ def test_a_wrong_column_or_level_is_one_sentence(tmp_path, words, error, sentenc
 def test_a_source_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(records.RecordsError, match="source must be a CSV file of runs"):
         _opened(f"source={tmp_path}/none.csv", "factor=a", "value=b")
+
+
+def _written(path, text):
+    path.write_text(text)
+    return f"source={path}"
+
+
+_TWO_RATES = "model,lr,seed,acc\n" + "".join(
+    f"{model},{lr},{seed},{value + seed}\n"
+    for model, lr, value in (("a", 0.1, 80), ("a", 0.01, 90), ("b", 0.1, 95), ("b", 0.01, 85))
+    for seed in range(3)
+)
+
+
+def test_two_rows_of_one_cell_and_seed_are_refused_by_name(tmp_path):
+    source = _written(tmp_path / "runs.csv", _TWO_RATES)
+    said = (
+        r"got row 1 and row 4 of model a, seed 0: name what else differs, e.g. factor=\[model,lr\], or leave out seed"
+    )
+    with pytest.raises(records.RecordsError, match=said):
+        _opened(source, "factor=model", "value=acc", "seed=seed")
+    for words in (["factor=[model,lr]", "seed=seed"], ["factor=model"]):
+        table, _ = records_table(_opened(source, "value=acc", *words), Reading("acc"))
+        assert sum(row.estimate.n for row in table.rows) == 12
+
+
+@pytest.mark.parametrize(
+    ("seeds", "numbers"),
+    [
+        (("1", "x"), [0, 1]),  # a rank may be a seed's own number
+        (("7", "-3"), [7, -3]),
+        (("1.0", "2.0"), [1, 2]),
+        (("01", "1"), [0, 1]),
+        (("²", "inf"), [0, 1]),
+        ((str(2**64), str(2**64 + 1)), [2**64, 2**64 + 1]),
+    ],
+)
+def test_seeds_are_numbers_only_where_all_are_whole_and_distinct(seeds, numbers):
+    rows = [{"model": model, "seed": seed, "acc": "80"} for model in "ab" for seed in seeds]
+    found = foreign.from_rows(rows, ["model"], "acc", "seed", {}, name="a", source="a.csv")
+    assert [dict(json.loads(point))["seed"] for point in found.frame["tags.ablate.point"]] == 2 * numbers
+    table, _ = records_table(found, Reading("acc"))
+    assert [row.estimate.n for row in table.rows] == [2, 2]
+
+
+def test_a_factor_may_be_called_like_a_part_of_our_points_but_not_be_the_seed(tmp_path):
+    source = _written(tmp_path / "runs.csv", "seed,trial,acc\n0,a,80\n0,a,81\n1,a,82\n1,a,83.5\n0,b,80\n1,b,81\n")
+    words = (source, "value=acc", "baseline.seed=1")
+    found = _opened(*words, "factor=[seed,trial]")
+    table, _ = records_table(found, Reading("acc"))
+    assert table.factors == ("seed (factor)", "trial (factor)")
+    assert {row.levels: row.estimate.n for row in table.rows} == {
+        ("0", "a"): 2, ("1", "a"): 2, ("0", "b"): 1, ("1", "b"): 1
+    }  # fmt: skip
+    assert "Against seed (factor) = 1: 0 " in page.page(found, Reading("acc"))
+    with pytest.raises(records.RecordsError, match="must name different columns, got seed twice"):
+        _opened(*words, "factor=seed", "seed=seed")
+
+
+def test_a_run_without_a_result_has_not_diverged(tmp_path):
+    lines = ["a,80", "a,81", "a,", "b,82", "b,nan", "b,-inf"]
+    found = _opened(_written(tmp_path / "runs.csv", "model,acc\n" + "\n".join(lines)), "factor=model", "value=acc")
+    table, _ = records_table(found, Reading("acc"))
+    outcomes = [{name: count for name, count in row.outcomes.items() if count} for row in table.rows]
+    assert outcomes == [{"finished": 2, "no result": 1}, {"finished": 1, "diverged": 2}]
+    assert table.analysis.contrasts[0].runs == (3, 2)
+    assert "3 of 6 points finished, 2 diverged, 1 no result" in render(table, "text")
+
+
+def test_results_with_a_percent_sign_are_read_if_all_have_one(tmp_path):
+    path = tmp_path / "runs.csv"
+    found = _opened(_written(path, "model,acc\na,80.5%\na,\nb, 82 %\n"), "factor=model", "value=acc")
+    assert list(found.frame["metrics.acc"].dropna()) == [80.5, 82.0]
+    with pytest.raises(records.RecordsError, match=r"in every row or in none, got 80.5% in row 1 and 0.82 in row 2"):
+        _opened(_written(path, "model,acc\na,80.5%\nb,0.82\n"), "factor=model", "value=acc")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "sentence"),
+    [
+        ("model,acc\na,80\nb,eighty\n", [], "acc must be a number in every row, got 'eighty' in row 2"),
+        ("model,acc\na,80,5\nb,81\n", [], "row 1 of .* must have a cell a column, got more"),
+        ("model,acc\na,80\nb,81\n", ["baseline.modle=b"], "baseline must name a level of model, got one of modle"),
+        ("model,acc\n", [], "must hold runs and factor name a column, got 0 rows"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_one_sentence(tmp_path, text, words, sentence):
+    with pytest.raises(records.RecordsError, match=sentence):
+        _opened(_written(tmp_path / "runs.csv", text), "factor=model", "value=acc", *words)
+
+
+_RISING = "model,seed,error\n" + "".join(f"{m},{s},{10 + 10 * (m == 'b') + s / 10}\n" for m in "ab" for s in range(4))
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "best"), [([], "hurts", 10.0), (["higher_is_better=true"], "helps", 10.3)]
+)  # fmt: skip
+def test_less_of_an_error_is_better_unless_somebody_says_otherwise(tmp_path, capsys, words, kind, best):
+    source = _written(tmp_path / "runs.csv", _RISING)
+    words = ["report", source, "factor=model", "value=error", "seed=seed", *words]
+    assert _code(*words, "format=json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["analysis"]["contrasts"][0]["verdict"]["kind"] == kind
+    assert told["rows"][0]["best_of_4"] == pytest.approx(best)
+    for format in ("text", "md", "latex", "html"):
+        assert _code(*words, f"format={format}") == 0
+        said = capsys.readouterr().out
+        assert ("lower is better" in said) == (kind == "hurts")
+        assert {"helps": "hurts", "hurts": "helps"}[kind] not in said.partition("</style>")[2 * (format == "html")]
+
+
+def test_a_table_goes_the_way_of_its_metrics_name_or_what_was_said():
+    for name in ("val/loss", "valLoss", "logloss", "top1_error", "err", "top1err", "RMSE", "test_ppl", "final.seconds",
+                 "cross_entropy", "cost.macs", "train_time"):  # fmt: skip
+        assert not more_is_better(name), name
+    for name in (
+        "acc",
+        "final.test_top1_percent",
+        "lossless_acc",
+        "F1",
+        "mAP",
+        "errata",
+        "top1_after_60_seconds_percent",
+    ):
+        assert more_is_better(name), name
+
+
+def test_a_page_of_many_cells_shows_those_with_the_lowest_errors():
+    rows = [{"model": f"m{n:02d}", "error": str(n + seed / 10)} for n in range(60) for seed in range(2)]
+    found = foreign.from_rows(rows, ["model"], "error", "", {}, name="a", source="a.csv")
+    for better, which, shown, hidden in ((None, "lowest", "m05", "m55"), (True, "highest", "m55", "m05")):
+        said = page.files(found, Reading("error", higher_is_better=better))
+        assert f"cells, those with the {which} means" in said["report.html"]
+        drawn = said["figures/runs.svg"]
+        assert f">{shown}<" in drawn and f">{hidden}<" not in drawn
+
+
+def test_alpha_is_that_of_every_interval_and_of_the_verdicts(tmp_path, capsys):
+    rows = "".join(f"{m},{s},{80 + (m == 'b') + v}\n" for m in "ab" for s, v in enumerate((0.0, 0.5, -0.5, 0.1)))
+    words = ["report", _written(tmp_path / "runs.csv", "model,seed,acc\n" + rows), "factor=model", "value=acc"]
+    told = {}
+    for alpha in (0.05, 0.006):
+        assert _code(*words, f"alpha={alpha}", "format=json") == 0
+        told[alpha] = json.loads(capsys.readouterr().out)
+    kinds = [each["analysis"]["contrasts"][0]["verdict"]["kind"] for each in told.values()]
+    assert kinds == ["helps", "undecided"]
+    values = [80.0, 80.5, 79.5, 80.1]
+    half = stats.t.ppf(1 - 0.006 / 2, 3) * np.std(values, ddof=1) / 2
+    assert told[0.006]["rows"][0]["estimate"]["high"] == pytest.approx(np.mean(values) + half, abs=1e-6)
+    std, low = told[0.006]["analysis"]["std"], told[0.006]["analysis"]["contrasts"][0]["verdict"]["low"]
+    assert low == pytest.approx(1 - stats.t.ppf(1 - 0.006 / 2, 6) * std / 2**0.5, abs=0.02)  # drawn, not integrated
+    for format in ("text", "md", "latex", "json", "html"):
+        assert _code(*words, "alpha=0.006", f"format={format}") == 0
+        said = capsys.readouterr().out
+        assert re.search(r"99\.4 \\?%", said) and not re.search(r"95 \\?%", said), format
+    for wrong in ("0", "0.5", "nan"):
+        assert _code(*words, f"alpha={wrong}") == 2
+        assert f"alpha must lie between 0 and 0.5, got {wrong}" in capsys.readouterr().err
+
+
+def test_alpha_and_direction_reach_a_store_and_its_page(where, capsys):
+    words = ["report", "pe", f"tracking.uri={where.uri}", "alpha=0.01", "higher_is_better=false"]
+    for more in ([], ["format=html"], ["at=epoch:1"]):
+        assert _code(*words, *more) == 0
+        said = capsys.readouterr().out
+        assert "99 %" in said and "95 %" not in said and "lower is better" in said

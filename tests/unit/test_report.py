@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ablate import tracking
-from ablate.report import Table, render, report_study, report_table
+from ablate.report import Reading, ReportError, Table, render, report_study, report_table
 from ablate.report.runs import attempts, counted
 from ablate.tracking import Store, TrackingSpec
 
@@ -210,6 +210,7 @@ def test_render_json_holds_all_there_is() -> None:
     assert read["notes"] == [*table.notes, "one more_note"]
     assert read["audit"][0]["kind"] == "train.lr" and read["audit"][0]["contrasts"]
     assert {"title", "factors", "metric"} <= read.keys()
+    assert (read["alpha"], read["higher_is_better"]) == (0.05, True)
 
 
 def test_render_json_has_no_number_that_json_has_none_for() -> None:
@@ -314,7 +315,7 @@ def _spread(effects: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
 def _judged(runs: list[dict[str, Any]], format: str = "text", margin: float | None = None, **changes: Any) -> str:
     base = {axis: levels[0] for axis, levels in AXES.items()}
     definition = {**DEFINITION, "baseline": base, **changes}
-    return render(report_table(pd.DataFrame(runs), definition, margin=margin), format)
+    return render(report_table(pd.DataFrame(runs), definition, Reading(margin=margin)), format)
 
 
 def test_report_judges_each_level_against_its_baseline() -> None:
@@ -326,10 +327,41 @@ def test_report_judges_each_level_against_its_baseline() -> None:
     assert "positional, against" in text and "interaction model x positional: F" in text
 
 
+def _shifted() -> list[dict[str, Any]]:
+    """Seeds that shift every cell alike, by far more than the second level does."""
+    runs = []
+    for (n, (m, p)), s in itertools.product(enumerate(itertools.product(*AXES.values())), range(3)):
+        value = 80 + 5 * s - 2.0 * (p == "none") + (0.1, -0.1, 0.0)[(n + s) % 3]
+        runs.append(
+            _run(_point(m, p, s), value, **{"params.data.split_seed": str(s), "tags.ablate.data.digest": f"d{s}"})
+        )
+    return runs
+
+
+def test_report_takes_out_what_seeds_shift_where_they_are_blocks() -> None:
+    definition = {**DEFINITION, "baseline": {axis: levels[0] for axis, levels in AXES.items()}}
+    frame = pd.DataFrame(_shifted())
+    plain, blocked = (report_table(frame, definition, Reading(blocks=blocks)) for blocks in (False, True))
+    assert plain.analysis is not None and blocked.analysis is not None
+    where = [(each.factor, each.level) for each in plain.analysis.contrasts]
+    kinds = [dict(zip(where, table.analysis.contrasts, strict=True)) for table in (plain, blocked) if table.analysis]
+    none = ("positional", "none")
+    assert [each[none].verdict.kind for each in kinds] == ["undecided", "hurts"]
+    assert any("seeds are blocks" in note for note in blocked.analysis.notes)
+
+
+def test_report_takes_no_seeds_for_blocks_that_had_other_data() -> None:
+    definition = {**DEFINITION, "baseline": {axis: levels[0] for axis, levels in AXES.items()}}
+    runs = _shifted()
+    runs[4]["params.data.split_seed"] = "7"
+    with pytest.raises(ReportError, match=r"those of seed 1 differ in data\.split_seed; leave out blocks=true"):
+        report_table(pd.DataFrame(runs), definition, Reading(blocks=True))
+
+
 def test_report_calls_nothing_equivalent_without_a_margin_and_says_what_seeds_it_takes() -> None:
     runs = _spread({})
-    assert "equivalent" not in _judged(runs) and "seeds would decide" not in _judged(runs)
-    assert "seeds would decide" in _judged(runs, margin=0.5)
+    assert "equivalent" not in _judged(runs) and "seeds decide in 4 of 5 cases" not in _judged(runs)
+    assert "seeds decide in 4 of 5 cases" in _judged(runs, margin=0.5)
 
 
 def test_report_judges_in_markdown_and_only_the_axes_to_compare() -> None:

@@ -1,0 +1,34 @@
+"""Benchmarks run where they are told to, GPU machines without TensorFlow among them; how fast is no test's business."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_throughput_compares_both_keras_sides_on_either_backend_jax_without_tensorflow(backend, tmp_path):
+    if backend == "jax":
+        pytest.importorskip("jax")
+        (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n", "utf-8")
+    sides = ["--models", "cct_2_3x2_32", "--sides", "ours", "Keras", "--tasks", "train 64", "predict 1"]
+    short = ["--rounds", "1", "--seconds", "0.1"]
+    told = ["--out", str(tmp_path / "found.json"), "--image", str(tmp_path / "found.png")]
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "benchmarks.throughput", *sides, *short, *told]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert found["backend"] == backend
+    tasks = found["models"]["cct_2_3x2_32"]["tasks"]
+    for task in ("train 64", "predict 1"):
+        rates = tasks[task]["images_per_second"]
+        assert rates["ours"] > 0 and rates["Keras"] > 0
+        assert tasks[task]["ours_over"]["Keras"] == pytest.approx(rates["ours"] / rates["Keras"], rel=0.01)
+    assert not (tmp_path / "found.png").exists()  # which is speed over PyTorch's

@@ -1,0 +1,208 @@
+"""What verbs do with files that are there and options that contradict: nothing is lost, one sentence each."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablate import cli
+from ablate.report import records, studies
+from ablate.tracking import Store, TrackingSpec
+
+
+@pytest.fixture
+def where(store_uri, tmp_path, monkeypatch):
+    """A store with a finished study, and one of the same name that came later and failed altogether."""
+    monkeypatch.chdir(tmp_path)
+    spec = TrackingSpec(uri=store_uri)
+    _study(spec, "mine-good", "finished")
+    _study(spec, "mine-bad", "failed")
+    return spec
+
+
+def _study(spec, study, outcome):
+    store = Store(spec)
+    definition = {
+        "name": "mine",
+        "axes": {"model": ["a", "b"]},
+        "baseline": {"model": "a"},
+        "seeds": [0, 1],
+        "points": 4,
+    }
+    parent = store.sweep_run(study, {"ablate.sweep": json.dumps(definition)})
+    for model, seed in ((model, seed) for model in "ab" for seed in (0, 1)):
+        point = json.dumps([["model", model], ["seed", seed]])
+        writer = store.start_run(model, {}, {"ablate.study": study, "ablate.point": point}, parent=parent)
+        if outcome == "finished":
+            writer.log({"final.test_top1_percent": 80.0 + seed})
+        writer.finish(outcome)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line: its exit code, its output, and what it said of an error."""
+
+    def main(*words):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(words)
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return main
+
+
+def _refused(told, sentence):
+    code, _, err = told
+    assert code == 2
+    assert sentence in err and len(err.splitlines()) == 1
+    return True
+
+
+@pytest.fixture
+def file(where, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    records.write(studies.from_store(where, "mine"), path)
+    return path
+
+
+def test_a_study_with_results_stands_before_one_that_failed_later(where, run):
+    uri = f"tracking.uri={where.uri}"
+    code, out, _ = run("report", "mine", uri)
+    assert code == 0 and "study mine-good, started" in out and "also of this name: mine-bad" in out
+    code, out, _ = run("export", "mine", uri, "out=kept/mine.jsonl")
+    assert code == 0 and "4 runs of study mine-good" in out and "also of this name: mine-bad" in out
+    assert _refused(run("export", "mine-bad", uri, "out=kept/mine.jsonl"), "needs a study with a finished point")
+    assert records.read(Path("kept/mine.jsonl")).study == "mine-good"
+
+
+def test_out_is_never_the_file_that_is_read(file, run, tmp_path):
+    before = file.read_bytes()
+    (tmp_path / "link.md").symlink_to(file)
+    for out in (file, "./mine.jsonl", "link.md"):
+        assert _refused(run("report", "mine.jsonl", f"out={out}"), "would be lost")
+    run_id = records.read(file).frame["run_id"][0]
+    assert _refused(run("card", run_id, "source=mine.jsonl", f"out={file}"), "would be lost")
+    rows = tmp_path / "runs.csv"
+    rows.write_text("model,acc\na,1\na,2\nb,3\nb,4\n")
+    assert _refused(run("report", f"source={rows}", "factor=model", "value=acc", f"out={rows}"), "would be lost")
+    assert file.read_bytes() == before and rows.read_text().startswith("model,acc")
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "mine.csv", "mine"])
+def test_sheet_writes_pictures_alone(name, tmp_path, run):
+    (tmp_path / name).write_text("axes: {}")
+    assert _refused(run("sheet", "data=digits", f"out={tmp_path / name}"), "which ends in .png")
+    assert (tmp_path / name).read_text() == "axes: {}"
+
+
+def test_out_that_cannot_be_written_is_one_sentence(where, file, run, tmp_path):
+    run_id, uri = records.read(file).frame["run_id"][0], f"tracking.uri={where.uri}"
+    (tmp_path / "folder").mkdir()
+    for words in (["report", "mine.jsonl"], ["report", "mine", uri], ["card", run_id, "source=mine.jsonl"],
+                  ["export", "mine", uri]):  # fmt: skip
+        assert _refused(run(*words, "out=folder"), "out must name a file, got folder, which is a folder")
+        assert _refused(run(*words, "out="), "out must name a file, got nothing")
+        assert _refused(run(*words, "out=mine.jsonl/x.md"), "a file that can be written, but mine.jsonl/x.md")
+
+
+def test_out_makes_its_folders(file, run, tmp_path):
+    run_id = records.read(file).frame["run_id"][0]
+    assert run("report", "mine.jsonl", "out=a/b/report.md", "format=md")[0] == 0
+    assert run("card", run_id, "source=mine.jsonl", "out=c/d/card.md")[0] == 0
+    assert run("sheet", "data=digits", "out=e/f/sheet.png")[0] == 0
+    assert all((tmp_path / name).is_file() for name in ("a/b/report.md", "c/d/card.md", "e/f/sheet.png"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["mine", "source=good.csv", "factor=a", "value=b"], "source= must come without a name"),
+        (["mine", "factor=a", "value=b"], "factor= must come without a name"),
+        (["mine", "baseline.model=b"], "baseline= must come without a name"),
+        (["good.csv"], "must come as source=good.csv factor=… value=…"),
+        (["source=mine.jsonl"], "say report mine.jsonl"),
+        (["mine.jsonl", "margin=-1"], "margin must be above 0, in the unit of the values, got -1"),
+        (["none.jsonl", "margin=0"], "margin must be above 0"),
+        (["none.jsonl", "margin=nan"], "margin must be above 0"),
+    ],
+)
+def test_report_says_which_of_its_options_go_together(run, words, sentence):
+    assert _refused(run("report", *words), sentence)
+
+
+def test_a_run_that_selects_by_validation_needs_images_for_it_before_anything_is_made(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _refused(run("model=tiny", "data=digits", "data.val_fraction=0"), "train.select=best needs validation")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A working directory with sweeps of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    text = "base: {model: tiny, data: digits, train.epochs: 2}\naxes: {model.pooling: [seqpool, mean]}\n"
+    (tmp_path / "sweeps" / "mine.yaml").write_text(text)
+    (tmp_path / "sweeps" / "short.yml").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["report", "mine", "--format=html"], "there is no flag --format=html; write format=html."),
+        (["plan", "+sweep=mine", "--cfg", "job"], "plan takes no flags such as --cfg; leave it out."),
+        (["train", "--epochs=5"], "no flag --epochs=5; write train.epochs=5."),
+        (["--lr", "0.1"], "no flag --lr; write train.lr=…"),
+        (["train", "--colour=red"], "no flag --colour=red; write colour=red."),
+        (["+sweep=mine", "seeds=3"], "write sweep.seeds=3, or seed=3 to pin."),
+        (["study=x"], "study must be set by its keys, study.storage, study.heartbeat_seconds; got 'x'."),
+        (["~train.lr"], "train.lr must have a value"),
+        (["train=5"], "train must be one of default"),
+        (["data=[digits]"], "data must be one of cifar10"),
+        (["model.options=3"], "model.options must say of which it is, got 3; write model.options.NAME=3."),
+        (["report", "mine", "baseline=b"], "write baseline.model=b."),
+        (["plan", "+sweep=mine", "sweep.axes.model.pooling=[mean]"], "write 'sweep.axes={model.pooling:[mean]}'."),
+        (["plan", "+sweep=mine", "sweep.baseline.model.pooling=mean"], "write 'sweep.baseline={model.pooling:mean}'."),
+        (["plan", "+sweep=mine,pe_type"], "sweep must be one value, got '+sweep=mine,pe_type'; write a sweep"),
+        (["plan", "+sweep=sweeps/mine.yaml"], "write +sweep=mine."),
+        (["plan", "+sweep=short"], "must end in .yaml, got sweeps/short.yml; rename it."),
+    ],
+)  # fmt: skip
+def test_words_that_would_go_unheard_are_told_how_to_be_written(mine, run, words, sentence):
+    assert _refused(run(*words), sentence)
+
+
+def test_dotted_axes_can_be_set_as_the_sentence_says(mine, run):
+    code, out, err = run("plan", "+sweep=mine", "sweep.axes={model.pooling:[mean]}")
+    assert code == 0 and "model.pooling: mean" in out, err
+
+
+def test_help_lists_a_sweep_that_asks_nothing(mine):
+    line = next(line for line in cli.help_text().splitlines() if line.split() == ["mine"])
+    assert "not readable" not in line
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "it is empty."),
+        ("\n", "Expecting value"),
+        ('{"a": 1}\n', "its first line is of another kind."),
+        ("[1]\n{}\n", "its first line is of another kind."),
+        ('{"format": "ablate-records", "version": 9}\n', "ablate-records version 9."),
+    ],
+)
+def test_a_file_of_no_records_says_what_it_is(run, tmp_path, content, said):
+    (tmp_path / "some.jsonl").write_text(content)
+    assert _refused(run("report", str(tmp_path / "some.jsonl")), said)
+
+
+def test_a_misspelt_axes_is_told_from_a_missing_one(mine, run):
+    Path("sweeps/mine.yaml").write_text("axis: {model: [vit_2_4]}\n")
+    assert _refused(run("plan", "+sweep=mine"), "Did you mean axes?")
+    Path("sweeps/mine.yaml").write_text("question: none\n")
+    assert _refused(run("plan", "+sweep=mine"), "must hold a mapping with the key axes")
+
+
+def test_models_says_what_a_file_of_settings_is(run):
+    assert _refused(run("models", "tiny"), "tiny is a file of settings")
