@@ -5,7 +5,9 @@
 
 Each value of an axis is measured in a process of its own, whose peak of memory is told beside what it held before. The
 slope is that of a line through the logarithms: 1 is linear, 0 does not grow, 2 is quadratic. Of points, filling the
-queue and handing out one point are measured; of runs, reading all of them and reading one study of ten among them.
+queue, handing out the first (for which a worker reads all, as it does again in a twentieth of its time at most) and
+handing out a further one are measured; of runs, reading all of them and reading one study of ten among them; of a
+study's runs, its report.
 """
 
 import argparse
@@ -30,8 +32,22 @@ from benchmarks.contender import peak_memory
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 TENS = (10, 100, 1_000, 10_000)
-AXES = {"pixels": (16, 32, 64, 96), "layers": (1, 2, 4, 8), "batch": (16, 32, 64, 128), "points": TENS, "runs": TENS}
-"""Axis -> values; pixels are an image's side."""
+AXES = {
+    "pixels": (16, 24, 32, 48, 64),
+    "layers": (1, 2, 4, 8),
+    "batch": (16, 32, 64, 128),
+    "points": TENS,
+    "runs": TENS,
+    "study": TENS,
+}
+"""Axis -> values; pixels are an image's side, a study's are its runs."""
+LABELS = {
+    "pixels": "side in pixels",
+    "points": "points in the queue",
+    "runs": "runs in the store",
+    "study": "runs of a study",
+}
+COUNTED = ("points", "runs", "study")
 PARAMETERS, METRICS = 60, 12
 """A made-up run has about as many as a real one."""
 
@@ -52,7 +68,9 @@ def main(arguments: list[str]) -> None:
         return
     kept = json.loads(told.out.read_text("utf-8"))["axes"] if told.out.is_file() else {}
     axes = {axis: _axis(axis, told.largest) for axis in told.axes}
-    result = {"date": str(date.today()), "load_average": os.getloadavg()[0], **provenance(), "axes": {**kept, **axes}}
+    found = {**kept, **axes}
+    axes = {axis: found[axis] for axis in AXES if axis in found}
+    result = {"date": str(date.today()), "load_average": os.getloadavg()[0], **provenance(), "axes": axes}
     for place in (told.out, told.image):
         place.parent.mkdir(parents=True, exist_ok=True)
     told.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
@@ -61,7 +79,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _axis(axis: str, largest: int) -> dict[str, Any]:
-    values = [value for value in AXES[axis] if axis not in ("points", "runs") or value <= largest]
+    values = [value for value in AXES[axis] if axis not in COUNTED or value <= largest]
     measured = {str(value): _apart(axis, value) for value in values}
     slopes = {
         what: round(slope(values, [each[what] for each in measured.values()]), 2) for what in measured[str(values[0])]
@@ -92,6 +110,8 @@ def _measure(axis: str, value: int) -> Measured:
             return _queue(value, Path(folder))
         if axis == "runs":
             return _store(value, Path(folder))
+        if axis == "study":
+            return _study(value, Path(folder))
     return _step(**{axis: value})
 
 
@@ -134,7 +154,10 @@ def _queue(points: int, folder: Path) -> Measured:
     from ablate.sweep.space import SweepSpec, span
     from ablate.sweep.study import Study
 
-    levels = {"train.lr": [0.001 * (1 + number) for number in range(points // 10)]}
+    # Ten seeds, and as many axes of ten levels as that takes; the others have one, so that every point has as many.
+    axes = ("train.lr", "train.weight_decay", "train.label_smoothing")
+    ten, full = [0.01 * number for number in range(10)], len(str(points)) - 2
+    levels: dict[str, list[Any]] = {axis: ten[: 10 if place < full else 1] for place, axis in enumerate(axes)}
     study = Study(f"sqlite:///{folder}/optuna.db", "growth", span(SweepSpec(), levels, list(range(10)))[0])
     before = peak_memory()
 
@@ -145,12 +168,14 @@ def _queue(points: int, folder: Path) -> Measured:
         study.complete(claim, 0.5, "run")
 
     fill = _seconds(study.fill)
+    first = _seconds(hand_out)
     one = statistics.median(_seconds(hand_out) for _ in range(5))
     again = _seconds(study.fill)
     study.close()
     return {
         "seconds to fill": fill,
-        "seconds a point": one,
+        "seconds the first": first,
+        "seconds a further one": one,
         "seconds to open": again,
         "MiB more": peak_memory() - before,
     }
@@ -163,9 +188,11 @@ def _store(runs: int, folder: Path) -> Measured:
     from ablate.tracking import Store, TrackingSpec, read_runs
 
     tracking = TrackingSpec(uri=f"sqlite:///{folder}/mlflow.db")
-    first = Store(tracking).start_run("point 0", {}, {"ablate.study": "study 0"})
-    first.finish("finished")
-    copy_run(folder / "mlflow.db", runs)
+    params = {f"model.leaf_{number}": number for number in range(PARAMETERS)}
+    run = Store(tracking).start_run("point 0", params, {"ablate.study": "study 0"})
+    run.log({f"final.{number}": number / 7 for number in range(METRICS)})
+    run.finish("finished")
+    multiply(folder / "mlflow.db", run.run_id, [{"ablate.study": f"study {number // 10}"} for number in range(1, runs)])
     read_runs(tracking, study="study 1")  # imports, once
     before = peak_memory()
     one = statistics.median(_seconds(lambda: read_runs(tracking, study="study 1")) for _ in range(3))
@@ -173,28 +200,61 @@ def _store(runs: int, folder: Path) -> Measured:
     return {"seconds to read all": every, "seconds to read ten": one, "MiB more": peak_memory() - before}
 
 
-def copy_run(database: Path, runs: int) -> None:
-    """Puts runs into MLflow's own tables, ten to a study, as if they had been trained: writing them takes hours."""
+def _study(runs: int, folder: Path) -> Measured:
+    from ablate.report import report_study
+    from ablate.tracking import Store, TrackingSpec
+
+    rates, seeds = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), range(runs // 5)
+    points = [(rate, seed) for rate in rates for seed in seeds]
+    told = {"name": "points", "question": "?", "axes": {"train.lr": rates}, "seeds": [*seeds], "points": runs}
+    tracking = TrackingSpec(uri=f"sqlite:///{folder}/mlflow.db")
+    store = Store(tracking)
+    parent = store.sweep_run("points-1", {"ablate.sweep": json.dumps(told)})
+    params = {"train.epochs": 6, "train.lr": rates[0], "data.source": "digits", "data.root": None}
+    run = store.start_run("x", params, {"ablate.study": "points-1", "ablate.point": _point(*points[0])}, parent=parent)
+    run.log({"final.test_top1_percent": 80.0, "cost.params": 10})
+    run.finish("finished")
+    generator = np.random.default_rng(0)
+    others = [
+        {"train.lr": str(rate), "ablate.point": _point(rate, seed), "final.test_top1_percent": generator.normal(80, 1)}
+        for rate, seed in points[1:]
+    ]
+    multiply(folder / "mlflow.db", run.run_id, others)
+    report = lambda: report_study(tracking, "points", "text")  # noqa: E731
+    before = peak_memory()
+    seconds = _seconds(report)
+    if f"{len(seeds)}  " not in (text := report()):
+        raise RuntimeError(f"a report of {runs} runs must count {len(seeds)} of each rate, and says: {text}")
+    return {"seconds to report": seconds, "MiB more": peak_memory() - before}
+
+
+def _point(rate: float, seed: int) -> str:
+    return json.dumps([["train.lr", rate], ["seed", seed]], separators=(",", ":"))
+
+
+def multiply(database: Path, run: str, others: list[dict[str, Any]]) -> None:
+    """Puts copies of a run into MLflow's own tables, each with other values of some parameters, tags and metrics.
+
+    As if they had been trained: writing them by MLflow's calls takes hours.
+    """
     with sqlite3.connect(database) as link:
-        columns = [line[1] for line in link.execute("pragma table_info(runs)")]
-        pattern = dict(zip(columns, link.execute("select * from runs limit 1").fetchone(), strict=True))
-        for table in ("params", "metrics", "latest_metrics", "tags", "runs"):
-            link.execute(f"delete from {table}")
-        ids = [f"{number:032x}" for number in range(runs)]
-        rows = [tuple({**pattern, "run_uuid": run}.values()) for run in ids]
-        link.executemany(f"insert into runs ({','.join(columns)}) values ({','.join('?' * len(columns))})", rows)
-        _entries(link, ids)
+        for table in ("runs", "params", "latest_metrics", "tags"):
+            columns = [line[1] for line in link.execute(f"pragma table_info({table})")]
+            patterns = [
+                dict(zip(columns, row, strict=True))
+                for row in link.execute(f"select * from {table} where run_uuid = ?", [run])
+            ]
+            rows = (
+                tuple({**row, "run_uuid": f"{number:032x}", **_other(row, values)}.values())
+                for number, values in enumerate(others)
+                for row in patterns
+            )
+            link.executemany(f"insert into {table} ({','.join(columns)}) values ({','.join('?' * len(columns))})", rows)
     link.close()
 
 
-def _entries(link: sqlite3.Connection, ids: list[str]) -> None:
-    params = ((f"model.leaf_{n}", str(n), run) for run in ids for n in range(PARAMETERS))
-    link.executemany("insert into params (key, value, run_uuid) values (?, ?, ?)", params)
-    metrics = ((f"final.{n}", n / 7, 0, 0, 0, run) for run in ids for n in range(METRICS))
-    into = "insert into latest_metrics (key, value, timestamp, step, is_nan, run_uuid) values (?, ?, ?, ?, ?, ?)"
-    link.executemany(into, metrics)
-    tags = (("ablate.study", f"study {number // 10}", run) for number, run in enumerate(ids))
-    link.executemany("insert into tags (key, value, run_uuid) values (?, ?, ?)", tags)
+def _other(row: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {"value": values[row["key"]]} if row.get("key") in values else {}
 
 
 # ------------------------------------------------------------------------------------------------------------ picture
@@ -211,11 +271,13 @@ def draw(axes: dict[str, Any], path: Path) -> None:
 
     figure, panels = pyplot.subplots(1, len(axes), figsize=(3.4 * len(axes), 3.6), squeeze=False)
     for panel, (axis, found) in zip(panels[0], axes.items(), strict=True):
-        for what, colour, marker in zip(found["slopes"], COLOURS, "os^D", strict=False):
+        for what, colour, marker in zip(found["slopes"], COLOURS, "os^Dv", strict=False):
             heights = [max(each[what], 1e-4) for each in found["measured"].values()]
             label = f"{what}: slope {found['slopes'][what]}"
             panel.loglog(found["values"], heights, marker=marker, color=colour, label=label)
-        panel.set(xlabel=axis)
+        panel.set(xlabel=LABELS.get(axis, axis))
+        panel.set_xticks(found["values"], [f"{value:,}" for value in found["values"]])
+        panel.minorticks_off()
         panel.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.32))
         panel.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

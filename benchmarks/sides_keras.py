@@ -1,4 +1,7 @@
-"""Keras' sides: ours as a run trains it, and a plain model as one writes it who follows the example of keras.io."""
+"""Keras' sides: ours as a run trains it, and a plain model as one writes it who follows the example of keras.io.
+
+Both compute with Keras' backend, which is JAX where ``KERAS_BACKEND=jax`` says so: then no TensorFlow is needed.
+"""
 
 import os
 
@@ -8,11 +11,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
 
 from ablate.hardware import HardwareSpec, Precision, prepare
 from ablate.models.classifier import build
+from ablate.models.inference import Predictor
 from ablate.training.optimizer import AdamW
 from ablate.training.step import compile_step
 from benchmarks.contender import Call
@@ -22,7 +25,7 @@ SMOOTHING, DECAY, RATE = 0.1, 0.06, 5e-4
 
 
 class Ours:
-    """`compile_step`, as a run calls it: images as bytes, normalised in the step."""
+    """`compile_step`, as a run calls it, and `Predictor`, as a server does: images as bytes, normalised within."""
 
     precision = Precision.float32
 
@@ -35,20 +38,28 @@ class Ours:
         return lambda: float(step.train(x, y, weight, scale, shift, SMOOTHING)[0])
 
     def predict(self, model: dict[str, Any], x: Any) -> Call:
-        step, scale, shift = self._step(model)
-        return lambda: np.asarray(step.predict(x, scale, shift))
+        keras.backend.clear_session()
+        predictor = Predictor(self._model(model), *_moments(model), dtype="uint8")
+        return lambda: predictor(x)
 
     def product(self, side: int) -> Call:
         return product(side, "float32" if self.precision == Precision.float32 else "bfloat16")
 
     def _step(self, model: dict[str, Any]) -> tuple[Any, Any, Any]:
         keras.backend.clear_session()
-        net = build(spec(model["name"], model["dropout"]), tuple(model["input_shape"]), model["num_classes"])
+        net = self._model(model)
         optimizer = AdamW(weight_decay=DECAY)
         optimizer.learning_rate = RATE
-        channels = model["input_shape"][-1]
-        scale = np.full(channels, 1 / 127.5, "float32")
-        return compile_step(net, optimizer), scale, np.full(channels, -1, "float32")
+        return compile_step(net, optimizer), *_moments(model)
+
+    def _model(self, model: dict[str, Any]) -> keras.Model:
+        return build(spec(model["name"], model["dropout"]), tuple(model["input_shape"]), model["num_classes"])
+
+
+def _moments(model: dict[str, Any]) -> tuple[Any, Any]:
+    """What makes pixels numbers from -1 to 1: scale and shift of each channel."""
+    channels = model["input_shape"][-1]
+    return np.full(channels, 1 / 127.5, "float32"), np.full(channels, -1, "float32")
 
 
 class OursHalf(Ours):
@@ -66,14 +77,13 @@ class PlainKeras:
     def train(self, model: dict[str, Any], x: Any, y: Any) -> Call:
         net = plain(model)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
-        # XLA is left out, as in our step: on a processor it is the slower way for both.
-        net.compile(keras.optimizers.AdamW(RATE, weight_decay=DECAY), loss, jit_compile=False)
+        net.compile(keras.optimizers.AdamW(RATE, weight_decay=DECAY), loss, jit_compile=_jit())
         labels = keras.utils.to_categorical(y, model["num_classes"])
         return lambda: float(net.train_on_batch(x, labels))
 
     def predict(self, model: dict[str, Any], x: Any) -> Call:
         net = plain(model)
-        net.compile(jit_compile=False)
+        net.compile(jit_compile=_jit())
         return lambda: net.predict_on_batch(x)
 
     def product(self, side: int) -> Call:
@@ -118,7 +128,7 @@ class _First(layers.Layer):
 def plain(model: dict[str, Any]) -> keras.Model:
     """The example's model with the sizes, rates, and pooling of ours; its block, a textbook's, adds to plain tokens."""
     images = keras.Input(model["input_shape"])
-    x = layers.Rescaling(1 / 127.5, offset=-1)(images)
+    x = ops.cast(images, "float32") / 127.5 - 1  # `layers.Rescaling` asks for TensorFlow, whatever the backend
     x = layers.Reshape((-1, model["dim"]))(_tokens(x, model))
     x = _First()(x) if model["pooling"] == "class_token" else x
     x = layers.Dropout(model["dropout"])(_Places()(x))
@@ -154,9 +164,22 @@ def _block(x: Any, model: dict[str, Any], rate: float) -> Any:
     return layers.Add()([_DropPath(rate)(y), x])
 
 
+def _jit() -> str | bool:
+    """TensorFlow without XLA, as in our step: on a processor it is the slower way for both."""
+    return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
 def product(side: int, kind: str) -> Call:
     """A matrix product in a graph, as the models' are."""
-    a, b = (tf.cast(tf.random.uniform((side, side)), kind) for _ in range(2))
-    # Its sum comes too: nothing is left to be awaited.
-    compiled = tf.function(lambda: tf.linalg.matmul(a, b)[0, 0])
-    return lambda: float(compiled())
+    a, b = (ops.cast(keras.random.uniform((side, side)), kind) for _ in range(2))
+    # Its corner comes too: nothing is left to be awaited.
+    corner = lambda a, b: ops.matmul(a, b)[0, 0]  # noqa: E731
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(lambda: corner(a, b))
+        return lambda: float(compiled())
+    import jax
+
+    jitted = jax.jit(corner)
+    return lambda: float(jitted(a, b))

@@ -1,8 +1,9 @@
 """How fast do we train and predict, beside PyTorch and plain Keras? Images a second, in turns on the same cores.
 
     python -m benchmarks.throughput                                          # all models and sides: half an hour
-    python -m benchmarks.throughput --models cct_2_3x2_32 --rounds 3         # adds to the file of the same day
+    python -m benchmarks.throughput --models cct_2_3x2_32 --rounds 3         # adds to the file of the day, task by task
     python -m benchmarks.throughput --torch-python PATH/bin/python           # PyTorch in another environment
+    KERAS_BACKEND=jax python -m benchmarks.throughput                        # ours and Keras on JAX, as on a GPU
 
 PyTorch's sides need ``pip install "ablate[bench]"`` there. Each side is a process of its own that waits while the
 others compute (`benchmarks.contender`); a round gives every side a turn; a ratio is the median of the rounds' ratios.
@@ -11,6 +12,7 @@ others compute (`benchmarks.contender`); a round gives every side a turn; a rati
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +28,9 @@ from benchmarks.models import MODELS, described
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 TASKS = ("train 128", "train 64", "predict 128", "predict 1")
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+"""Several processes live on one GPU."""
 OURS, EAGER, COMPILED, KERAS = "ours", "PyTorch", "PyTorch compiled", "Keras"
 FORWARDS = {"train": 3, "predict": 1}
 """Forward passes' worth of products: a backward pass multiplies twice as much."""
@@ -37,15 +42,18 @@ def main(arguments: list[str]) -> None:
     """Measures, prints a table, writes a dated JSON file, and draws it."""
     told = _parse(arguments)
     kept = json.loads(told.out.read_text("utf-8")) if told.out.is_file() else {}
-    result = {"date": str(date.today()), "models": kept.get("models", {})}
+    result = {"date": str(date.today()), "backend": BACKEND, "gpu": gpu(), "models": kept.get("models", {})}
     for name in told.models:
-        result["models"][name] = compare(name, told)
-        _print(name, result["models"][name])
+        found = compare(name, told)
+        _print(name, found)
+        result["models"][name] = merged(result["models"].get(name), found)
         told.out.parent.mkdir(parents=True, exist_ok=True)
         told.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    told.image.parent.mkdir(parents=True, exist_ok=True)
-    draw(result["models"], told.image)
-    print(f"written to {told.out} and {told.image}")
+    print(f"written to {told.out}")
+    if any(EAGER in task["images_per_second"] for each in result["models"].values() for task in each["tasks"].values()):
+        told.image.parent.mkdir(parents=True, exist_ok=True)
+        draw(result["models"], told.image)
+        print(f"drawn in {told.image}")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -59,15 +67,25 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, which is at least one step (2)")
     parser.add_argument("--threads", type=int, default=2, help="of each side (2)")
     parser.add_argument("--torch-python", default=sys.executable, help="Python that has PyTorch and vit-pytorch")
-    parser.add_argument("--out", type=Path, default=RESULTS / f"throughput-{date.today()}.json", help="file to write")
-    parser.add_argument("--image", type=Path, default=IMAGES / "throughput.png", help="picture to draw")
+    name = "throughput" if BACKEND == "tensorflow" else f"throughput-{BACKEND}"
+    parser.add_argument("--out", type=Path, default=RESULTS / f"{name}-{date.today()}.json", help="file to write")
+    parser.add_argument("--image", type=Path, default=IMAGES / f"{name}.png", help="picture to draw")
     return parser.parse_args(arguments)
 
 
 def sides_here() -> list[str]:
     """All sides; bfloat16 only where the processor multiplies it."""
-    quick = has_bfloat16()
+    quick = has_bfloat16() or gpu() is not None
     return [side for side in SIDES if quick or not side.endswith("bfloat16")]
+
+
+def gpu() -> str | None:
+    """Name of the first NVIDIA GPU of this machine."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    ask = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(ask, capture_output=True, text=True).stdout.split("\n")
+    return names[0] or None
 
 
 def has_bfloat16() -> bool:
@@ -95,10 +113,19 @@ def compare(name: str, told: argparse.Namespace) -> Result:
             "tasks": {},
         }
         for task in told.tasks:
-            result["tasks"][task] = _task(sides, model, task, told, result["first_seconds"])
+            measured = _task(sides, model, task, told, result["first_seconds"])
+            result["tasks"][task] = {**measured, "load_average": result["load_average"], **provenance()}
             if task == told.tasks[0]:
                 result["peak_mib"] = {side: round(each.ask(do="memory")["peak"]) for side, each in sides.items()}
         return result
+
+
+def merged(before: Result | None, found: Result) -> Result:
+    """The tasks of both, the later ones where both have one; each says of which commit it is."""
+    if before is None:
+        return found
+    peaks = {**found["peak_mib"], **before["peak_mib"]}  # by the end of the first task that was asked for
+    return {**found, "tasks": {**before["tasks"], **found["tasks"]}, "peak_mib": peaks}
 
 
 class _Process:
@@ -110,7 +137,7 @@ class _Process:
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.contender", side, str(told.threads)],
             cwd=Path(__file__).parents[1],
-            env={**os.environ, "OMP_NUM_THREADS": str(told.threads)},
+            env={**os.environ, **SHARED, "OMP_NUM_THREADS": str(told.threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if side != "PyTorch" else None,
@@ -196,7 +223,7 @@ def draw(models: dict[str, Result], path: Path) -> None:
 
     tasks = [task for task in TASKS if any(task in result["tasks"] for result in models.values())]
     figure, axes = pyplot.subplots(1, len(tasks), figsize=(3.2 * len(tasks), 1.6 + 0.5 * len(models)), sharey=True)
-    marks = dict(zip(SIDES, zip(COLOURS, "osD^vP", strict=False), strict=True))
+    marks = dict(zip(SIDES, zip(COLOURS, "osD^vPX", strict=False), strict=True))
     for ax, task in zip([axes] if len(tasks) == 1 else axes, tasks, strict=True):
         for row, result in enumerate(models.values()):
             rates = result["tasks"].get(task, {}).get("images_per_second", {})
@@ -211,8 +238,11 @@ def draw(models: dict[str, Result], path: Path) -> None:
         ax.set_xlim(left=0)
         ax.invert_yaxis() if ax is (axes if len(tasks) == 1 else axes[0]) else None
         ax.spines[["top", "right"]].set_visible(False)
-    handles, labels = (axes if len(tasks) == 1 else axes[0]).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    named: dict[str, Any] = {}
+    for ax in figure.axes:
+        handles, labels = ax.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    figure.legend(named.values(), named, loc="lower center", ncols=len(named), frameon=False)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
