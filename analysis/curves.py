@@ -41,22 +41,27 @@ from ablate.report import Reading, captions, compute, frames, records_table, ren
 from ablate.report.studies import gather
 
 studies = gather(records, tracking_uri, study)
-curves = {"val/top1_percent": "validation top-1 %", "train/loss": "training loss"}
+accuracies = {
+    "val/top1_percent": "validation top-1 %",
+    "train/top1_percent": "training top-1 %, augmented (no validation split)",
+}
 
 # %% [markdown]
 # ## After each epoch
 #
-# Lines are means over seeds, bands reach from the lowest to the highest seed. Training loss is taken during the epoch,
-# under dropout and label smoothing, validation after it: the two are not on one scale.
+# Lines are means over seeds, bands reach from the lowest to the highest seed. Training loss (and training accuracy,
+# where no images were kept back to validate on) is taken during the epoch, under augmentation, dropout and label
+# smoothing, validation after it: they are not on one scale.
 
 # %%
 for each in studies:
     runs, factors = frames.tidy(each)
     shown = ["cell"] if each.definition.get("method") == "zip" else factors  # axes that move together are one
-    figure, axes = plt.subplots(1, len(curves), figsize=(11, 4.4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     figure.suptitle(captions.stage(each), fontsize=10)
-    for ax, (name, said) in zip(axes, curves.items(), strict=True):
-        figures.learning_curves(frames.curves(each, runs, name), ax, shown, said)
+    accuracy = frames.logged(each, list(accuracies))
+    figures.learning_curves(frames.curves(each, runs, accuracy), left, shown, accuracies[accuracy])
+    figures.learning_curves(frames.curves(each, runs, "train/loss"), right, shown, "training loss")
 
 # %% [markdown]
 # ## At equal compute
