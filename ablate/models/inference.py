@@ -32,9 +32,10 @@ class Predictor:
             dtype: Of the pixels.
         """
         self._dtype, self._one_by_one = dtype, threading.Lock()  # under JAX Keras keeps state between calls
-        rescaling = keras.layers.Rescaling(scale, offset=shift, dtype=keras.config.floatx())
-        pixels = keras.Input(model.input_shape[1:], dtype=dtype)
-        logits = model(rescaling(pixels), training=False)
+        pixels, floatx = keras.Input(model.input_shape[1:], dtype=dtype), keras.config.floatx()
+        numbers = keras.ops.cast(pixels, floatx)  # by hand: `layers.Rescaling` asks for TensorFlow on any backend
+        numbers = numbers * np.asarray(scale, floatx) + np.asarray(shift, floatx)
+        logits = model(numbers, training=False)
         self._many, self._alone = keras.Model(pixels, logits), keras.Model(pixels, logits)
         self._many.compile(jit_compile=keras.backend.backend() != "tensorflow")
         self._alone.compile(jit_compile=True)
