@@ -22,7 +22,7 @@ from ablate.report import report_study
 from ablate.report.records import Records
 from ablate.report.studies import to_store
 from ablate.tracking import TrackingSpec, read_runs
-from tests.e2e.chromium import browser, shot
+from tests.e2e.chromium import browser
 
 pytestmark = pytest.mark.full
 
@@ -147,7 +147,7 @@ def test_mlflow_ui_shows_groups_with_means_by_the_printed_link(link, tmp_path):
         for mean in MEANS.values():
             tab.get_by_text(f"{mean} (average)").first.wait_for(timeout=60_000)
         tab.wait_for_timeout(1500)  # columns move to their places, for the picture
-        shot(tab, "mlflow-ui.png", tmp_path)
+        tab.screenshot(path=tmp_path / "mlflow-ui.png")
         names = _cells(tab, ".ag-pinned-left-cols-container")
         values = _cells(tab, ".ag-center-cols-container")
         said = tab.inner_text("body")
@@ -170,7 +170,7 @@ def test_mlflow_uis_chart_view_draws_each_groups_curves(link, tmp_path):
         lines = tab.locator(".js-plotly-plot .scatterlayer path.js-line")
         lines.nth(2 * len(MEANS) - 1).wait_for(state="attached", timeout=60_000)  # names come before their curves
         said = tab.inner_text("body")
-        shot(tab, "mlflow-chart.png", tmp_path)
+        tab.screenshot(path=tmp_path / "mlflow-chart.png")
         assert errors == [] and "12 matching runs" in said
         for (model, pe), metric in itertools.product(MEANS, ("train/loss", "val/top1_percent")):
             assert f"level.model: {model}, level.model.positional: {pe} ({metric})" in said
@@ -190,7 +190,7 @@ def test_mlflow_uis_compare_page_shows_what_differs_and_the_metrics(link, where,
         for late in ("final.test_top1_percent", "level.model.positional", "train.epochs"):
             tab.get_by_text(late, exact=True).first.wait_for(timeout=60_000)
         rows = [row.inner_text().split("\t") for row in tab.locator("tr").all()]
-        shot(tab, "mlflow-compare.png", tmp_path)
+        tab.screenshot(path=tmp_path / "mlflow-compare.png")
         said = tab.inner_text("body")
         assert errors == []
         told = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
