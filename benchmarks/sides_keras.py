@@ -30,29 +30,27 @@ class Ours:
     precision = Precision.float32
 
     def __init__(self, threads: int) -> None:
-        prepare(HardwareSpec(threads=threads, precision=self.precision))
+        self._hardware = HardwareSpec(threads=threads, precision=self.precision)
+        prepare(self._hardware)
 
     def train(self, model: dict[str, Any], x: Any, y: Any) -> Call:
-        step, scale, shift = self._step(model)
+        optimizer = AdamW(weight_decay=DECAY)
+        optimizer.learning_rate = RATE
+        step, (scale, shift) = compile_step(self.built(model), optimizer), _moments(model)
         weight = np.ones(len(x), "float32")
         return lambda: float(step.train(x, y, weight, scale, shift, SMOOTHING)[0])
 
     def predict(self, model: dict[str, Any], x: Any) -> Call:
-        keras.backend.clear_session()
-        predictor = Predictor(self._model(model), *_moments(model), dtype="uint8")
+        predictor = Predictor(self.built(model), *_moments(model), dtype="uint8")
         return lambda: predictor(x)
 
     def product(self, side: int) -> Call:
         return product(side, "float32" if self.precision == Precision.float32 else "bfloat16")
 
-    def _step(self, model: dict[str, Any]) -> tuple[Any, Any, Any]:
+    def built(self, model: dict[str, Any]) -> keras.Model:
+        """The model, after Keras has forgotten the one before, and with it the precision."""
         keras.backend.clear_session()
-        net = self._model(model)
-        optimizer = AdamW(weight_decay=DECAY)
-        optimizer.learning_rate = RATE
-        return compile_step(net, optimizer), *_moments(model)
-
-    def _model(self, model: dict[str, Any]) -> keras.Model:
+        prepare(self._hardware)
         return build(spec(model["name"], model["dropout"]), tuple(model["input_shape"]), model["num_classes"])
 
 

@@ -32,3 +32,17 @@ def test_throughput_compares_both_keras_sides_on_either_backend_jax_without_tens
         assert rates["ours"] > 0 and rates["Keras"] > 0
         assert tasks[task]["ours_over"]["Keras"] == pytest.approx(rates["ours"] / rates["Keras"], rel=0.01)
     assert not (tmp_path / "found.png").exists()  # which is speed over PyTorch's
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("side", ["Ours", "OursHalf"])
+def test_a_side_computes_in_the_precision_that_it_is_named_by(side):
+    """Keras forgets the precision whenever a session is cleared, as each side does between two models."""
+    asked = (
+        f"from benchmarks.sides_keras import {side}; from benchmarks.throughput import described; "
+        f"side, model = {side}(1), described('cct_2_3x2_32', 0.0); "
+        "[print(side.built(model).layers[1].compute_dtype) for _ in range(2)]"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["bfloat16" if side == "OursHalf" else "float32"] * 2
