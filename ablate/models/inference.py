@@ -1,10 +1,10 @@
 """A model's logits for whoever asks again and again, such as a server.
 
-By Keras' ``predict_on_batch``: its ``predict`` sets up a pipeline of data each time it is called, which takes longer
-than a small model.
+Keras' ``predict`` sets up a pipeline of data each time it is called, which takes longer than a small model.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -36,9 +36,25 @@ class Predictor:
         numbers = keras.ops.cast(pixels, floatx)  # by hand: `layers.Rescaling` asks for TensorFlow on any backend
         numbers = numbers * np.asarray(scale, floatx) + np.asarray(shift, floatx)
         logits = model(numbers, training=False)
-        self._many, self._alone = keras.Model(pixels, logits), keras.Model(pixels, logits)
-        self._many.compile(jit_compile=keras.backend.backend() != "tensorflow")
-        self._alone.compile(jit_compile=True)
+        self._model = keras.Model(pixels, logits)
+        if keras.backend.backend() == "tensorflow":
+            self._many, self._alone = self._traced(dtype, None), self._traced(dtype, 1)
+        else:
+            self._model.compile(jit_compile=True)
+            self._many = self._alone = self._model.predict_on_batch
+
+    def _traced(self, dtype: str, images: int | None) -> Callable[[NDArray[Any]], Any]:
+        """TensorFlow fuses LayerNorm where the number of images is open, which Keras' own compiled call fixes."""
+        import tensorflow as tf
+
+        def logits(x: Any) -> Any:
+            return self._model(x, training=False)
+
+        signature = [tf.TensorSpec((images, *self._model.input_shape[1:]), dtype)]
+        traced: Callable[[NDArray[Any]], Any] = tf.function(
+            logits, input_signature=signature, jit_compile=images == 1, autograph=False
+        )
+        return traced
 
     def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
         """Logits ``(images, classes)`` of any number of images ``(images, height, width, channels)``.
@@ -46,7 +62,7 @@ class Predictor:
         Raises:
             ValueError: Images are not of the model's shape.
         """
-        x, shape = np.asarray(images, self._dtype), self._many.input_shape[1:]
+        x, shape = np.asarray(images, self._dtype), self._model.input_shape[1:]
         if x.shape[1:] != shape:
             raise ValueError(f"images must be (images, {', '.join(map(str, shape))}), got {x.shape}; resize them.")
         with self._one_by_one:
@@ -56,7 +72,7 @@ class Predictor:
     def _logits(self, x: NDArray[Any]) -> Any:
         if len(x) == 1:
             try:
-                return self._alone.predict_on_batch(x)
+                return self._alone(x)
             except Exception:  # XLA does not know every operation that a plugin may have
                 self._alone = self._many
-        return self._many.predict_on_batch(x)
+        return self._many(x)
