@@ -104,8 +104,8 @@ class Attention(_Tokenwise):
         query = self._heads(query * self.head_dim**-0.5, (0, 2, 1, 3))
         weights = softmax(ops.matmul(query, self._heads(key, (0, 2, 3, 1))), training=bool(training))
         tap(self, weights)
-        if training:
-            weights, value = self.weights_dropout(weights, training=training), value / (1 - self.attention_rate)
+        if training and self.attention_rate > 0:
+            weights, value = self.weights_dropout(weights, training=True), value / (1 - self.attention_rate)
         mixed = ops.matmul(weights, self._heads(value, (0, 2, 1, 3)))
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, x.shape[1], self.heads * self.head_dim))
         return self.dropout(self.projection(mixed), training=training)

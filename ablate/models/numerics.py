@@ -69,7 +69,7 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: bool 
     and a GPU's matrix products may round to 10 bits.
     """
     kind = keras.backend.standardize_dtype(x.dtype)
-    if not training and _is_fused(x) and kind in ("float32", "bfloat16"):
+    if not training and _is_fused(x):
         return _fusible_layer_norm(x, gamma, beta, epsilon)
     values = [ops.cast(value, kind if _is_wide(x) else "float32") for value in (x, gamma, beta)]
     if keras.backend.backend() != "tensorflow" or _has_gpu():
@@ -82,7 +82,10 @@ def _is_fused(x: Any) -> bool:
 
     It knows some only where the number of images is open as the graph is made.
     """
-    return keras.backend.backend() == "tensorflow" and x.shape[0] is None and not _has_gpu() and _has_onednn()
+    if keras.backend.backend() != "tensorflow" or x.shape[0] is not None or _has_gpu() or not _has_onednn():
+        return False
+    kind = keras.backend.standardize_dtype(x.dtype)
+    return kind == "float32" or (kind == "bfloat16" and _has_bfloat16_kernels())
 
 
 @functools.cache
@@ -101,6 +104,17 @@ def _has_onednn() -> bool:
         return bool(_pywrap_util_port.IsMklEnabled())
     except (ImportError, AttributeError):
         return False
+
+
+@functools.cache
+def _has_bfloat16_kernels() -> bool:
+    """Whether softmax in bfloat16 is oneDNN's: rounded once, at the end, and not after each operation."""
+    import tensorflow as tf
+
+    with tf.init_scope():  # whatever graph is being made
+        x = tf.cast(tf.sin(tf.reshape(tf.range(400.0), (10, 40))), tf.bfloat16)
+        rounded = tf.cast(tf.nn.softmax(tf.cast(x, tf.float32)), tf.bfloat16)
+        return bool(tf.reduce_all(tf.nn.softmax(x) == rounded))
 
 
 def _fusible_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
