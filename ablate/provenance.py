@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -26,17 +27,46 @@ def _git() -> dict[str, str]:
     commit = _ask_git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
-    changes = _ask_git(folder, "status", "--porcelain", "--untracked-files=no")
+    asked = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    changes = _ask_git(folder, *asked, settings=_no_filters(folder))
     return {"mlflow.source.git.commit": commit, "ablate.git.dirty": "true" if changes else "false"}
 
 
-def _ask_git(folder: Path, *arguments: str) -> str | None:
-    """Git's answer, or None: no git here, no repository, no such file."""
+_NO_PROGRAMS = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
+"""A folder that came from elsewhere brings its own ``.git/config``, whose programs git would run to answer us."""
+
+
+def _no_filters(folder: Path) -> dict[str, str]:
+    """Settings that take the repository's own content filters away; those of the user's own configuration stay."""
+    scopes = [_ask_git(folder, "config", scope, "--includes", "--name-only", "-z", "--get-regexp", r"^filter\.")
+              for scope in ("--local", "--worktree")]  # fmt: skip
+    keys = {key for told in scopes if told for key in told.split("\0") if key}
+    filters = {key.rpartition(".")[0] for key in keys}
+    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
+    return {f"{name}.{key}": value for name in sorted(filters) for key, value in off.items()}
+
+
+def _ask_git(folder: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> str | None:
+    """Git's answer, or None: no git here, no repository, no such file. No program that the repository names is run."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, env=os.environ | _without_programs(settings or {}), capture_output=True,
+            encoding="utf-8", errors="surrogateescape", timeout=20, check=False,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _without_programs(settings: Mapping[str, str]) -> dict[str, str]:
+    """Git's environment: no index is written (a hook would hear of it), no missing object fetched, settings beside."""
+    own = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+    given = os.environ.get("GIT_CONFIG_COUNT", "")
+    first = int(given) if given.isdecimal() else 0  # the user's own, such as safe.directory, stay
+    pairs = list((_NO_PROGRAMS | dict(settings)).items())
+    for number, (key, value) in enumerate(pairs, first):  # not by -c, where a key may hold no "="
+        own |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return own | {"GIT_CONFIG_COUNT": str(first + len(pairs))}
 
 
 @cache
