@@ -12,11 +12,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
@@ -32,12 +32,11 @@ from ablate.sweep import definition
 from ablate.sweep.space import SweepSpec
 from ablate.tracking import TrackingSpec
 from ablate.training.spec import SeedSpec, TrainSpec
+from ablate.words import ConfigError as ConfigError
+from ablate.words import as_text, as_word, exactly, quoted, said, shown
+from ablate.words import parse_overrides as parse_overrides
 
 GROUPS = ("model", "data", "augment", "train", "recipe", "hardware", "tracking")
-
-
-class ConfigError(ValueError):
-    """A configuration that says something impossible; the message is one sentence for the person who wrote it."""
 
 
 @dataclass
@@ -314,30 +313,22 @@ def expand(words: Iterable[str]) -> list[str]:
     for override in overrides:
         if override.key_or_group == "sweep" and override.is_sweep_override():
             raise ConfigError(_several(override))
-    names = [override.value() for override in overrides if override.key_or_group == "sweep"]
+    names = [_name(override) for override in overrides if override.key_or_group == "sweep"]
     if not names:
         return words
-    content = read_sweep(str(names[-1]))
+    content = read_sweep(names[-1])
     for key in {override.key_or_group for override in overrides}:
         if key in ("sweep.base", "sweep.name") or key.startswith("sweep.base."):
             raise ConfigError(f"{key} must stand in the sweep's file; on the command line give settings themselves.")
-    ConfigStore.instance().store(group="sweep", name=str(names[-1]), node=content)
+    ConfigStore.instance().store(group="sweep", name=names[-1], node=content)
     given = {override.key_or_group for override in overrides}
     base = content.get("base") or {}
-    return [f"{key}={_word(value)}" for key, value in base.items() if key not in given] + words
+    return [f"{key}={as_word(value)}" for key, value in base.items() if key not in given] + words
 
 
-def _word(value: Any) -> str:
-    """A YAML value in Hydra's override grammar."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_word(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(_word(item) for item in value) + "]"
-    if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+def _name(override: Override) -> str:
+    """The option that a group's override names: a sweep's file may be called ``10.yaml`` or ``null.yaml``."""
+    return said(override) if override.value() is None else str(as_text(override))
 
 
 def load_plugins(modules: Iterable[str]) -> None:
@@ -358,21 +349,6 @@ def load_plugins(modules: Iterable[str]) -> None:
             ) from error
 
 
-def parse_overrides(words: Iterable[str]) -> list[Override]:
-    """Hydra's override grammar.
-
-    Raises:
-        ConfigError: A word is not of it.
-    """
-    parser, parsed = OverridesParser.create(), []
-    for word in words:
-        try:
-            parsed.append(parser.parse_override(word))
-        except HydraException:
-            raise ConfigError(f"an override must read key=value (Hydra's grammar), got {word!r}.") from None
-    return parsed
-
-
 def compose(words: list[str], *, config_name: str = "config") -> DictConfig:
     """Composes a configuration from conf/, the chosen groups and the overrides.
 
@@ -391,16 +367,20 @@ class Composer:
     """Composes many configurations with Hydra initialised once."""
 
     def __call__(self, words: list[str], *, config_name: str = "config") -> DictConfig:
-        overrides = parse_overrides(words)
+        overrides, schema = parse_overrides(words), _SCHEMAS[config_name]
         for override in overrides:
             self._register(override)
-            if problem := _problem(override, _SCHEMAS[config_name]):
+            if problem := _problem(override, schema):
                 raise ConfigError(problem)
         try:
-            cfg: DictConfig = hydra_compose(config_name, overrides=[*search_path_override(), *opened(overrides)])
+            cfg: DictConfig = hydra_compose(
+                config_name, overrides=[*search_path_override(), *opened(overrides, schema)]
+            )
             return cfg
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_sentence(error)) from None
+        except yaml.YAMLError as error:  # of a file in conf/, which it names
+            raise ConfigError(f"a file of settings must be YAML, but: {' '.join(str(error).split())}.") from None
 
     def _register(self, override: Override) -> None:
         value = override.value()
@@ -430,7 +410,7 @@ def _defaults() -> list[str]:
 def search_path_override() -> list[str]:
     """Adds the user's ./conf to Hydra's search path, where there is one."""
     own = [folder for folder in _search("conf") if folder != package_dir("conf")]
-    return [f"hydra.searchpath=['file://{folder}']" for folder in own]
+    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]" for folder in own]
 
 
 def compose_report(words: list[str]) -> ReportConfig:
@@ -493,14 +473,32 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
 _SCHEMAS: dict[str, type] = {"config": Config, "report": ReportConfig}
 
 
-def opened(overrides: Sequence[Override]) -> list[str]:
+def opened(overrides: Sequence[Override], schema: type = Config) -> list[str]:
     """Overrides as words that Hydra takes: those that add to a mapping of free keys (``model.options``, a sweep's axes)
-    may do so, and a preset's options leave with the variant that they belong to."""
+    may do so, text stays text (``out=1e3``), and a preset's options leave with the variant that they belong to."""
     words = []
     for override in overrides:
-        plain = not override.input_line.startswith(("+", "~"))
-        words.append(f"++{override.input_line}" if plain and _free(override) else override.input_line)
+        line = str(override.input_line)
+        if _is_text(override, schema):
+            line = f"{line.partition('=')[0]}={quoted(_name(override))}"
+        plain = not line.startswith(("+", "~"))
+        words.append(f"++{line}" if plain and _free(override) else line)
     return words + _left_behind(overrides)
+
+
+def _is_text(override: Override, schema: type) -> bool:
+    """Whether a number, or what reads like one, is meant as text: a path, or the name of an option."""
+    key, value = override.key_or_group, override.value()
+    if key == "sweep" and value is None and not override.is_delete():
+        return True
+    return isinstance(value, int | float) and (key in (*GROUPS, "sweep") or _kind(schema, key) is str)
+
+
+def _kind(schema: Any, key: str) -> Any:
+    """The type of a leaf; None where there is no such leaf."""
+    for name in key.split("."):
+        schema = _required(get_type_hints(schema).get(name)) if is_dataclass(schema) else None
+    return schema
 
 
 def _left_behind(overrides: Sequence[Override]) -> list[str]:
@@ -537,11 +535,12 @@ def _problem(override: Override, schema: type) -> str | None:
     """What is wrong with an override by itself, in one sentence."""
     key, value = override.key_or_group, override.value()
     if override.is_sweep_override():
-        return _several(override)
+        return _several(override, schema)
     if key in (*GROUPS, "sweep") and (key in get_type_hints(schema) or (key == "recipe" and schema is Config)):
         if value is None or isinstance(value, dict):
             return None
-        if str(value) in group_choices(key) or (key == "model" and _is_model(str(value))):
+        value = _name(override)
+        if value in group_choices(key) or (key == "model" and _is_model(value)):
             return None
         if key == "model":
             return f"{registry.unknown('model', value, group_choices(key))} Any vit_L_P, cvt_L_P or cct_L_PxC works."
@@ -550,11 +549,17 @@ def _problem(override: Override, schema: type) -> str | None:
         return None
     if override.is_delete():
         return None if _free(override) else f"{key} must have a value, so that it cannot be removed; write {key}=…"
+    if isinstance(value, list | dict) and _kind(schema, key) is str:
+        return (
+            f"{key} must be text, got {said(override)}; where that is the text, write {exactly(key, said(override))}."
+        )
     return _dotted(override) or _walk(schema, key.split("."), key, value)
 
 
-def _several(override: Override) -> str:
-    return f"{override.key_or_group} must be one value, got {override.input_line!r}; write a sweep (docs/sweeps.md)."
+def _several(override: Override, schema: type = Config) -> str:
+    key, line = override.key_or_group, shown(str(override.input_line))
+    meant = f", or where it is one text {exactly(key, said(override))}" if _kind(schema, key) is str else ""
+    return f"{key} must be one value, got {line}; write a sweep (docs/sweeps.md){meant}."
 
 
 _OF_AXES = ("levels", "low", "high", "step", "log", "when")
@@ -623,7 +628,21 @@ def _converts(kind: type, value: Any) -> bool:
     return True
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
+    if len(lines) > 1 and text.endswith("raised while composing config:"):
+        text = _of_file(text, lines[1:])
+    elif error.__cause__ is not None:  # "Error merging override": the reason stands in what it came from
+        text = f"{text}: {_sentence(error.__cause__)}"
     return text if text.endswith(".") else f"{text}."
+
+
+def _of_file(head: str, lines: list[str]) -> str:
+    """What ails a file of settings: Hydra says ``In 'model/mine': … composing config:``, then reason and key."""
+    name = head.split("'")[1] if head.startswith("In '") else "config"
+    files = [path for folder in _search("conf") if (path := folder / f"{name}.yaml").is_file()]
+    keys = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
+    if not files or name == "config":
+        return f"{keys[0]}: {lines[0]}" if keys else lines[0]
+    return f"{files[0]} must hold settings that there are, but {keys[0] if keys else 'in it'}: {lines[0]}"

@@ -23,6 +23,7 @@ FORBIDDEN = {
         *("keras", "tensorflow", "mlflow", "optuna", "ablate.training", "ablate.sweep"),
         "ablate.models.* -ablate.models.zoo",
     },
+    "words": {"ablate.* -ablate.tracking"},
     "reference": {"ablate.*"},
     "paper": {"ablate.*"},
     "verify": {
