@@ -249,10 +249,10 @@ def _wrapped(head: str, text: str) -> list[str]:
 
 def _question(path: Path) -> str:
     """A sweep's question; a file that cannot be read says so in its own line."""
-    from omegaconf import OmegaConf
+    from ablate.config import load_sweep
 
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content = load_sweep(path)
         return str(content.get("question", "")) if isinstance(content, dict) else "(no mapping)"
-    except Exception as error:
-        return f"(not readable: {type(error).__name__})"
+    except ValueError as error:
+        return f"(not readable: {error})"

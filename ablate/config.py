@@ -28,7 +28,7 @@ from ablate.data.spec import DataSpec
 from ablate.hardware import HardwareSpec
 from ablate.models import zoo
 from ablate.specs import ModelSpec
-from ablate.sweep import definition
+from ablate.sweep import definition, document
 from ablate.sweep.space import SweepSpec
 from ablate.tracking import TrackingSpec
 from ablate.training.spec import SeedSpec, TrainSpec
@@ -253,6 +253,7 @@ def _register() -> None:
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="report", node={"defaults": ["report_schema", {"tracking": "local"}, "_self_"]})
     OmegaConf.register_new_resolver("ablate.unique", lambda: uuid.uuid4().hex[:6], use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("ablate.weights", lambda path: os.environ.get("WEIGHTS", path), replace=True)
 
 
 def _register_model(name: str) -> None:
@@ -278,22 +279,28 @@ def read_sweep(name: str) -> dict[str, Any]:
     """The content of a sweep's file; only the file that is asked for is parsed, so a broken one harms no other.
 
     Raises:
-        ConfigError: There is no such sweep, or its file is no mapping in YAML.
-        SweepError: What it says makes no sense.
+        ConfigError: There is no such sweep, or its file holds no axes.
+        SweepError: The file cannot be read, or what it says makes no sense.
     """
     path = sweep_files().get(name)
     if path is None:
         raise ConfigError(_unknown_sweep(name))
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # the YAML library's own errors share no base with OmegaConf's
-        raise ConfigError(f"{path} must be YAML, but: {' '.join(str(error).split())}") from None
+    content = load_sweep(path)
     if isinstance(content, dict) and "axes" not in content:
         definition.check_keys(name, content)  # it may be misspelt
     if not isinstance(content, dict) or not isinstance(content.get("axes"), dict):
         raise ConfigError(f"{path} must hold a mapping with the key axes (docs/sweeps.md shows one).")
     definition.check(name, content, paper.TABLES)
     return {"name": name, **content}
+
+
+def load_sweep(path: Path) -> Any:
+    """What a sweep's file holds, unchecked but for its limits; None where it is no mapping.
+
+    Raises:
+        SweepError: It is no YAML, too large, or reaches beyond its runs.
+    """
+    return document.load(path, [part.name for part in _POINT])
 
 
 def _unknown_sweep(name: str) -> str:

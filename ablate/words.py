@@ -61,7 +61,7 @@ def exactly(key: str, text: str) -> str:
 
 def quoted(text: str) -> str:
     """Text in the quotes of Hydra's grammar; an interpolation in it stays one."""
-    return QuotedString(text, Quote.single).with_quotes()
+    return str(QuotedString(text, Quote.single).with_quotes())
 
 
 def _with_quotes(word: str, parser: OverridesParser) -> str:

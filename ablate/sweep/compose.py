@@ -14,6 +14,7 @@ from ablate.config import GROUPS, Config, RunSpec, composer, is_preset, parse_ov
 from ablate.data.spec import describe
 from ablate.models import zoo
 from ablate.specs import InputShape
+from ablate.words import as_word
 
 _VARIANTS = tuple(f"model.{axis}" for axis in registry.AXES)
 _DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
@@ -100,7 +101,7 @@ class Specs:
         key = json.dumps(choice)
         if key not in self._templates:
             with composer() as compose:
-                cfg = compose(self._words + [f"{group}={level}" for group, level in choice.items()])
+                cfg = compose(self._words + [f"{group}={as_word(level)}" for group, level in choice.items()])
             config = to_config(cfg)
             raw = OmegaConf.to_container(cfg, resolve=False)
             follows = dict(_following({name: raw.get(name) for name in _PARTS} if isinstance(raw, dict) else {}))

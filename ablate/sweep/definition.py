@@ -1,5 +1,6 @@
 """What a sweep's file may say, checked before anything is made of it: each key's kind, and keys that contradict."""
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -14,8 +15,12 @@ _KEYS = (
     "question", "table", "method", "base", "axes", "baseline", "where", "seeds", "repeats", "objective", "n_trials",
     "sampler", "pruner", "budget",
 )  # fmt: skip
+_LONGEST = 60
 _OF_SEARCH = ("n_trials", "sampler", "pruner", "objective")
 _OWN = {"seed": "seeds", "repeat": "repeats"}
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[\w-]+)*", re.ASCII)
+_OF_THE_COMMAND = ("hydra", "tracking.uri", "tracking.spool", "study.storage", "data.cache", "engine_options")
+"""What runs programs, or says where things are written: a sweep may come from somebody else."""
 
 
 def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
@@ -34,6 +39,8 @@ def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
     check_keys(name, content)
     for key, value in content.items():
         _check_kind(name, key, value)
+    for part in ("base", "axes"):
+        _check_reach(f"{part} of sweep {name}", content.get(part, {}))
     if (table := content.get("table")) and table not in (known := list(tables)):
         raise SweepError(registry.unknown(f"table of sweep {name}", table, known))
     _check_base(name, content)
@@ -46,9 +53,13 @@ def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
 
 def check_keys(name: str, content: Mapping[Any, Any]) -> None:
     """Raises SweepError for a key that there is not."""
-    for key in content:
-        if key not in _KEYS:
-            raise SweepError(registry.unknown(f"a key of sweep {name}", key, _KEYS))
+    for number, key in enumerate(content, 1):
+        if key not in _KEYS:  # not shown: the file may be no sweep, but a link to secrets
+            near = difflib.get_close_matches(str(key), _KEYS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise SweepError(
+                f"a key of sweep {name} must be one of {', '.join(_KEYS)}; its key {number} is none.{hint}"
+            )
 
 
 def _check_kind(name: str, key: str, value: Any) -> None:
@@ -69,6 +80,21 @@ def _check_kind(name: str, key: str, value: Any) -> None:
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _check_reach(where: str, settings: Mapping[str, Any], above: str = "") -> None:
+    """Raises SweepError for a key that is none of a run, or that only the person at the command line may set."""
+    for key, value in settings.items():
+        if not isinstance(key, str) or not _NAME.fullmatch(key):
+            raise SweepError(
+                f"{where} must set runs by plain names such as train.lr, got {str(key)[:_LONGEST]!r}; what belongs to "
+                "Hydra goes on the command line."
+            )
+        whole = f"{above}{key}"
+        if any(f"{whole}.".startswith(f"{kept}.") for kept in _OF_THE_COMMAND):
+            raise SweepError(f"{where} must leave {whole[:_LONGEST]} to the command line, which knows this machine.")
+        if isinstance(value, dict) and whole in ("tracking", "study", "data"):
+            _check_reach(where, value, f"{whole}.")
 
 
 def _check_base(name: str, content: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,9 @@ from ablate import registry
 
 MOST_SEEDS = 1000
 """As a count; a larger number is a seed that was meant."""
+
+MOST_POINTS = 10_000
+"""Of a sweep, counted before any is made: at a minute each they take a week, and more would fill the memory."""
 
 
 class SweepError(ValueError):
@@ -138,9 +141,9 @@ class SweepSpec:
                 continue
             if not isinstance(levels, list) or not levels:
                 raise SweepError(f"axis {axis} of sweep {self.name} must be a list of levels, got {levels!r}.")
-            twice = [level for n, level in enumerate(levels) if level in levels[:n]]
-            if twice and self.method != Method.zip:  # there an axis may stand still while another moves
-                raise SweepError(f"axis {axis} of sweep {self.name} must name each level once, got {twice[0]!r} twice.")
+            check_count(self.name, len(levels), f"levels of {axis}")
+            if self.method != Method.zip:  # there an axis may stand still while another moves
+                _check_once(self.name, axis, levels)
             out[axis] = list(levels)
         return out
 
@@ -177,6 +180,25 @@ class SweepSpec:
                 f"got {self.repeats!r}."
             )
         return int(counts.get(seed, 1))
+
+
+def check_count(name: str, count: int, what: str) -> None:
+    """Raises SweepError for more than ``MOST_POINTS``: told by arithmetic, before anything is made of them."""
+    if count > MOST_POINTS:
+        raise SweepError(f"sweep {name} must have at most {MOST_POINTS:,} points, got {count} {what}.")
+
+
+def _check_once(name: str, axis: str, levels: list[Any]) -> None:
+    seen: set[Any] = set()
+    others: list[Any] = []  # lists and mappings, which no set holds
+    for level in levels:
+        known: Any = seen if isinstance(level, Hashable) else others
+        if level in known:
+            raise SweepError(f"axis {axis} of sweep {name} must name each level once, got {level!r} twice.")
+        if isinstance(level, Hashable):
+            seen.add(level)
+        else:
+            others.append(level)
 
 
 @dataclass(frozen=True)
@@ -348,9 +370,8 @@ def _searched(sweep: SweepSpec, axis: str, levels: Any) -> Searched:
     when = levels.get("when", {})
     if listed:
         choices = levels["levels"]
-        twice = [level for n, level in enumerate(choices) if level in choices[:n]]
-        if twice:
-            raise SweepError(f"axis {axis} of sweep {sweep.name} must name each level once, got {twice[0]!r} twice.")
+        check_count(sweep.name, len(choices), f"levels of {axis}")
+        _check_once(sweep.name, axis, choices)
         return Searched(axis, tuple(choices), when=when)
     _check_range(sweep, axis, levels)
     step, log = levels.get("step"), levels.get("log", False)
@@ -484,8 +505,9 @@ def span(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) ->
         seeds: Likewise.
 
     Raises:
-        SweepError: The method does not fit the axes, ``where`` is malformed, or nothing is left.
+        SweepError: The method does not fit the axes, ``where`` is malformed, nothing is left, or too much is spanned.
     """
+    _check_size(sweep, levels, seeds)
     kept, left_out = [], []
     for combination in _COMBINE[sweep.method](sweep, levels):
         reason = next((str(rule["reason"]) for rule in _rules(sweep) if _applies(rule["when"], combination)), None)
@@ -500,6 +522,16 @@ def span(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) ->
     draws = [(seed, repeat) for seed in seeds for repeat in range(sweep.repeats_of(seed))]
     draws.sort(key=lambda draw: draw[1] > 0)  # what every seed has comes first
     return [Point(combination, *draw) for draw in draws for combination in kept], left_out
+
+
+def _check_size(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) -> None:
+    """Raises SweepError for a sweep whose points would fill the memory; those that ``where`` leaves out count too."""
+    lengths = [len(values) for values in levels.values()]
+    counts = {Method.zip: max(lengths, default=1), Method.one_factor: 1 + sum(lengths) - len(lengths), Method.optuna: 1}
+    combinations = counts.get(sweep.method, math.prod(lengths))
+    runs = 0 if sweep.method == Method.optuna else sum(map(sweep.repeats_of, seeds))
+    runs += sweep.n_trials if sweep.method.searches else 0
+    check_count(sweep.name, combinations * runs, f"of {combinations} combinations of levels with {runs} runs each")
 
 
 def _slots(sweep: SweepSpec, kept: list[dict[str, Any]], seeds: list[int]) -> list[Point]:

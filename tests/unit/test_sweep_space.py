@@ -1,10 +1,11 @@
 """A sweep's definition and the points it spans."""
 
 import json
+import tracemalloc
 
 import pytest
 
-from ablate.sweep.space import Method, SweepError, SweepSpec, baseline_of, pin, span
+from ablate.sweep.space import Method, SweepError, SweepSpec, baseline_of, pin, searched, span
 
 
 def _sweep(**changes):
@@ -127,3 +128,47 @@ def test_zip_lets_an_axis_stand_still():
         (7, 4),
         (7, 4),
     ]
+
+
+HUGE = [n / 1e6 for n in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"repeats": 10**12}, "of 6 combinations of levels with 2000000000000 runs each"),
+        ({"repeats": {1: 10**12}}, "with 1000000000001 runs each"),
+        ({"seeds": 10**9}, "count of at most 1000"),
+        ({"seeds": 1000, "repeats": 11}, "of 6 combinations"),
+        ({"axes": {"p": HUGE, "q": HUGE}}, "got 2000000 of 1000000 combinations of levels with 2 runs each"),
+        ({"axes": {"p": list(range(10**6))}}, "got 1000000 levels of p"),
+        ({"method": Method.optuna, "n_trials": 10**9, "seeds": 1}, "got 1000000000 of 1 combinations"),
+        ({"method": Method.tuned, "n_trials": 10**9}, "got 6000000012 of 6 combinations"),
+        ({"method": Method.zip, "axes": {"p": HUGE, "q": HUGE}, "repeats": 6}, "got 12000 of 1000 combinations"),
+        ({"method": Method.one_factor, "axes": {"p": HUGE, "q": HUGE}, "repeats": 3}, "got 11994 of 1999 combinations"),
+    ],
+)
+def test_a_sweep_of_too_many_points_is_refused_before_any_is_made(changes, said):
+    sweep = _sweep(**changes)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SweepError) as told:
+            span(sweep, {} if sweep.method == Method.optuna else sweep.levels(), sweep.seed_list())
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert said in str(told.value) and "at most 1" in str(told.value)
+    assert most < 2**20
+
+
+def test_levels_of_a_search_are_counted_too():
+    sweep = _sweep(method=Method.optuna, axes={"p": list(range(10**6))})
+    with pytest.raises(SweepError, match="got 1000000 levels of p"):
+        searched(sweep)
+
+
+def test_a_level_that_stands_twice_is_found_among_lists_and_equal_numbers():
+    for levels in ([[1, 2], [3], [1, 2]], [1, 2, 1.0], [True, 1]):
+        with pytest.raises(SweepError, match="twice"):
+            _sweep(axes={"p": levels}).levels()
+    assert _sweep(axes={"p": [[1, 2], [2, 1], 1, 2]}).levels()["p"] == [[1, 2], [2, 1], 1, 2]
