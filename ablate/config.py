@@ -1,6 +1,7 @@
 """From words to specs: the only room that sees a DictConfig. Below it, only dataclasses travel."""
 
 import importlib
+import math
 import os
 import sys
 import uuid
@@ -17,7 +18,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,9 +28,10 @@ from ablate.data.augment import AugmentSpec
 from ablate.data.spec import DataSpec
 from ablate.hardware import HardwareSpec
 from ablate.models import zoo
+from ablate.secrets import VARIABLES, holds_password, kept
 from ablate.specs import ModelSpec
 from ablate.sweep import definition, document
-from ablate.sweep.space import SweepSpec
+from ablate.sweep.space import MOST_POINTS, SweepSpec
 from ablate.tracking import TrackingSpec
 from ablate.training.spec import SeedSpec, TrainSpec
 from ablate.words import ConfigError as ConfigError
@@ -443,6 +445,60 @@ def to_config(cfg: DictConfig) -> Config:
         raise ConfigError(_sentence(error)) from None
     load_plugins(config.plugins)
     return config
+
+
+def without_secrets(words: list[str]) -> list[str]:
+    """The words as Hydra may write them down: an address with a password stays in the environment, and they name where.
+
+    Raises:
+        ConfigError: A swept address has a password, or the words are wrong.
+    """
+    overrides = parse_overrides(words)
+    fixed = [override for override in overrides if not override.is_sweep_override()]
+    for override in overrides:
+        if override.is_sweep_override() and override.key_or_group in VARIABLES and holds_password(said(override)):
+            raise ConfigError(f"{override.key_or_group} must be one value where it has a password, got several.")
+    cfg = compose([str(override.input_line) for override in fixed])
+    raw: Any = OmegaConf.to_container(cfg)
+    settings = {setting: setting.split(".") for setting in VARIABLES}
+    hidden = [setting for setting, (group, leaf) in settings.items() if holds_password(str(raw[group][leaf]))]
+    hidden = [f"{setting}={kept(setting, str(OmegaConf.select(cfg, setting)))}" for setting in hidden]
+    return [word for override in overrides if (word := _without_secret(override))] + hidden
+
+
+def _without_secret(override: Override) -> str | None:
+    """The word less an address that has a password, by itself or in a mapping; None where nothing is left."""
+    line, value = str(override.input_line), override.value()
+    for setting in VARIABLES:
+        group, _, leaf = setting.partition(".")
+        if override.key_or_group == setting and holds_password(said(override)):
+            return None
+        if override.key_or_group == group and isinstance(value, dict) and holds_password(str(value.get(leaf))):
+            others = {key: other for key, other in value.items() if key != leaf}
+            return f"{line.partition('=')[0]}={as_word(others)}" if others else None
+    return line
+
+
+def prepare_jobs(words: list[str]) -> None:
+    """What Hydra needs to compose the jobs of ``--multirun`` by itself: the models that they name.
+
+    Raises:
+        ConfigError: There are too many jobs.
+    """
+    swept = [override for override in parse_overrides(words) if override.is_sweep_override()]
+    if (count := math.prod(map(_choices, swept))) > MOST_POINTS:
+        raise ConfigError(f"--multirun must have at most {MOST_POINTS:,} jobs, got {count}.")
+    for override in swept:
+        if override.key_or_group == "model":
+            for name in override.sweep_string_iterator():
+                _register_model(name)
+
+
+def _choices(override: Override) -> int:
+    value = override.value()
+    if isinstance(value, RangeSweep):
+        return max(0, math.ceil((float(value.stop) - float(value.start)) / float(value.step)))
+    return len(value.list) if isinstance(value, ChoiceSweep) else 1
 
 
 def read_spec(path: Path) -> RunSpec:

@@ -26,8 +26,10 @@ from ablate.config import (
     opened,
     package_dir,
     parse_overrides,
+    prepare_jobs,
     search_path_override,
     to_config,
+    without_secrets,
 )
 from ablate.data.spec import describe
 from ablate.hardware import check_backend, import_keras
@@ -53,6 +55,7 @@ def train(words: list[str], flags: list[str]) -> int:
     check_backend()
     words = expand(words)
     if {"-m", "--multirun"} & set(flags):  # Hydra takes the words apart; each of its jobs is checked by itself
+        prepare_jobs(words)
         return _as_hydra_job(words, flags, lambda cfg: _train_one(to_config(cfg)))
     if any(override.key_or_group == "sweep" for override in parse_overrides(words)):
         plan = make_plan(words)
@@ -92,7 +95,7 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
             logger.exception("the command was wrong")
             outcome.append(error)
 
-    sys.argv = [sys.argv[0], *flags, *search_path_override(), *opened(parse_overrides(words))]
+    sys.argv = [sys.argv[0], *flags, *search_path_override(), *opened(parse_overrides(without_secrets(words)))]
     hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(task)()
     for result in outcome:
         if isinstance(result, ValueError):

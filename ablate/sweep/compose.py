@@ -44,6 +44,13 @@ class _Template:
     following_others: bool
 
 
+def about_runs(words: Iterable[str]) -> list[str]:
+    """The words that a point needs: a worker that draws a trial does not read the sweep's file again, and where records
+    and queue are kept may be a secret, which goes into no file that a worker reads."""
+    others = ("sweep", "tracking", "study")
+    return [word for word in words if parse_overrides([word])[0].key_or_group.partition(".")[0] not in others]
+
+
 class Specs:
     """The specs of a sweep's points.
 
@@ -55,9 +62,7 @@ class Specs:
     def __init__(self, words: Sequence[str], axes: Iterable[str]) -> None:
         taken = set(axes)
         keys = {word: parse_overrides([word])[0].key_or_group for word in words}
-        # No point needs the sweep itself, and a worker that draws a trial has not read its file.
-        about_sweep = {word for word, key in keys.items() if key.partition(".")[0] == "sweep"}
-        self._words = [word for word in words if keys[word] not in taken and word not in about_sweep]
+        self._words = [word for word in about_runs(words) if keys[word] not in taken]
         named = [parse_overrides([word])[0].value() for word in self._words if keys[word] == "model"]
         self._model = named[-1] if named else _DEFAULT_MODEL
         self._options = any(key.startswith("model.options") for key in (*taken, *keys.values()))

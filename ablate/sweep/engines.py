@@ -93,6 +93,7 @@ def at_work(plan: Plan, parent: str, folder: str, threads: int | None) -> None:
         threads: Of the process, where the plan leaves them open.
     """
     os.chdir(folder)
+    plan = plan.from_a_file()
     load_plugins(plan.config.plugins)
     import_keras()
     from ablate.sweep.worker import work
@@ -175,7 +176,8 @@ def _on_slurm(plan: Plan, parent: str) -> list[Task]:
     executor = submitit.AutoExecutor(folder=JOB_FOLDER, cluster=options.pop("cluster", None))
     executor.update_parameters(**options)
     count, threads = plan.config.workers, options.get("cpus_per_task")
-    jobs = executor.map_array(at_work, [plan] * count, [parent] * count, [os.getcwd()] * count, [threads] * count)
+    shared = plan.for_a_file()  # submitit keeps it in JOB_FOLDER, and SLURM hands our environment on
+    jobs = executor.map_array(at_work, [shared] * count, [parent] * count, [os.getcwd()] * count, [threads] * count)
     return [_Job(job) for job in jobs]
 
 

@@ -3,14 +3,15 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 from ablate import identity, registry
 from ablate.config import Config, Engine, RunSpec, composer, expand, parse_overrides, to_config
-from ablate.sweep.compose import Cost, Specs
+from ablate.secrets import kept, whole
+from ablate.sweep.compose import Cost, Specs, about_runs
 from ablate.sweep.inert import same_runs
 from ablate.sweep.space import (
     Budget,
@@ -81,6 +82,24 @@ class Plan:
     def specs(self) -> Specs:
         """Makes further points like the ones that are here."""
         return Specs(self.words, _open(self.sweep, self.pinned, self.search))
+
+    def for_a_file(self) -> "Plan":
+        """The plan as it may lie on disk, for a process that inherits our environment: without passwords."""
+        return self._with_addresses(kept)
+
+    def from_a_file(self) -> "Plan":
+        """The plan that ``for_a_file`` was made of.
+
+        Raises:
+            SecretError: The environment lacks a password.
+        """
+        return self._with_addresses(whole)
+
+    def _with_addresses(self, write: Callable[[str, str], str]) -> "Plan":
+        tracking, study = self.config.tracking, self.config.study
+        tracking = replace(tracking, uri=tracking.uri and write("tracking.uri", tracking.uri))
+        study = replace(study, storage=write("study.storage", study.storage))
+        return replace(self, config=replace(self.config, tracking=tracking, study=study))
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which composes anew."""
@@ -159,7 +178,7 @@ def make_plan(words: Sequence[str]) -> Plan:
     whole = [definitions, repr(search)] if search else definitions
     study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
     study = _anew(study, len(points), shared.tracking) if shared.fresh else study
-    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, words, search, macs)
+    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, about_runs(words), search, macs)
 
 
 _PARTS = {*(part.name for part in fields(RunSpec)), "recipe"}

@@ -23,6 +23,7 @@ FORBIDDEN = {
         *("keras", "tensorflow", "mlflow", "optuna", "ablate.training", "ablate.sweep"),
         "ablate.models.* -ablate.models.zoo",
     },
+    "secrets": {"ablate.* -ablate.tracking"},
     "words": {"ablate.* -ablate.tracking"},
     "reference": {"ablate.*"},
     "paper": {"ablate.*"},
