@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import sys
+from pathlib import Path
 
 import cloudpickle
 import pytest
@@ -13,6 +15,7 @@ from ablate.secrets import SecretError, holds_password, kept, whole
 from ablate.sweep.plan import make_plan
 
 URI, STORAGE = "http://me:hunter2@records:5000", "postgresql+psycopg://me:hunter2@db/queue"
+ROOT = Path(__file__).parents[2]
 WORDS = ["model=tiny", "data=digits", "train.epochs=1"]
 
 
@@ -135,3 +138,9 @@ def test_models_of_several_jobs_need_no_file_and_there_are_few_enough(folder):
     ):
         with pytest.raises(ConfigError, match="at most 10,000 jobs, got 1"):
             verbs.prepare_jobs(words)
+
+
+def test_no_example_of_the_docs_has_a_password_in_a_command():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    written = [page.name for page in pages if re.search(r"(storage|uri)=\S*://[\w$]+:\w+@", page.read_text("utf-8"))]
+    assert len(pages) > 10 and written == []
