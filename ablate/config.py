@@ -28,6 +28,7 @@ from ablate.data.augment import AugmentSpec
 from ablate.data.spec import DataSpec
 from ablate.hardware import HardwareSpec
 from ablate.models import zoo
+from ablate.paths import problem
 from ablate.secrets import VARIABLES, holds_password, kept
 from ablate.specs import ModelSpec
 from ablate.sweep import definition, document
@@ -149,6 +150,8 @@ class Config(RunSpec):
 
 def _check_readable(key: str, path: str | None) -> None:
     """Raises ConfigError for a file that cannot be read: before anything is imported, or trains."""
+    if wrong := problem(key, path):
+        raise ConfigError(wrong)
     if path and not (Path(path).expanduser().is_file() and os.access(Path(path).expanduser(), os.R_OK)):
         raise ConfigError(f"{key} must name a file that can be read, got {path!r} (looked from {os.getcwd()}).")
 
@@ -436,6 +439,7 @@ def to_config(cfg: DictConfig) -> Config:
 
     Raises:
         ConfigError: A value is missing or of the wrong type, or a plugin does not import.
+        TrackingError: ``tracking.spool`` can be no folder.
     """
     try:
         for key in sorted(OmegaConf.missing_keys(cfg)):
@@ -443,6 +447,7 @@ def to_config(cfg: DictConfig) -> Config:
         config = cast(Config, OmegaConf.to_object(cfg))
     except OmegaConfBaseException as error:
         raise ConfigError(_sentence(error)) from None
+    config.tracking.check()
     load_plugins(config.plugins)
     return config
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from ablate import registry
+from ablate.paths import problem
 
 InputShape = tuple[int, int, int]
 """Height, width, channels."""
@@ -88,6 +89,9 @@ class DataSpec:
     def check(self) -> None:
         """Raises DataError for a spec that no data set can satisfy."""
         module_of(self.source)
+        for key, path in (("data.root", self.root), ("data.cache", self.cache)):
+            if wrong := problem(key, path):
+                raise DataError(wrong)
         if self.root is not None and self.source in ("mnist5k", "digits"):
             raise DataError(
                 f"data.root must be null with data.source={self.source}, which ships with a package, got {self.root}; "

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from ablate.paths import problem
+
 DEFAULT_URI = "sqlite:///mlflow.db"
 """MLflow's own default, so that plain ``mlflow ui`` in the same folder shows the runs."""
 
@@ -29,6 +31,11 @@ class TrackingSpec:
     experiment: str = "ablate"
     log_model: bool = True
     register_model: bool = True
+
+    def check(self) -> None:
+        """Raises TrackingError for a spool that can be no folder."""
+        if wrong := problem("tracking.spool", self.spool):
+            raise TrackingError(wrong)
 
     def resolved_uri(self) -> str:
         """The URI in force. It may hold a password: show ``redact`` of it."""

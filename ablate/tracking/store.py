@@ -34,6 +34,7 @@ class Store:
         Raises:
             TrackingError: It cannot be reached, read or written.
         """
+        tracking.check()
         self._uri = tracking.resolved_uri()
         self._experiment, self._spool = tracking.experiment, Path(tracking.spool)
         self._lock = Lock(self._uri, "mlflow")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ablate import registry
+from ablate.paths import problem
 
 
 class TrainError(ValueError):
@@ -119,6 +120,8 @@ class TrainSpec:
             raise TrainError(registry.unknown("train.select", self.select, Select))
         if self.freeze not in list(Freeze):
             raise TrainError(registry.unknown("train.freeze", self.freeze, Freeze))
+        if wrong := problem("train.checkpoint_dir", self.checkpoint_dir):
+            raise TrainError(wrong)
 
     def check_validation(self, images: bool) -> None:
         """Raises TrainError where validation is to select or to end the run, and no image is held out for it."""

@@ -10,11 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "ablate"
 FORBIDDEN = {
     "registry": {"ablate.*"},
+    "paths": {"ablate.*"},
     "specs": {"ablate.* -ablate.registry"},
-    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs"},
-    "training": {"ablate.* -ablate.training -ablate.data -ablate.registry"},
+    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs -ablate.paths"},
+    "training": {"ablate.* -ablate.training -ablate.data -ablate.registry -ablate.paths"},
     "profile": {"ablate.* -ablate.specs"},
-    "tracking": {"ablate.* -ablate.tracking -ablate.provenance -ablate.databases"},
+    "tracking": {"ablate.* -ablate.tracking -ablate.provenance -ablate.databases -ablate.paths"},
     "databases": {"ablate.*"},
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},

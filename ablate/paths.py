@@ -1,0 +1,38 @@
+"""What no file system takes as a path: told before anything is read or written there."""
+
+from pathlib import Path
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
+"""Bytes that Linux, macOS and Windows take at most."""
+
+
+def problem(key: str, path: str | None) -> str | None:
+    """A sentence about a path that can be none, whatever lies on the disk.
+
+    Args:
+        key: The setting, for the sentence.
+        path: As it was given; None is none at all.
+
+    Returns:
+        None where nothing speaks against it.
+    """
+    if path is None:
+        return None
+    told = path if len(path) <= 60 else f"{path[:30]}…{path[-20:]}"
+    try:
+        length = len(path.encode("utf-8"))
+    except UnicodeEncodeError:
+        told = told.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return f"{key} must be a path in UTF-8, as records keep it, got {told}; rename what it names, or link to it."
+    if "\0" in path:
+        return f"{key} must be a path, got {told!r}, which holds a NUL character; correct it."
+    if length > _LONGEST_PATH or any(len(name.encode("utf-8")) > _LONGEST_NAME for name in path.split("/")):
+        return (
+            f"{key} must be a path of at most {_LONGEST_NAME} bytes a name and {_LONGEST_PATH} in all, got {length} "
+            f"bytes ({told}); shorten it."
+        )
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        return f"{key} must be a path, got {told}, and whose home folder that is, is not known here; write it in full."
+    return None

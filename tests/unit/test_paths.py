@@ -1,0 +1,43 @@
+"""Paths that no file system takes: one sentence from each setting that names one, before anything is read or made."""
+
+import pytest
+
+from ablate.config import ConfigError, compose, to_config
+from ablate.data import DataError, DataSpec, describe
+from ablate.paths import problem
+from ablate.tracking import Store, TrackingError, TrackingSpec
+from ablate.training.spec import TrainError, TrainSpec
+
+WRONG = {
+    "a\0b": r"must be a path, got 'a\\x00b', which holds a NUL character; correct it\.",
+    "caf\udce9": r"must be a path in UTF-8, as records keep it, got caf\\xe9; rename",
+    "a" * 300: r"must be a path of at most 255 bytes a name and 4095 in all, got 300 bytes \(a{30}…a{20}\); shorten it",
+    "é" * 150: r"must be a path of at most 255 bytes a name .*, got 300 bytes",
+    "a/" * 2100: r"must be a path of at most 255 bytes a name and 4095 in all, got 4200 bytes",
+    "~nobody_of_this_name/x": r"must be a path, got ~nobody_of_this_name/x, and whose home folder that is, is not",
+}
+
+
+@pytest.mark.parametrize("path", WRONG)
+def test_path_that_can_be_none_is_refused_by_every_setting(path, tmp_path):
+    with pytest.raises(DataError, match=f"data.root {WRONG[path]}"):
+        describe(DataSpec(source="folder", root=path))
+    with pytest.raises(DataError, match=f"data.cache {WRONG[path]}"):
+        describe(DataSpec(source="digits", cache=path))
+    with pytest.raises(TrainError, match=f"train.checkpoint_dir {WRONG[path]}"):
+        TrainSpec(checkpoint_dir=path).check()
+    with pytest.raises(TrackingError, match=f"tracking.spool {WRONG[path]}"):
+        Store(TrackingSpec(uri=f"sqlite:///{tmp_path}/mlflow.db", spool=path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_path_that_can_be_none_is_refused_before_anything_is_planned():
+    with pytest.raises(TrackingError, match=r"tracking\.spool must be a path of at most"):
+        to_config(compose([f"tracking.spool={'a' * 300}"]))
+    with pytest.raises(ConfigError, match=r"model\.weights must be a path of at most"):
+        to_config(compose([f"model.weights={'a' * 300}"])).point()
+
+
+@pytest.mark.parametrize("path", [None, "", ".", "a" * 255, "jürgen/bilder", "~/x", "/dev/null", "with space/a'b"])
+def test_path_that_may_be_one_is_left_alone(path):
+    assert problem("data.root", path) is None
