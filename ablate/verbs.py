@@ -31,7 +31,7 @@ from ablate.config import (
     to_config,
     without_secrets,
 )
-from ablate.data.spec import describe
+from ablate.data.spec import check_batch, describe, training_images
 from ablate.hardware import check_backend, import_keras
 from ablate.models import zoo
 from ablate.sweep.compose import cost
@@ -69,6 +69,8 @@ def _check(config: Config) -> RunSpec:
     spec = config.point()
     if known := describe(spec.data):
         cost(spec, *known)
+    if (images := training_images(spec.data)) is not None:
+        check_batch(spec.train.batch_size, images)
     return spec
 
 

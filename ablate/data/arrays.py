@@ -57,16 +57,20 @@ class Raw:
     """What a source gives: the images it means for training, the test set apart.
 
     Attributes:
-        train: Validation images included.
+        train: Validation images included, where there are none apart.
         test: Likewise of all classes.
         classes: Names, by label.
+        val: The source's own validation images; None where they are to be held out of those for training.
         fitted: Whether the images have the spec's size and channels already, because they were decoded to them.
+        notes: For people: what of the source was not read.
     """
 
     train: Arrays
     test: Arrays
     classes: tuple[str, ...]
+    val: Arrays | None = None
     fitted: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Splits:
         mean: Per channel, of pixels in 0..1.
         std: Likewise.
         digest: SHA-256 over pixels, labels, split and class names.
+        notes: For people: what was not read, and which classes have no validation image.
     """
 
     train: Arrays
@@ -90,6 +95,7 @@ class Splits:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> InputShape:

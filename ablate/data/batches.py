@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ablate.data.arrays import Arrays
 from ablate.data.augment.augmenter import Augmenter
-from ablate.data.spec import DataError
+from ablate.data.spec import check_batch
 
 Batch = tuple[NDArray[Any], NDArray[Any]]
 
@@ -37,11 +37,7 @@ class Batches:
     def __init__(
         self, arrays: Arrays, batch_size: int, seed: int, augment: Augmenter | None = None, *, workers: int = 1
     ):
-        if not 1 <= batch_size <= len(arrays):
-            raise DataError(
-                f"train.batch_size must be between 1 and the number of training images, got {batch_size} for "
-                f"{len(arrays)} images; lower train.batch_size."
-            )
+        check_batch(batch_size, len(arrays))
         self.arrays = arrays
         self.batch_size = batch_size
         self.seed = seed

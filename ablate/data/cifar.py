@@ -10,7 +10,7 @@ import numpy as np
 from ablate.data import folder
 from ablate.data.arrays import Arrays, Raw
 from ablate.data.download import downloaded
-from ablate.data.spec import DataError, DataSpec, InputShape
+from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
 
 class _Unpickler(pickle.Unpickler):
@@ -62,6 +62,13 @@ def describe(spec: DataSpec, published: Published) -> tuple[InputShape, int]:
     if spec.root is None or published.batches(spec) is not None:
         return (32, 32, 3), len(published.classes)
     return folder.describe(spec)
+
+
+def counts(spec: DataSpec, published: Published) -> Counts | None:
+    """As published, or of class folders; batches under ``data.root`` may be cut short."""
+    if spec.root is None:
+        return Counts((50_000 // len(published.classes),) * len(published.classes))
+    return None if published.batches(spec) is not None else folder.counts(spec)
 
 
 def read(spec: DataSpec, published: Published) -> Raw:

@@ -2,7 +2,7 @@
 
 from ablate.data import cifar
 from ablate.data.arrays import Raw
-from ablate.data.spec import DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, InputShape
 
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
@@ -18,6 +18,10 @@ _PUBLISHED = cifar.Published(
 
 def describe(spec: DataSpec) -> tuple[InputShape, int]:
     return cifar.describe(spec, _PUBLISHED)
+
+
+def counts(spec: DataSpec) -> Counts | None:
+    return cifar.counts(spec, _PUBLISHED)
 
 
 def read(spec: DataSpec) -> Raw:

@@ -2,7 +2,7 @@
 
 from ablate.data import cifar
 from ablate.data.arrays import Raw
-from ablate.data.spec import DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, InputShape
 
 MEAN = (0.5071, 0.4867, 0.4408)
 STD = (0.2675, 0.2565, 0.2761)
@@ -23,6 +23,10 @@ _PUBLISHED = cifar.Published(
 
 def describe(spec: DataSpec) -> tuple[InputShape, int]:
     return cifar.describe(spec, _PUBLISHED)
+
+
+def counts(spec: DataSpec) -> Counts | None:
+    return cifar.counts(spec, _PUBLISHED)
 
 
 def read(spec: DataSpec) -> Raw:

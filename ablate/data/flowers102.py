@@ -8,7 +8,7 @@ Source of mean and std: the official configuration ``configs/datasets/flowers102
 
 from ablate.data import prepared
 from ablate.data.arrays import Raw
-from ablate.data.spec import DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, InputShape
 
 MEAN = (0.4353, 0.3773, 0.2872)
 STD = (0.2966, 0.2455, 0.2698)
@@ -18,6 +18,10 @@ _PREPARED = prepared.Prepared("oxford_flowers102", ("train", "validation"), "tes
 
 def describe(spec: DataSpec) -> tuple[InputShape, int]:
     return prepared.describe(spec, _PREPARED)
+
+
+def counts(spec: DataSpec) -> Counts | None:
+    return prepared.counts(spec, _PREPARED)
 
 
 def read(spec: DataSpec) -> Raw:

@@ -8,7 +8,7 @@ Source of mean and std: the official configuration ``configs/datasets/imagenet.y
 
 from ablate.data import prepared
 from ablate.data.arrays import Raw
-from ablate.data.spec import DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, InputShape
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -20,6 +20,10 @@ _PREPARED = prepared.Prepared(
 
 def describe(spec: DataSpec) -> tuple[InputShape, int]:
     return prepared.describe(spec, _PREPARED)
+
+
+def counts(spec: DataSpec) -> Counts | None:
+    return prepared.counts(spec, _PREPARED)
 
 
 def read(spec: DataSpec) -> Raw:

@@ -1,7 +1,10 @@
 """A spec to arrays: read, split, fit, measure, name."""
 
+import logging
 import math
+import sys
 from collections.abc import Iterator
+from functools import cache as cache_of_calls
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +13,10 @@ from ablate.data import cache
 from ablate.data.arrays import Arrays, Images, Raw, Splits, digest, image_sums, moments
 from ablate.data.resize import fit_all
 from ablate.data.spec import DataError, DataSpec, module_of
-from ablate.data.split import fewer, stratified
+from ablate.data.split import check_held, fewer, stratified
 from ablate.data.stored import Stored
+
+logger = logging.getLogger(__name__)
 
 _TOGETHER = 256
 """Images that are fitted at once on their way into a file."""
@@ -29,26 +34,52 @@ def load(spec: DataSpec) -> Splits:
     train, val = _split(raw, spec)
     parts = _fitted(raw, train, val, spec)
     mean, std = _normalisation(spec, source.MEAN, source.STD, parts["train"].x)
-    return Splits(**parts, classes=raw.classes, mean=mean, std=std, digest=digest(raw.classes, parts))
+    notes = (*raw.notes, *_unvalidated(raw, val, spec))
+    for note in notes:
+        say(f"data.source={spec.source}{f' data.root={spec.root}' if spec.root else ''}: {note}")
+    return Splits(**parts, classes=raw.classes, mean=mean, std=std, digest=digest(raw.classes, parts), notes=notes)
+
+
+@cache_of_calls
+def say(text: str) -> None:
+    """Tells something of the data, once a process: on stderr, and in the run's log."""
+    logger.info("%s", text)
+    print(text, file=sys.stderr)
 
 
 def _split(raw: Raw, spec: DataSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    kept, held = stratified(raw.train.y, spec.val_fraction, spec.split_seed)
-    if spec.val_fraction and not len(held):
-        raise DataError(
-            f"data.val_fraction must hold out at least one image, got {spec.val_fraction} of {len(raw.train)} images; "
-            "raise it, or set data.val_fraction=0 with train.select=last."
-        )
+    kept, held = stratified(raw.train.y, spec.val_fraction if raw.val is None else 0, spec.split_seed)
+    if raw.val is None:
+        check_held(len(held), len(raw.train), spec)
     # Validation first, so that runs on more and on fewer images are selected by the same ones.
     part = fewer(raw.train.y[kept], fraction=spec.fraction, per_class=spec.per_class, seed=spec.split_seed)
     return kept[part], held
+
+
+def _unvalidated(raw: Raw, held: NDArray[np.int64], spec: DataSpec) -> Iterator[str]:
+    """Which classes have no validation image, and whether there are more than ``data.val_fraction`` asks for."""
+    if raw.val is not None or not len(held):
+        return
+    without = sorted(set(range(len(raw.classes))) - set(raw.train.y[held].tolist()))
+    if without:
+        names = ", ".join(raw.classes[label] for label in without[:5])
+        more = f" and {len(without) - 5} more" if len(without) > 5 else ""
+        yield (
+            f"{len(without)} of {len(raw.classes)} classes have no validation image, since they have one training "
+            f"image: {names}{more}."
+        )
+    if len(held) > (asked := round(len(raw.train) * spec.val_fraction)):
+        yield (
+            f"validation has {len(held)} images, more than the {asked} of data.val_fraction={spec.val_fraction:g}, so "
+            "that every class of two or more training images has one."
+        )
 
 
 def _fitted(raw: Raw, train: NDArray[np.int64], val: NDArray[np.int64], spec: DataSpec) -> dict[str, Arrays]:
     """The parts at their size and channels; in memory, or in a file where they would be too large for it."""
     parts = {"train": raw.train.take(train), "val": raw.train.take(val), "test": raw.test}
     if raw.fitted:
-        return parts
+        return parts if raw.val is None else parts | {"val": raw.val}
     _, height, width, channels = raw.train.x.shape
     shape = (*(spec.size or (height, width)), spec.channels or channels)
     if sum(map(len, parts.values())) * math.prod(shape) > cache.memory_bytes(spec):

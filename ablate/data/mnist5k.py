@@ -5,7 +5,7 @@ import numpy as np
 from ablate.data import mnist
 from ablate.data.arrays import Arrays, Raw
 from ablate.data.shipped import numbers
-from ablate.data.spec import DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, InputShape
 from ablate.data.split import TEST_SEED, stratified
 
 MEAN, STD = mnist.MEAN, mnist.STD
@@ -14,6 +14,10 @@ TEST_FRACTION = 0.2
 
 def describe(spec: DataSpec) -> tuple[InputShape, int]:
     return (28, 28, 1), 10
+
+
+def counts(spec: DataSpec) -> Counts:
+    return Counts((400,) * 10)
 
 
 def read(spec: DataSpec) -> Raw:

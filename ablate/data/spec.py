@@ -23,11 +23,25 @@ SOURCES = {
     "flowers102": "ablate.data.flowers102",
     "imagenet": "ablate.data.imagenet",
 }
-"""Where each source lives: a module with ``describe(spec)``, ``read(spec)``, ``MEAN`` and ``STD`` (None: measured)."""
+"""Where each source lives: a module with ``describe(spec)``, ``counts(spec)``, ``read(spec)``, and ``MEAN`` and ``STD``
+(None: measured)."""
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file or the leaf, and says what to do."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many training images a source has, as far as can be told without decoding one.
+
+    Attributes:
+        train: Of each class, by label.
+        own_validation: Whether the source has validation images of its own, so that none are held out of these.
+    """
+
+    train: tuple[int, ...]
+    own_validation: bool = False
 
 
 class Interpolation(StrEnum):
@@ -49,6 +63,8 @@ class DataSpec:
         root: Folder or zip that holds the files; None lets the source find or download its own.
         class_level: Which folders below ``train/`` and ``test/`` name a class: 1 takes the first, so that nested ones
             are one class together; 2 takes ``first/second``, each pair a class of its own.
+        skip_unreadable: Whether images that cannot be read (damaged ones, links that lead nowhere, formats that are not
+            read here) are left out and named; False refuses the data.
         fraction: Part of the training images that is trained on, after validation was held out; each class gives its
             share, at least one image, and what a smaller fraction takes is among what a larger one takes.
         per_class: So many training images of each class instead; None takes ``fraction``.
@@ -57,7 +73,9 @@ class DataSpec:
             scaled to cover ``image_size / crop_pct``, and cut from the middle.
         interpolation: Of resizing.
         channels: 1 (grey) or 3 (RGB) to convert to; None keeps the source's own.
-        val_fraction: Part of the training images held out for validation, stratified by class; 0 holds out none.
+        val_fraction: Part of the training images held out for validation, stratified by class: of each class its share
+            rounded down or up, and at least one image where the class keeps another. 0 holds out none. A folder
+            ``val/`` beside ``train/`` and ``test/`` is taken instead, wherever this is above 0.
         split_seed: Seed of that split; the same for every seed of a sweep, so that runs differ in training alone.
         mean: Per channel, of pixels in 0..1; None takes the source's published or measured value.
         std: Likewise.
@@ -69,6 +87,7 @@ class DataSpec:
     source: str = "mnist5k"
     root: str | None = None
     class_level: int = 1
+    skip_unreadable: bool = False
     fraction: float = 1.0
     per_class: int | None = None
     image_size: Any = None
@@ -171,3 +190,29 @@ def describe(spec: DataSpec) -> tuple[InputShape, int]:
     shape, num_classes = module_of(spec.source).describe(spec)
     height, width = spec.size or shape[:2]
     return (height, width, spec.channels or shape[2]), num_classes
+
+
+def training_images(spec: DataSpec) -> int | None:
+    """How many images a run trains on, without decoding images; None where only reading them tells.
+
+    Of images that turn out damaged later, with ``data.skip_unreadable``, nothing is known yet: then there are fewer.
+
+    Raises:
+        DataError: The spec or the files cannot be used.
+    """
+    spec.check()
+    counts: Counts | None = module_of(spec.source).counts(spec)
+    if counts is None:
+        return None
+    from ablate.data import split  # NumPy, for which composing need not wait
+
+    return split.training_images(counts, spec)
+
+
+def check_batch(batch_size: int, images: int) -> None:
+    """Raises DataError where an epoch has fewer images than one batch takes."""
+    if not 1 <= batch_size <= images:
+        raise DataError(
+            f"train.batch_size must be between 1 and the number of training images, got {batch_size} for "
+            f"{images} images; lower train.batch_size."
+        )

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ablate import registry
 from ablate.config import GROUPS, Config, RunSpec, composer, is_preset, parse_overrides, to_config, with_leaves
-from ablate.data.spec import describe
+from ablate.data.spec import check_batch, describe, training_images
 from ablate.models import zoo
 from ablate.specs import InputShape
 from ablate.words import as_word
@@ -69,6 +69,7 @@ class Specs:
         self._templates: dict[str, _Template] = {}
         self._typed: dict[str, Any] = {}
         self._costs: dict[str, Cost | None] = {}
+        self._trained: dict[str, int | None] = {}
         self._described: dict[str, tuple[InputShape, int] | None] = {}
 
     def spec(self, levels: Mapping[str, Any], seed: int, repeat: int = 0) -> RunSpec:
@@ -130,6 +131,14 @@ class Specs:
         if key not in self._described:
             self._described[key] = describe(spec.data)
         return self._described[key]
+
+    def check_size(self, spec: RunSpec) -> None:
+        """Raises DataError where a batch takes more images than the run trains on, as far as that can be told now."""
+        key = repr(spec.data)
+        if key not in self._trained:
+            self._trained[key] = training_images(spec.data)
+        if (images := self._trained[key]) is not None:
+            check_batch(spec.train.batch_size, images)
 
     def cost(self, spec: RunSpec) -> Cost | None:
         """The run's model on the run's data.

@@ -306,6 +306,7 @@ def _planned(specs: Specs, points: list[Point], search: Search | None) -> list[P
 def _at(specs: Specs, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
     spec = specs.spec(levels, point.seed, point.repeat)
     spec.check_selection()
+    specs.check_size(spec)
     return PlannedPoint(point, spec, specs.cost(spec))
 
 

@@ -4,12 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from ablate.data import Arrays, Batches, DataError, DataSpec, describe, load
 from ablate.data.arrays import digest, moments
 from ablate.data.resize import fit_all
-from ablate.data.split import fewer, stratified
+from ablate.data.spec import training_images
+from ablate.data.split import fewer, shares, stratified
 
 
 def _key(arrays):
@@ -67,6 +70,81 @@ def test_stratified_gives_the_rounded_part_and_each_class_its_share(fraction):
 def test_stratified_leaves_a_lone_image_of_a_class_for_training():
     kept, _ = stratified(np.array([0, 0, 0, 0, 1]), 0.8, 0)
     assert kept[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("leaves", "digest"),
+    [
+        ({"source": "mnist5k"}, "a62fdbff52c81f68765824438717a2863dc4ab93d4384ba2b611df6aaaceddb3"),
+        ({"source": "mnist5k", "split_seed": 3}, "4e8cb40e58315d0b1806fd14a6d111c017c66a9f3d9c164882f41546066f3ae4"),
+        ({"source": "mnist5k", "fraction": 0.25}, "d56f8865a4666cd99a27d5f16ef71e93da883a85915b96f0efee0226f368703c"),
+        ({"source": "digits"}, "78953879f8c61fd4bacb7fcd99e674a9ee6d2c50fcec8fa0626895248459becd"),
+        ({"source": "digits", "val_fraction": 0.2}, "215524d1b45c73ba7be95f491e29daf47ebdeb977a12f8a5a52c46c5d3079523"),
+    ],
+)
+def test_split_of_shipped_data_is_what_the_records_were_made_with(leaves, digest):
+    assert load(DataSpec(**leaves)).digest == digest
+
+
+@given(
+    counts=st.lists(st.integers(1, 300), min_size=1, max_size=40),
+    fraction=st.floats(0.001, 0.999),
+    seed=st.integers(0, 2**32),
+)
+def test_shares_are_the_exact_ones_rounded_and_reach_every_class_that_keeps_an_image(counts, fraction, seed):
+    counts = np.array(counts)
+    held, exact, total = shares(counts, fraction, seed), counts * fraction, round(float(counts.sum() * fraction))
+    assert np.array_equal(held, shares(counts, fraction, seed))
+    assert np.all(held <= np.maximum(counts - 1, 0))
+    if total == 0:
+        assert held.sum() == 0
+        return
+    assert np.all(held[counts >= 2] >= 1)
+    assert np.all((np.abs(held - exact) < 1) | (held == counts - 1))
+    if np.all(np.floor(exact) >= 1) and np.all(np.ceil(exact) < counts):
+        assert held.sum() == total  # no class was raised to one image, and none kept its last
+
+
+@given(counts=st.lists(st.integers(20, 300), min_size=2, max_size=30, unique=True), seed=st.integers(0, 99))
+def test_shares_without_a_tie_are_the_largest_remainders_whatever_the_seed(counts, seed):
+    counts, fraction = np.array(counts), 0.1 + 0.1 / 7
+    exact = counts * fraction
+    remainders = exact - np.floor(exact)
+    assume(len(set(remainders.tolist())) == len(counts))
+    missing = round(float(counts.sum() * fraction)) - int(np.floor(exact).sum())
+    up = set(np.argsort(-remainders)[:missing].tolist())
+    assert set(np.flatnonzero(shares(counts, fraction, seed) > np.floor(exact)).tolist()) == up
+
+
+def test_shares_settle_ties_by_the_seed_and_fairly():
+    drawn = np.array([shares(np.full(100, 15), 0.1, seed) for seed in range(200)])
+    assert np.all(drawn.sum(axis=1) == 150) and set(drawn.ravel().tolist()) == {1, 2}
+    # Of 200 draws 100 +- 7 (one standard deviation of a coin) go to each class; the lowest labels got all of them once.
+    assert np.all(np.abs((drawn == 2).sum(axis=0) - 100) < 35)
+
+
+def test_stratified_gives_each_of_many_small_classes_a_validation_image():
+    labels = np.repeat(np.arange(100), 5)
+    kept, held = stratified(labels, 0.1, 0)
+    assert np.bincount(labels[held]).tolist() == [1] * 100 and np.bincount(labels[kept]).tolist() == [4] * 100
+
+
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        {},
+        {"source": "digits"},
+        {"source": "digits", "val_fraction": 0.37, "split_seed": 4, "fraction": 0.3},
+        {"source": "digits", "val_fraction": 0, "per_class": 7},
+        {"source": "digits", "fraction": 0.001},
+    ],
+)
+def test_training_images_are_counted_without_reading_any(leaves, monkeypatch):
+    spec = DataSpec(**leaves)
+    images = len(load(spec).train)
+    monkeypatch.setattr("ablate.data.digits.numbers", lambda *args, **kwargs: pytest.fail("read"))
+    monkeypatch.setattr("ablate.data.mnist5k.numbers", lambda *args, **kwargs: pytest.fail("read"))
+    assert training_images(spec) == images
 
 
 def test_val_fraction_of_zero_gives_no_validation_images():

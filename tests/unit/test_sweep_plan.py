@@ -6,8 +6,10 @@ import pytest
 
 from ablate import identity
 from ablate.config import compose, composer, read_sweep, sweep_files, to_config
+from ablate.data import DataError
 from ablate.sweep.plan import already_finished, make_plan, summary
 from ablate.sweep.space import SweepError
+from ablate.verbs import train
 
 BASE = "base: {model: tiny, data: digits, train.epochs: 2}\n"
 
@@ -56,6 +58,27 @@ def test_plan_refuses_levels_that_resolve_to_one_run_and_goes_on_when_told(sweep
     ):
         make_plan(words)
     assert len(make_plan([*words, "allow_inert=true"]).points) == 4
+
+
+def test_plan_refuses_a_point_with_fewer_training_images_than_a_batch_takes(sweep):
+    with pytest.raises(SweepError, match=r"0.05 s0: train.batch_size must be .* got 128 for 66 images; lower"):
+        make_plan(sweep("axes: {data.fraction: [1.0, 0.05]}"))
+    with pytest.raises(SweepError, match=r"2000 s0: train.batch_size must be .* got 2000 for 1294 images"):
+        make_plan(sweep("axes: {train.batch_size: [64, 2000]}"))
+    with pytest.raises(SweepError, match=r"500 s0: data.per_class must be at most 12\d"):
+        make_plan(sweep("axes: {data.per_class: [20, 500]}", "train.batch_size=32"))
+    with pytest.raises(SweepError, match=r"1e-06 s0: data.val_fraction must hold out at least one image"):
+        make_plan(sweep("axes: {data.val_fraction: [0.1, 0.000001]}"))
+    with pytest.raises(SweepError, match=r"train.batch_size must be .* got 4096 for 1294 images"):
+        make_plan(sweep("method: optuna\nn_trials: 2\naxes: {train.batch_size: {low: 16, high: 4096}}"))
+    assert len(make_plan(sweep("axes: {data.fraction: [1.0, 0.05]}", "train.batch_size=66")).points) == 2
+
+
+def test_run_refuses_a_batch_larger_than_its_training_images_before_it_makes_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="got 128 for 66 images"):
+        train(["model=tiny", "data=digits", "data.fraction=0.05"], [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_plan_finds_no_learning_rate_inert(sweep):
@@ -122,7 +145,7 @@ def test_budget_of_macs_gives_cheaper_models_more_epochs(sweep):
     assert plan.points[0].spec.train.epochs == 20 and plan.points[1].spec.train.epochs > 20
     assert all(abs(each / spent[0] - 1) < 0.1 for each in spent)
     with pytest.raises(SweepError, match="same images and epochs at every point, got an axis moving data"):
-        make_plan(sweep("axes: {data.per_class: [5, 10]}\nbudget: macs"))
+        make_plan(sweep("axes: {data.per_class: [5, 10]}\nbudget: macs", "train.batch_size=32"))
 
 
 def test_calibrate_measures_each_graph_once(sweep):
