@@ -1,6 +1,7 @@
 """Image files to pixels, several at a time, in their order."""
 
 import io
+import itertools
 import os
 import re
 import sys
@@ -11,16 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from ablate.data.arrays import Arrays
 from ablate.data.cache import Example
+from ablate.data.listing import LISTED, note, unreadable
 from ablate.data.resize import fit
 from ablate.data.spec import DataError, DataSpec
 
 _GREY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
+DAMAGED = -1
+"""The label of an image that could not be decoded."""
+
 _AHEAD = 4
 """Images a thread that may be decoded and not yet asked for."""
 
@@ -52,16 +60,31 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
         spec: Size, channels and how to scale.
         where: What they are part of, for messages.
 
+    Yields:
+        In the place of a damaged image zeros with the label ``DAMAGED``, for ``readable`` to find: all are known when
+        the last is through, and a later reader of the cache decodes none again.
+
     Raises:
-        DataError: An image is damaged, or its size is not that of the first while ``data.image_size`` is null.
+        DataError: A file cannot be read at all, no image can, or the size of one is not that of the first while
+            ``data.image_size`` is null.
     """
     console = Console(file=sys.stderr)
     shown = track(files, description=f"Decoding {Path(where).name}", total=count, console=console, transient=True)
     first: tuple[str, tuple[int, int]] | None = None
-    for file, picture in _in_threads(lambda file: (file, _picture(file, spec)), shown):
+    failed: list[DataError] = []
+    damaged = 0  # at the start, before any size is known
+    for file, picture in _in_threads(lambda file: (file, _attempt(file, spec)), shown):
+        if isinstance(picture, DataError):
+            failed.append(picture)
+            if first is None:
+                damaged += 1
+            else:
+                yield np.zeros((*first[1], 1), np.uint8), DAMAGED
+            continue
         size = picture[0].shape[:2]
         if first is None:
             first = file.name, (size[0], size[1])
+            yield from itertools.repeat((np.zeros_like(picture[0]), DAMAGED), damaged)
         if size != first[1]:
             raise DataError(
                 f"images of {where} must have one size while data.image_size is null, got "
@@ -69,6 +92,58 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
                 "set data.image_size=[HEIGHT,WIDTH]."
             )
         yield picture
+    # What the system refuses today it may grant tomorrow, so that is never kept as damage.
+    passing = [error for error in failed if isinstance(cause := error.__cause__, OSError) and cause.errno is not None]
+    if passing or first is None:
+        raise unreadable(where, [_reason(error) for error in passing or failed], skippable=False)
+
+
+def readable(
+    images: Arrays, spec: DataSpec, where: str, why: Callable[[int], str]
+) -> tuple[Arrays, NDArray[np.int64], tuple[str, ...]]:
+    """Images without those that ``decode_all`` found damaged.
+
+    Args:
+        images: As they came from ``decode_all``, or from the cache.
+        spec: Says whether damaged ones may be left out.
+        where: What they are part of, for messages.
+        why: What is wrong with one, by its number.
+
+    Returns:
+        The others, their numbers, and what is to be told of those left out.
+
+    Raises:
+        DataError: Some are damaged, and must not be.
+    """
+    damaged = np.flatnonzero(images.y == DAMAGED)
+    rows = np.flatnonzero(images.y != DAMAGED)
+    if not len(damaged):
+        return images, rows, ()
+    told = [why(i) for i in damaged[:LISTED].tolist()]
+    if not spec.skip_unreadable:
+        raise unreadable(where, told, len(damaged))
+    return images.take(rows), rows, tuple(note("damaged images, by data.skip_unreadable=true", told, len(damaged)))
+
+
+def why_damaged(file: Encoded) -> str:
+    """What an image's decoding says of it."""
+    try:
+        decoded(file)
+    except DataError as error:
+        return _reason(error)
+    return f"{file.name} could not be decoded"
+
+
+def _attempt(file: Encoded, spec: DataSpec) -> Example | DataError:
+    try:
+        return _picture(file, spec)
+    except DataError as error:
+        return error
+
+
+def _reason(error: DataError) -> str:
+    """An error's sentence without its advice."""
+    return str(error).rpartition("; ")[0]
 
 
 def _in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -1,27 +1,47 @@
 """Class folders of images under train/ and test/, in a directory or a zip: cifar2png's, or one's own photos."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
 from ablate.data import cache
 from ablate.data.arrays import Raw
-from ablate.data.decode import Encoded, decode_all, is_grey, open_image
-from ablate.data.listing import File, LayoutError, Root, image_files, open_root
+from ablate.data.decode import Encoded, decode_all, is_grey, open_image, readable, why_damaged
+from ablate.data.listing import File, LayoutError, Listing, image_files
 from ablate.data.originals import Originals
-from ablate.data.spec import DataError, DataSpec, InputShape
+from ablate.data.roots import Root, open_root, shown
+from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
-__all__ = ["MEAN", "STD", "LayoutError", "describe", "read", "read_published"]
+__all__ = ["MEAN", "STD", "LayoutError", "counts", "describe", "read", "read_published"]
 
 MEAN = STD = None
 
 
 def describe(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> tuple[InputShape, int]:
-    """From the listing and the first image's header."""
-    root = open_root(str(spec.root))
-    files = image_files(root, level=spec.class_level, test=test)
-    image = open_image(_encoded(root, files[0], 0))
-    return (image.height, image.width, 1 if is_grey(image) else 3), len({file.label for file in files})
+    """From the listing and the header of the first image that has one; damaged ones are named when all are read."""
+    root, listing = _listed(spec, test)
+    image = _first(root, listing.files)
+    return (image.height, image.width, 1 if is_grey(image) else 3), len({file.label for file in listing.files})
+
+
+def _first(root: Root, files: list[File]) -> Image.Image:
+    refused: DataError | None = None
+    for file in files:
+        try:
+            return open_image(_encoded(root, file, 0))
+        except DataError as error:
+            refused = refused or error
+    raise refused or LayoutError(f"{root.path} must hold images, got none.")
+
+
+def counts(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Counts:
+    """From the listing."""
+    files = _listed(spec, test)[1].files
+    trained = Counter(file.label for file in files if file.part == "train")
+    return Counts(tuple(trained[label] for label in sorted(trained)), any(file.part == "val" for file in files))
 
 
 def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
@@ -34,8 +54,8 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
     Raises:
         DataError: The layout, an image, or the sizes make no data set; or the cache cannot be written.
     """
-    root = open_root(str(spec.root))
-    files = image_files(root, level=spec.class_level, test=test)
+    root, listing = _listed(spec, test)
+    files = listing.files
     labels = tuple(sorted({file.label for file in files}))
     number = {label: i for i, label in enumerate(labels)}
     encoded = [_encoded(root, file, number[file.label]) for file in files]
@@ -47,8 +67,22 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
     )
     if spec.image_size is not None:
         images = replace(images, originals=Originals(encoded, images.x.shape[-1]))
-    tested = sum(file.part == "test" for file in files)  # they come first: files are sorted by part
-    return Raw(images.take(slice(tested, None)), images.take(slice(tested)), labels, fitted=True)
+    images, rows, told = readable(
+        images, spec, str(root.path), lambda i: why_damaged(encoded[i]).removeprefix(f"{root.path}/")
+    )
+    kept = [files[i] for i in rows.tolist()]
+    _check_left(root, files, kept)
+    # Sorted by part, test stands first, then training, then validation.
+    tested = sum(file.part == "test" for file in kept)
+    trained = tested + sum(file.part == "train" for file in kept)
+    return Raw(
+        images.take(slice(tested, trained)),
+        images.take(slice(tested)),
+        labels,
+        val=images.take(slice(trained, None)) if trained < len(kept) else None,
+        fitted=True,
+        notes=(*listing.notes, *told),
+    )
 
 
 def read_published(spec: DataSpec, num_classes: int, *, test: tuple[str, ...] = ("test",)) -> Raw:
@@ -62,5 +96,21 @@ def read_published(spec: DataSpec, num_classes: int, *, test: tuple[str, ...] = 
     return raw
 
 
+def _listed(spec: DataSpec, test: tuple[str, ...]) -> tuple[Root, Listing]:
+    root = open_root(str(spec.root))
+    return root, image_files(root, spec, test=test)
+
+
+def _check_left(root: Root, files: list[File], kept: list[File]) -> None:
+    """Raises DataError where all images of a class in one part are damaged."""
+    gone = {(file.part, file.label) for file in files} - {(file.part, file.label) for file in kept}
+    if gone:
+        part, label = min(gone)
+        raise DataError(
+            f"{root.path}: class {label} must have an image in {part}/ that can be read, got none; add some, or remove "
+            "the class from all parts."
+        )
+
+
 def _encoded(root: Root, file: File, label: int) -> Encoded:
-    return Encoded(str(Path(root.path, file.path)), partial(root.read, file.path), label)
+    return Encoded(shown(str(Path(root.path, file.path))), partial(root.read, file.path), label)

@@ -1,13 +1,35 @@
 """What files a set of class folders holds, be it a directory or a zip, without opening one image."""
 
-import zipfile
-from abc import ABC, abstractmethod
+import posixpath
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from ablate.data.spec import DataError
+from ablate.data.roots import Found, Root, shown
+from ablate.data.spec import DataError, DataSpec
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+VALIDATION = ("val", "valid", "validation")
+"""What a folder of validation images beside ``train/`` and ``test/`` may be called."""
+
+LISTED = 10
+"""Files that an error names before it counts the rest."""
+
+NAMED = 3
+"""Files that a note names before it counts the rest."""
+
+_IMAGES = frozenset(
+    {
+        *(".ai", ".arw", ".avif", ".avifs", ".cr2", ".cr3", ".crw", ".dng", ".emf", ".eps", ".exr", ".hdr", ".heic"),
+        *(".heif", ".hif", ".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx", ".jxl", ".jxr", ".nef", ".nrw", ".orf"),
+        *(".pef", ".ps", ".raf", ".rw2", ".srw", ".svg", ".svgz", ".tif", ".tiff", ".wdp", ".webp", ".wmf", ".x3f"),
+    }
+)
+"""Suffixes of images that not every Pillow reads, or none: a file of one that this Pillow does not read is lost."""
+
+_NO_PIXELS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+"""Formats that Pillow registers and does not decode by itself: EPS runs Ghostscript, the others want a handler."""
 
 
 class LayoutError(DataError):
@@ -19,7 +41,7 @@ class File:
     """One image file.
 
     Attributes:
-        part: ``train`` or ``test``.
+        part: ``train``, ``val`` or ``test``.
         label: Name of its class.
         path: Within the root.
         stamp: Changes when the content does.
@@ -31,105 +53,163 @@ class File:
     stamp: str
 
 
-class Root(ABC):
-    """A place that holds files by relative path."""
+@dataclass(frozen=True)
+class Listing:
+    """The images of a root.
 
-    def __init__(self, path: Path):
-        self.path = path
-
-    @abstractmethod
-    def stamps(self) -> dict[str, str]:
-        """Every file with something that changes when its content does."""
-
-    @abstractmethod
-    def folders(self) -> set[str]:
-        """Every folder, the empty ones included."""
-
-    @abstractmethod
-    def read(self, path: str) -> bytes:
-        """The content of a file."""
-
-
-class Directory(Root):
-    def stamps(self) -> dict[str, str]:
-        found = {}
-        for path in self.path.rglob("*"):
-            if path.is_file():
-                stat = path.stat()
-                # The root is part of it: two trees made by one script can agree in sizes and times.
-                found[path.relative_to(self.path).as_posix()] = f"{self.path} {stat.st_size} {stat.st_mtime_ns}"
-        return found
-
-    def folders(self) -> set[str]:
-        return {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_dir()}
-
-    def read(self, path: str) -> bytes:
-        return (self.path / path).read_bytes()
-
-
-class Zip(Root):
-    def __init__(self, path: Path):
-        super().__init__(path)
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(f"{path} must be a folder or a zip, got a damaged or other file ({error}).") from error
-
-    def stamps(self) -> dict[str, str]:
-        return {i.filename: f"{i.file_size} {i.CRC}" for i in self._zip.infolist() if not i.is_dir()}
-
-    def folders(self) -> set[str]:
-        return {name.rstrip("/") for name in self._zip.namelist() if name.endswith("/")}
-
-    def read(self, path: str) -> bytes:
-        return self._zip.read(path)
-
-
-def open_root(path: str) -> Root:
-    """Opens ``data.root``.
-
-    Raises:
-        DataError: Nothing is there, or it is neither a directory nor a zip.
+    Attributes:
+        files: Sorted by part, class and path; names compare in Unicode's composed form, so that a copy of them on
+            another system, which may spell them otherwise, has the same order.
+        notes: For people: what was left out, and what is there beside the images.
     """
-    root = Path(path).expanduser().resolve()
-    if root.is_dir():
-        return Directory(root)
-    if not root.exists():
-        raise DataError(f"data.root must name a folder or a zip that exists, got {path}; correct data.root.")
-    return Zip(root)
+
+    files: list[File]
+    notes: tuple[str, ...]
 
 
-def image_files(root: Root, *, level: int = 1, test: tuple[str, ...] = ("test",)) -> list[File]:
-    """All images, sorted by part, class and path. Hidden files, and files of other suffixes, are no images.
+@cache
+def suffixes() -> frozenset[str]:
+    """Of files that are read: all whose format the Pillow that is installed decodes by itself."""
+    from PIL import Image
+
+    Image.init()
+    # MPO, JPEG with a second picture behind the first, is opened as JPEG.
+    formats = {*Image.OPEN, "MPO"} - _NO_PIXELS
+    return frozenset(suffix for suffix, format in Image.registered_extensions().items() if format in formats)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Where the parts of a data set lie in a root.
+
+    Attributes:
+        root: For messages.
+        found: What is in it.
+        base: The folder that the parts are in, with its slash; empty at the top.
+        names: Part -> its folder within the base.
+        unused: Folders of validation images that nobody asked for.
+    """
+
+    root: Root
+    found: Found
+    base: str
+    names: Mapping[str, str]
+    unused: frozenset[str]
+
+    def start(self, name: str) -> str:
+        """What every path in one of their folders starts with."""
+        return f"{self.base}{name}/"
+
+    def inside(self, path: str) -> bool:
+        return path.startswith(tuple(map(self.start, self.names.values())))
+
+
+def image_files(root: Root, spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Listing:
+    """All images; hidden files, and files of other suffixes, are none.
 
     Args:
         root: Where they are.
-        level: So many folders below the part name a class; deeper ones belong to it.
+        spec: Says how many folders below the part name a class (deeper ones belong to it), whether validation images
+            are wanted, and whether files that cannot be read may be left out.
         test: What the folder of test images may be called; the first that is there.
 
     Raises:
         LayoutError: There is no train/ or no test/, or they hold no class folders.
-        DataError: A class is empty, an image lies above the classes, or those of test/ are not those of train/.
+        DataError: A class is empty or has no name in UTF-8, an image lies above the classes, the classes of the parts
+            differ, or a file cannot be read.
     """
-    stamps = {path: stamp for path, stamp in root.stamps().items() if not _hidden(path)}
-    tree = {path.rpartition("/")[0] for path in stamps} | {path for path in root.folders() if not _hidden(path)}
-    base = _base(stamps, {"train", *test})
-    names = {"train": "train", "test": next((n for n in test if _below(tree, f"{base}{n}/")), test[0])}
-    files, folders = [], {}
-    for part, name in names.items():
-        start = f"{base}{name}/"
-        folders[name] = _class_folders(root, name, _below(tree, start), level)
-        for path, stamp in stamps.items():
-            if not path.startswith(start) or not path.lower().endswith(SUFFIXES):
-                continue
-            if (label := _label(root, path, start, level)) is not None:
-                files.append(File(part, label, path, stamp))
-    _check_classes(root, {(names[file.part], file.label) for file in files}, folders)
-    return sorted(files)
+    parts = _parts(root, test, validation=spec.val_fraction > 0)
+    folders = {name: _class_folders(parts, name, spec.class_level) for name in parts.names.values()}
+    lost = _lost(parts)
+    if lost and not spec.skip_unreadable:
+        raise unreadable(str(root.path), [f"{shown(path)} ({why})" for path, why in lost.items()])
+    files = []
+    for part, name in parts.names.items():
+        for path in _images(parts.found, parts.start(name)):
+            label = None if path in lost else _label(root, path, parts.start(name), spec.class_level)
+            if label is not None:
+                files.append(File(part, composed(label), path, parts.found.stamps[path]))
+    _check_filled(parts, files, _classes(root, folders))
+    files.sort(key=lambda file: (file.part, file.label, composed(file.path), file.path))
+    return Listing(files, tuple(_notes(parts, lost, files)))
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC), which Linux keeps as it is typed; macOS keeps the decomposed one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def unreadable(where: str, told: Sequence[str], count: int | None = None, *, skippable: bool = True) -> DataError:
+    """The error about images that cannot be read, all of them together.
+
+    Args:
+        where: What they are part of.
+        told: Each with its reason, or the first of them.
+        count: How many there are; None where all are told.
+        skippable: Whether ``data.skip_unreadable`` would help.
+    """
+    count = len(told) if count is None else count
+    these, it = ("", "it") if count == 1 else (f"{count} are not: ", "them")
+    more = f", and {count - LISTED} more" if count > LISTED else ""
+    skip = f", or set data.skip_unreadable=true, which leaves {it} out" if skippable else ""
+    return DataError(
+        f"every image of {where} must be readable, but {these}{', '.join(told[:LISTED])}{more}; replace or remove "
+        f"{it}{skip}."
+    )
+
+
+# --------------------------------------------------------------------------------------------------- where parts are
+
+
+def _parts(root: Root, test: tuple[str, ...], *, validation: bool) -> _Parts:
+    found = root.contents()
+    base = _base(found, {"train", *test})
+    tree = _folders(found)
+    names = {"train": "train", "test": next((name for name in test if _below(tree, f"{base}{name}/")), test[0])}
+    own = [name for name in VALIDATION if name not in test and _holds_classes(found, tree, f"{base}{name}/")]
+    if len(own) > 1:
+        raise DataError(
+            f"{root.path} must have one folder of validation images, got {' and '.join(f'{name}/' for name in own)}; "
+            "merge them, or rename what is none."
+        )
+    if own and validation:
+        names["val"] = own[0]
+    return _Parts(root, found, base, names, frozenset(() if validation else own))
+
+
+def _base(found: Found, parts: set[str]) -> str:
+    """Where train/ and test/ are: at the top, or in the one folder that an archive wraps them in."""
+    tops = {path.split("/", 1)[0] for path in found.stamps if "/" in path}
+    if tops.intersection(parts) or len(tops) != 1:
+        return ""
+    return f"{tops.pop()}/"
+
+
+def _folders(found: Found) -> set[str]:
+    return {path.rpartition("/")[0] for path in found.stamps} | found.folders
 
 
 def _below(tree: set[str], start: str) -> set[str]:
     return {path.removeprefix(start) for path in tree if path.startswith(start)}
+
+
+def _holds_classes(found: Found, tree: set[str], start: str) -> bool:
+    return bool(_below(tree, start) and (_images(found, start) or any(path.startswith(start) for path in found.lost)))
+
+
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()
+
+
+def _is_image(path: str) -> bool:
+    return _suffix(path) in suffixes()
+
+
+def _images(found: Found, start: str) -> list[str]:
+    return [path for path in found.stamps if path.startswith(start) and _is_image(path)]
+
+
+# ------------------------------------------------------------------------------------------ what classes there are
 
 
 def _label(root: Root, path: str, start: str, level: int) -> str | None:
@@ -137,63 +217,169 @@ def _label(root: Root, path: str, start: str, level: int) -> str | None:
     *above, _ = path.removeprefix(start).split("/")
     if above and len(above) < level:
         raise DataError(
-            f"{Path(root.path, path)} must lie {level} folders deep below {start} with data.class_level={level}; "
-            "move it, or lower data.class_level."
+            f"{shown(str(Path(root.path, path)))} must lie {level} folders deep below {start} with "
+            f"data.class_level={level}; move it, or lower data.class_level."
         )
     return "/".join(above[:level]) or None
 
 
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
-
-
-def _base(paths: dict[str, str], parts: set[str]) -> str:
-    """Where train/ and test/ are: at the top, or in the one folder that an archive wraps them in."""
-    tops = {path.split("/", 1)[0] for path in paths if "/" in path}
-    if tops.intersection(parts) or len(tops) != 1:
-        return ""
-    return f"{tops.pop()}/"
-
-
-def _class_folders(root: Root, part: str, below: set[str], level: int) -> set[str]:
+def _class_folders(parts: _Parts, part: str, level: int) -> set[str]:
     """Names of the class folders of a part, the empty ones included."""
-    split = [path.split("/") for path in below]
+    split = [path.split("/") for path in _below(_folders(parts.found), parts.start(part))]
     found = {"/".join(folders[:level]) for folders in split if len(folders) >= level}
     arranged = "/".join([part, *("CLASS" if i == level else "GROUP" for i in range(1, level + 1)), "IMAGE.png"])
     if not found:
         raise LayoutError(
-            f"{root.path} must hold class folders of images under train/ and test/, got none under {part}/; "
-            f"arrange it as {arranged}."
+            f"{parts.root.path} must hold class folders of images under train/ and test/, got none under {part}/; "
+            f"arrange it as {arranged}{_instead(parts, part)}."
         )
     filled = {tuple(name.split("/")[:depth]) for name in found for depth in range(1, level)}
     for folders in sorted(split):
         if len(folders) < level and tuple(folders) not in filled:
             raise DataError(
-                f"{root.path}: {part}/{'/'.join(folders)} must hold class folders with data.class_level={level}, got "
-                f"none; arrange it as {arranged}, or lower data.class_level."
+                f"{parts.root.path}: {part}/{shown('/'.join(folders))} must hold class folders with "
+                f"data.class_level={level}, got none; arrange it as {arranged}, or lower data.class_level."
             )
     return found
 
 
-def _check_classes(root: Root, filled: set[tuple[str, str]], folders: dict[str, set[str]]) -> None:
-    """Checks that the parts have the same classes, and that none is empty.
+def _instead(parts: _Parts, part: str) -> str:
+    """Why a part may lack class folders, or what may be meant to be it."""
+    path = f"{parts.base}{part}"
+    if why := parts.found.lost.get(path) or parts.found.left_out.get(path):
+        return f" ({part} is {why})"
+    for name in {*parts.unused, parts.names.get("val")} - {None}:
+        return f" (to be tested on {name}/, rename it to {part}/)" if part == parts.names["test"] else ""
+    return ""
 
-    Args:
-        root: For messages.
-        filled: Part and class of every image.
-        folders: Part -> its classes.
+
+def _classes(root: Root, folders: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Names of the classes of each part, composed, once they are fit to be compared and recorded.
+
+    Raises:
+        DataError: A name is not UTF-8 or has control characters, two folders of a part have one name, or the parts
+            differ.
     """
-    (train, one), (test, other) = folders.items()
-    if one != other:
-        only = {train: sorted(one - other), test: sorted(other - one)}
-        where = "; ".join(f"only under {part}/: {', '.join(names[:5])}" for part, names in only.items() if names)
-        raise DataError(
-            f"{root.path} must have the same classes under {train}/ and {test}/, got {where}; add or remove them."
-        )
-    for part, labels in folders.items():
+    classes: dict[str, set[str]] = {}
+    for part, names in folders.items():
+        known = classes[part] = set[str]()
+        for name in sorted(names):
+            if shown(name) != name:
+                raise DataError(
+                    f"{root.path}: the name of a class folder must be UTF-8 without control characters, got "
+                    f"{part}/{shown(name)}; rename it."
+                )
+            if composed(name) in known:
+                raise DataError(
+                    f"{root.path} must have one folder for each class, got two under {part}/ that are both called "
+                    f"{composed(name)}, composed and decomposed (Unicode's NFC and NFD); merge them."
+                )
+            known.add(composed(name))
+    train, *others = classes
+    for other in others:
+        _check_alike(root, {part: classes[part] for part in (train, other)})
+    return classes
+
+
+def _check_alike(root: Root, classes: Mapping[str, set[str]]) -> None:
+    (train, one), (test, other) = classes.items()
+    if one == other:
+        return
+    only = {train: sorted(one - other), test: sorted(other - one)}
+    where = "; ".join(f"only under {part}/: {', '.join(names[:5])}" for part, names in only.items() if names)
+    near = {name.strip().casefold(): name for name in only[train]}
+    alike = [(near[key], name) for name in only[test] if (key := name.strip().casefold()) in near]
+    hint = f" ({alike[0][0]!r} and {alike[0][1]!r} differ in case or spaces alone)" if alike else ""
+    raise DataError(
+        f"{root.path} must have the same classes under {train}/ and {test}/, got {where}{hint}; add or remove them."
+    )
+
+
+def _check_filled(parts: _Parts, files: list[File], classes: Mapping[str, set[str]]) -> None:
+    """Raises DataError for a class without an image in a part."""
+    filled = {(parts.names[file.part], file.label) for file in files}
+    for part, labels in classes.items():
         for label in sorted(labels):
             if (part, label) not in filled:
+                why = parts.found.left_out.get(f"{parts.start(part)}{label}")
                 raise DataError(
-                    f"{root.path}: class folder {part}/{label} must hold images ({' '.join(SUFFIXES)}), got none; "
-                    "add some, or remove the class from both parts."
+                    f"{parts.root.path}: class folder {part}/{label} must hold images (.png, .jpg or another suffix of "
+                    f"Pillow's) that can be read, got none{f', since it is {why}' if why else ''}; add some, or remove "
+                    "the class from all parts."
                 )
+
+
+# -------------------------------------------------------------------------------------------------- what is not read
+
+
+def _lost(parts: _Parts) -> dict[str, str]:
+    """Images of the parts that are there and cannot be read, with the reason; sorted."""
+    lost = {path: why for path, why in parts.found.lost.items() if parts.inside(path)}
+    elsewhere = _IMAGES - suffixes()
+    for path in parts.found.stamps:
+        suffix = _suffix(path)
+        if suffix in elsewhere and parts.inside(path):
+            lost[path] = f"{suffix} is not read here"
+        elif suffix == ".dvc" and _is_image(path[:-4]) and path[:-4] not in parts.found.stamps and parts.inside(path):
+            lost[path] = "it stands for an image that dvc pull brings"
+    return dict(sorted(lost.items()))
+
+
+def _notes(parts: _Parts, lost: Mapping[str, str], files: list[File]) -> Iterator[str]:
+    """A line for each kind of what is there and not read, and one for validation images of the folder's own."""
+    told = [path for path in parts.found.stamps if parts.inside(path) and path not in lost]
+    beside = [path for path in told if _is_image(path) and path.count("/") == parts.base.count("/") + 1]
+    yield from note("images that cannot be, by data.skip_unreadable=true", _reasons(lost))
+    yield from note("files that are no images by their suffix", [path for path in told if not _is_image(path)])
+    yield from note("what is hidden or a link", _reasons(_unseen(parts, lost)))
+    yield from note("images beside the class folders", beside)
+    yield from note("folders of images beside those of the parts", _folders_beside(parts))
+    for name in parts.unused:
+        yield f"{name}/ is not read, since data.val_fraction=0 asks for no validation images."
+    if images := sum(file.part == "val" for file in files):
+        yield (
+            f"validation takes the {images} images of {parts.names['val']}/, and data.val_fraction holds out none of "
+            "train/ (0 leaves them unread)."
+        )
+
+
+def _unseen(parts: _Parts, lost: Mapping[str, str]) -> dict[str, str]:
+    """What was not looked at in the parts or in their stead, and may hold images: what systems leave beside files
+    (``.DS_Store``, ``._0.png``) does not."""
+
+    def at_the_top(path: str) -> bool:
+        return path.removeprefix(parts.base) in VALIDATION
+
+    return {
+        path: why
+        for path, why in {**parts.found.left_out, **parts.found.lost}.items()
+        if path not in lost
+        and (parts.inside(path) or at_the_top(path))
+        and (why != "hidden" or _is_image(path))
+        and not (posixpath.basename(path).startswith("._") or "__MACOSX" in path)
+    }
+
+
+def _folders_beside(parts: _Parts) -> set[str]:
+    images = [path for path in parts.found.stamps if path.startswith(parts.base) and _is_image(path)]
+    below = [path.removeprefix(parts.base) for path in images if not parts.inside(path)]
+    return {path.split("/")[0] for path in below if "/" in path} - parts.unused
+
+
+def _reasons(paths: Mapping[str, str]) -> list[str]:
+    return [f"{path} ({why})" for path, why in paths.items()]
+
+
+def note(what: str, names: Iterable[str], count: int | None = None) -> Iterator[str]:
+    """One line of what is not read, or none where nothing is to be told.
+
+    Args:
+        what: They are.
+        names: Theirs, or the first of them.
+        count: How many there are; None where all are named.
+    """
+    found = sorted(map(shown, names))
+    count = len(found) if count is None else count
+    if count:
+        more = f" and {count - NAMED} more" if count > NAMED else ""
+        yield f"not read: {what} ({count}): {', '.join(found[:NAMED])}{more}."

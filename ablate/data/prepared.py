@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ablate.data import cache, folder
 from ablate.data.arrays import Raw
-from ablate.data.decode import Encoded, decode_all
-from ablate.data.spec import DataError, DataSpec, InputShape
+from ablate.data.decode import Encoded, decode_all, readable
+from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ def describe(spec: DataSpec, prepared: Prepared) -> tuple[InputShape, int]:
     return (spec.image_size[0], spec.image_size[1], 3), prepared.classes
 
 
+def counts(spec: DataSpec, prepared: Prepared) -> Counts | None:
+    """Of class folders; what tensorflow-datasets has is not known before it is read."""
+    return folder.counts(spec, test=prepared.test_folders) if prepared.in_folders(spec) else None
+
+
 def read(spec: DataSpec, prepared: Prepared) -> Raw:
     """Reads class folders, or what tensorflow-datasets has prepared below ``data.root``; or lets it download.
 
@@ -68,9 +75,15 @@ def read(spec: DataSpec, prepared: Prepared) -> Raw:
         count,
         lambda: decode_all(_encoded(builder, splits), count, spec, prepared.name),
     )
-    trained = count - builder.info.splits[prepared.test].num_examples
+    numbers = [(split, i) for split in splits for i in range(builder.info.splits[split].num_examples)]
+    images, rows, told = readable(images, spec, prepared.name, lambda i: _undecoded(builder, *numbers[i]))
+    trained = int(np.searchsorted(rows, count - builder.info.splits[prepared.test].num_examples))
     names = tuple(builder.info.features["label"].names)
-    return Raw(images.take(slice(trained)), images.take(slice(trained, None)), names, fitted=True)
+    return Raw(images.take(slice(trained)), images.take(slice(trained, None)), names, fitted=True, notes=told)
+
+
+def _undecoded(builder: Any, split: str, number: int) -> str:
+    return f"image {number} of {builder.name}/{split} could not be decoded"
 
 
 def _stamp(path: Path) -> str:

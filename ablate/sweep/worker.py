@@ -322,6 +322,8 @@ def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool)
     writer.artifact("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(spec)))
     if spec.augment.active:
         writer.artifact("augmented.png", contact_sheet(record.splits, spec.augment, spec.seeds.augment))
+    if record.splits.notes:
+        writer.tag({"ablate.data.notes": "\n".join(record.splits.notes)})
     told = {"final.seconds": history.seconds, "final.epochs_trained": len(history.epochs)}
     writer.log(told | {"data.train_images": len(record.splits.train)})
     if history.status == "diverged":

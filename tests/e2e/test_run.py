@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.test_cli import ablate
@@ -44,6 +45,34 @@ def test_run_keeps_configuration_and_predictions_as_artifacts(trained):
     assert predictions["label"].shape == predictions["predicted"].shape
     assert not list(folder.glob("**/artifacts/augmented.png"))  # of images that nothing is done to there is no sheet
     assert next(folder.glob("outputs/*/*/.hydra/overrides.yaml")).read_text().count("model=tiny") == 1
+
+
+def test_run_keeps_what_of_its_images_was_not_read(tmp_path, monkeypatch, store_uri, capsys):
+    from ablate.config import compose, to_config
+    from ablate.sweep.worker import train_one
+
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(f"{part}/{label}" for part in ("train", "test") for label in "ab"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(2):
+            pixels = np.full((8, 8, 3), 50 * number + i, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
+    (tmp_path / "images/train/a/2.png").write_text("damaged")
+    words = ["model=tiny", "data=folder", "data.root=images", "data.cache=cache", "data.skip_unreadable=true"]
+    words += [
+        "train.epochs=1",
+        "train.batch_size=2",
+        "data.val_fraction=0.5",
+        "tracking.log_model=false",
+        f"tracking.uri={store_uri}",
+    ]
+    assert train_one(to_config(compose(words))) == 0
+    run = read_runs(TrackingSpec(uri=store_uri)).iloc[0]
+    assert run["params.data.skip_unreadable"] == "true"
+    noted = run["tags.ablate.data.notes"].splitlines()
+    assert noted[0].startswith("not read: damaged images, by data.skip_unreadable=true (1): train/a/2.png could not be")
+    said = capsys.readouterr().err
+    assert all(said.count(note) == 1 for note in noted)
 
 
 def test_run_that_diverges_says_where_and_keeps_its_record(tmp_path):

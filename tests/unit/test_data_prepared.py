@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ablate.config import compose, to_config
-from ablate.data import DataError, DataSpec, describe, load
+from ablate.data import DataError, DataSpec, describe, load, prepared
 from ablate.data.spec import module_of
 
 
@@ -157,3 +157,18 @@ def test_prepared_data_set_that_lost_its_end_is_named(flowers, tmp_path):
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"split test in .*oxford_flowers102.*truncated record.*remove that folder"):
         load(_spec("flowers102", tmp_path / "t", tmp_path))
+
+
+@pytest.mark.full
+def test_prepared_image_that_is_damaged_is_named_or_left_out(flowers, tmp_path, monkeypatch):
+    whole = prepared._examples
+
+    def cut(builder, split):
+        for i, example in enumerate(whole(builder, split)):
+            yield example | {"image": example["image"][:30]} if (split, i) == ("validation", 3) else example
+
+    monkeypatch.setattr("ablate.data.prepared._examples", cut)
+    with pytest.raises(DataError, match=r"but image 3 of oxford_flowers102/validation could not be decoded; replace"):
+        load(_spec("flowers102", flowers, tmp_path))
+    splits = load(_spec("flowers102", flowers, tmp_path, skip_unreadable=True))
+    assert (len(splits.train), len(splits.test)) == (203, 204) and "/validation could not" in splits.notes[0]
