@@ -20,6 +20,8 @@ class Screen(Protocol):
 
     def epoch(self, text: str) -> None: ...
 
+    def say(self, text: str) -> None: ...
+
     def end(self, outcome: str, *, failed: bool) -> None: ...
 
 
@@ -129,6 +131,10 @@ class WorkerScreen:
     def epoch(self, text: str) -> None:
         """The point's epoch ends."""
         self.note = text
+
+    def say(self, text: str) -> None:
+        """A line about the point, which goes on or is put back."""
+        self._screen.say(f"{self.label}: {text}")
 
     def end(self, outcome: str, *, failed: bool) -> None:
         """The point ends, well or not."""

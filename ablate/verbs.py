@@ -417,7 +417,7 @@ def sync(words: list[str]) -> int:
     """Delivers what was logged while the tracking store was away.
 
     Returns:
-        Exit code: 1 where something still waits.
+        Exit code: 1 where something still waits, or can never be delivered.
 
     Raises:
         TrackingError: The store is still away.
@@ -427,9 +427,9 @@ def sync(words: list[str]) -> int:
     tracking = compose_report(words).tracking
     delivered = Store(tracking).deliver()
     print(f"delivered {delivered.told} runs to the tracking store; {delivered.waiting} wait in {tracking.spool}.")
-    if delivered.reason:
-        print(delivered.reason)
-    return int(delivered.waiting > 0)
+    for said in (*delivered.aside, *filter(None, [delivered.reason])):
+        print(said)
+    return int(delivered.waiting > 0 or bool(delivered.aside))
 
 
 def _visible(planned: Plan) -> str:

@@ -69,12 +69,12 @@ def lives(worker: str | None) -> bool | None:
     """
     if worker is None:
         return False
-    place, pid, created = worker.rsplit(":", 2)
-    if place != _place():
-        return None
     try:
+        place, pid, created = worker.rsplit(":", 2)
+        if place != _place():
+            return None
         return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 1.0)
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # gone, or no signature of ours
         return False
 
 

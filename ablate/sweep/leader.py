@@ -4,6 +4,7 @@ The leader works itself where one process is enough; any number of leaders may s
 """
 
 import json
+from collections.abc import Iterable
 
 from ablate.config import Engine
 from ablate.hardware import import_keras
@@ -18,14 +19,15 @@ from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Progress, Study, open_study
-from ablate.tracking import RunWriter, Store, TrackingError, list_studies, redact
+from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact, run_names
 
 
 def run_sweep(plan: Plan) -> int:
     """Works on the sweep's queue until it is empty, then prints the table.
 
     Returns:
-        Exit code: 1 where a point failed, or is left since all workers died.
+        Exit code: 1 where a point failed or is left, where the table lacks one that is through, or where a search has
+        no finished trial. A point that diverged has an outcome.
 
     Raises:
         SweepError: ``workers`` is below 1.
@@ -36,9 +38,9 @@ def run_sweep(plan: Plan) -> int:
     store, study = Store(plan.config.tracking), open_study(plan)
     tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
     with study.alone():  # two leaders at once would make two parents, where a server has no lock to offer
-        recorded = _recorded(plan, store, study)
+        _reconcile(plan, store, study)
         parent = store.sweep_run(plan.study, tags)
-        orphans = study.fill(recorded=recorded > 0 and not study.begun)
+        orphans = study.fill(recorded=not study.begun and bool(_recorded(plan)))
     store.share_view(parent, plan.study, plan.definition())
     for key in orphans:
         store.abandon(parent, key)
@@ -59,43 +61,91 @@ def run_sweep(plan: Plan) -> int:
         if not str(stop):
             print("interrupted: the same command goes on from here.")
         raise
+    troubles = _end(plan, store, study, record)
+    if troubles:
+        print("\n".join(troubles))
+    return int(bool(troubles))
+
+
+def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]:
+    """Prints the table and closes the sweep's record. Returns what keeps the sweep from being whole, in sentences."""
     after = study.progress()
     failed = after.failed + after.left
+    troubles = [f"{failed} points failed"] if failed else []
+    if plan.search and not after.done:
+        troubles.append(f"the search has no finished trial ({_standing(after)}), so it has found nothing")
     try:
-        store.deliver()
+        delivered = store.deliver()
+        print("".join(f"{said}\n" for said in delivered.aside), end="")
+        troubles += _lacking(plan, study, delivered)
         print(_table(plan, "text"))
         _tell(plan, record)
-    except TrackingError as error:  # all is trained, and what was logged is kept
-        print(f"{error} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
-    else:
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
             with study.alone():  # several leaders end at once
                 print(register_best(plan, store))
-    record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
-    return int(failed > 0)
+    except TrackingError as error:  # all is trained, and what was logged is kept
+        troubles.append(f"{error} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
+    try:
+        record.finish("failed" if troubles else "finished", reason="; ".join(troubles) or None)
+    except TrackingError as error:
+        troubles.append(str(error))
+    return troubles
 
 
-def _recorded(plan: Plan, store: Store, study: Study) -> int:
-    """How many points of the study have a record that counts.
+def _lacking(plan: Plan, study: Study, delivered: Delivered) -> list[str]:
+    """What the table lacks, though the queue calls it through; nothing, or a sentence."""
+    through = study.through()  # before the store is asked: what ends meanwhile is in neither
+    recorded, names = _recorded(plan), run_names(plan.config.tracking)
+    trials = {planned.point.key for planned in plan.points if planned.point.trial is not None}
+    # A trial that was not trained, since a finished run had drawn the same, may be noted nowhere: the note is full.
+    lacks = [key for key, runs in through.items() if key not in recorded and not (key in trials and runs & names)]
+    if not lacks:
+        return []
+    said = f"the table lacks {len(lacks)} of the {len(through)} points that are through"
+    where = plan.config.tracking.spool
+    if delivered.waiting:
+        because = f", since: {delivered.reason.rstrip('.')}" if delivered.reason else ""
+        return [f"{said}: {delivered.waiting} records wait in {where}{because}; python -m ablate sync delivers them."]
+    shown = redact(plan.config.tracking.resolved_uri())
+    return [
+        f"{said}: their runs are not whole in {shown}; delete those in the MLflow UI, and the same command trains their "
+        "points again, or train all anew with fresh=true."
+    ]
+
+
+def _recorded(plan: Plan) -> frozenset[str]:
+    """Points of the study that have a record that counts."""
+    known = list_studies(plan.config.tracking, plan.sweep.name)
+    return next((each.points for each in known if each.study == plan.study), frozenset())
+
+
+def _reconcile(plan: Plan, store: Store, study: Study) -> None:
+    """Delivers what waits, and lets points be trained again that the queue calls through and whose record is gone.
 
     Raises:
-        SweepError: The queue knows of points that are through, and the store of none: one of them is the wrong one.
+        SweepError: The store has none of what the queue calls through: one of them is the wrong one.
     """
-    waits = store.deliver().waiting
-    if plan.search is None and (gone := study.forget(store.deleted())):
-        print(f"run again, since their record was deleted from {store.uri_shown}: {len(gone)} points")
-    found = sum(
-        each.finished for each in list_studies(plan.config.tracking, plan.sweep.name) if each.study == plan.study
-    )
-    told = study.progress()
-    through = told.done + told.diverged + told.pruned
-    if through and not found and not waits:
+    through = study.through()  # before the spool and the store are asked: what ends meanwhile is in neither
+    delivered = store.deliver()
+    print("".join(f"{said}\n" for said in delivered.aside), end="")
+    there = store.waiting()
+    there |= run_names(plan.config.tracking)
+    gone = {key: runs for key, runs in through.items() if not runs & there}
+    if gone and len(gone) == len(through) and (plan.search or not _is_known(plan, store, gone.values())):
         raise SweepError(
-            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} has none of the {through} "
+            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} has none of the {len(gone)} "
             f"points that are through according to {redact(plan.config.study.storage)}: set tracking.uri or "
             "study.storage to the one that belongs to the other, or train all anew with fresh=true."
         )
-    return found
+    if gone and plan.search is None:
+        study.forget(set().union(*gone.values()))
+        print(f"run again, since their record was deleted from {store.uri_shown}: {len(gone)} points")
+
+
+def _is_known(plan: Plan, store: Store, runs: Iterable[set[str]]) -> bool:
+    """Whether the store has had the study: it holds its parent's run, or one of these in its bin."""
+    known = list_studies(plan.config.tracking, plan.sweep.name)
+    return any(each.study == plan.study for each in known) or not store.deleted().isdisjoint(set().union(*runs))
 
 
 def _tell(plan: Plan, record: RunWriter) -> None:

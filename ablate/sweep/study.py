@@ -14,6 +14,7 @@ PRUNED                        stopped early by the pruner; an outcome
 FAIL        ``diverged``      an outcome as well: not tried again
 FAIL        ``failed``        its reason stands beside it; the next command tries again
 FAIL        ``interrupted``   by hand; goes back into the queue
+FAIL        ``postponed``     another study trains the same; goes back into the queue
 FAIL        ``superseded``    was queued twice; counts nowhere
 FAIL        (none)            its worker died, or fell silent; goes back into the queue
 ==========  ================  ==================================================================
@@ -248,6 +249,14 @@ class Study:
 
         return self._patiently(forgotten)
 
+    def through(self) -> dict[str, set[str]]:
+        """Points that are through, each with the ids of the runs that are its record."""
+        found: dict[str, set[str]] = {}
+        for trial in self._patiently(self._trials):
+            if _is_outcome(trial) and (run := trial.user_attrs.get("run")):
+                found.setdefault(_key(trial), set()).add(run)
+        return found
+
     def claims(self, order: Order = _as_they_come) -> Iterator[Claim]:
         """Points for this worker, one after the other, until none is left for anybody.
 
@@ -380,6 +389,10 @@ class Study:
         """Gives the point back to whoever goes on."""
         return self._close(claim, TrialState.FAIL, outcome="interrupted", reason="interrupted")
 
+    def postpone(self, claim: Claim) -> bool:
+        """Gives the point back, since another study trains the same meanwhile."""
+        return self._close(claim, TrialState.FAIL, outcome="postponed")
+
     def fail(self, claim: Claim, reason: str, *, again: bool = False) -> bool:
         """Marks the attempt failed.
 
@@ -507,6 +520,8 @@ def _next(attempts: list[FrozenTrial], *, anew: bool) -> dict[str, Any] | None:
     carried = {"retry": True, "failures": last.get("failures", 0), "deaths": last.get("deaths", 0)}
     if last.get("outcome") == "interrupted":
         return carried
+    if last.get("outcome") == "postponed":  # it was not begun
+        return {**carried, "retry": bool(last.get("retry"))}
     died = "outcome" not in last
     carried["deaths"] += died
     return carried if died and carried["deaths"] < DEATHS else None

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -20,17 +21,19 @@ from ablate.models.weights import Loaded
 from ablate.profile import Profile
 from ablate.progress import RunScreen, Screen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
+from ablate.sweep.heartbeat import lives, sign_of_worker
 from ablate.sweep.interrupts import check, remembered, terminable, training
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
 from ablate.sweep.space import Point
 from ablate.sweep.study import Claim, Superseded, open_study
-from ablate.tracking import Finished, RunWriter, Store, TrackingError, provenance
+from ablate.tracking import WORKER, Finished, RunWriter, Store, TrackingError, Training, provenance
 from ablate.tracking.correctness import PREDICTIONS, packed
 from ablate.tracking.registry import INPUT, MODEL
 from ablate.training.history import EpochMetrics, History, Predictions
 
 logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 def train_one(config: Config) -> int:
@@ -41,7 +44,8 @@ def train_one(config: Config) -> int:
     """
     spec = config.point()
     store, screen = Store(config.tracking), RunScreen(spec.train.total_epochs)
-    writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), provenance())
+    tags = provenance() | {WORKER: sign_of_worker()}
+    writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), tags)
     shown = screen.epoch, screen.batch, screen.resume
     with remembered(), terminable():
         record = _recorded(spec, Workbench(), writer, config.tracking.log_model, *shown)
@@ -90,6 +94,7 @@ class _Worker:
         self._graphs = {key: graph_key(planned.spec) for key, planned in self._planned.items()}
         self._traced: set[str] = set()
         self._workbench = Workbench()
+        self._elsewhere: dict[str, Training] = {}
         self._searcher = Searcher(plan.config.study.storage, plan.study, plan.search) if plan.search else None
 
     def work(self) -> int:
@@ -99,10 +104,14 @@ class _Worker:
             self._traced.add(self._graphs[claim.key])
             self._screen.start(planned.point.label)
             try:
-                text, ok = self._attempt(claim, planned)
+                ended = self._attempt(claim, planned)
             except KeyboardInterrupt:
                 self._study.interrupt(claim)
                 raise
+            if ended is None:
+                self._screen.start("")
+                continue
+            text, ok = ended
             self._screen.end(text, failed=not ok)
             failed += not ok
         return failed
@@ -110,13 +119,33 @@ class _Worker:
     def _order(self, waiting: list[str], taken: Collection[str]) -> list[str]:
         """First the points whose graph this process has traced, then those whose graph no worker has yet."""
         check()  # also between points, where a free worker waits for others
+        if not self._elsewhere.keys().isdisjoint(waiting):
+            waiting = self._free(waiting)
         if self._searcher:
             waiting = self._searcher.ready(waiting, {key: planned.point for key, planned in self._planned.items()})
         begun = {self._graphs[key] for key in taken}
         return sorted(waiting, key=lambda key: (self._graphs[key] not in self._traced, self._graphs[key] in begun))
 
-    def _attempt(self, claim: Claim, planned: PlannedPoint) -> tuple[str, bool]:
-        """One point, whatever becomes of it: a line for the screen, and whether it did not fail."""
+    def _free(self, waiting: list[str]) -> list[str]:
+        """The points among these that no other study has in training still."""
+        try:
+            self._tell_what_waits()  # whoever waits for a run of this process must hear that it has ended
+            open_ = {each.run_id for each in self._store.in_training(self._plan.study)}
+        except TrackingError:  # the store is away: what it said last holds as long as the other's process lives
+            open_ = {each.run_id for each in self._elsewhere.values()}
+        found = self._elsewhere.items()
+        self._elsewhere = {key: run for key, run in found if run.run_id in open_ and lives(run.worker)}
+        return [key for key in waiting if key not in self._elsewhere]
+
+    def _tell_what_waits(self) -> None:
+        for said in self._store.deliver().aside:
+            logger.warning("%s", said)
+
+    def _attempt(self, claim: Claim, planned: PlannedPoint) -> tuple[str, bool] | None:
+        """One point, whatever becomes of it: a line for the screen, and whether it did not fail.
+
+        None for a point that was put back, since another study trains the same.
+        """
         proposal, levels = None, dict(planned.point.levels)
         if self._searcher:
             try:
@@ -133,12 +162,16 @@ class _Worker:
         spec = planned.spec
         if spec.hardware.threads is None:
             spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))
-        if served := self._served(claim, planned.point, spec):
-            self._study.complete(claim, self._value(planned, proposal, served.metrics), served.run_id)
-            return f"finished already, by run {served.run_id}, which serves here too", True
-        tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key}
+        tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key, WORKER: sign_of_worker()}
         tags |= {"ablate.levels": json.dumps(levels)} if self._searcher else {}
-        writer = self._store.start_run(planned.point.label, spec.leaves(), tags, parent=self._parent)
+        writer = self._begin(claim, planned.point, spec, tags)
+        if isinstance(writer, Finished):
+            self._study.complete(claim, self._value(planned, proposal, writer.metrics), writer.run_id)
+            return f"finished already, by run {writer.run_id}, which serves here too", True
+        if isinstance(writer, Training):
+            self._elsewhere[claim.key] = writer
+            self._study.postpone(claim)
+            return None
         try:
             record = _recorded(
                 spec,
@@ -212,24 +245,58 @@ class _Worker:
         if self._searcher and proposal:
             self._searcher.tell(planned.point, proposal, metrics, pruned=pruned)
 
-    def _served(self, claim: Claim, point: Point, spec: RunSpec) -> Finished | None:
-        """A finished run with the same identity: of another study, or of a trial of this one that drew the same.
+    def _begin(
+        self, claim: Claim, point: Point, spec: RunSpec, tags: dict[str, str]
+    ) -> Finished | Training | RunWriter:
+        """A finished run with the point's identity, else one that is in training elsewhere, else a new one.
 
-        Data that cannot be read is for the attempt to report.
+        Of another study, or of a trial of this one that drew the same. All who use the queue or the store look and
+        begin one at a time, so that no two of them begin the same.
         """
+        start = partial(self._store.start_run, point.label, spec.leaves(), parent=self._parent)
+        name = self._identified(point, spec)
+        if name is None:
+            return start(tags)
+        self._tell_what_waits()
+
+        def look() -> Finished | Training | RunWriter:
+            found = self._served(name, claim, point) or self._trained(name)
+            return found or start({**tags, "ablate.identity": name})
+
+        return _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)
+
+    def _identified(self, point: Point, spec: RunSpec) -> str | None:
+        """The run's identity; None where all is to be trained, or its data cannot be read: the attempt reports that."""
         if self._plan.config.fresh and point.trial is None:
             return None
         try:
             prepare(spec.hardware)
-            name = identify(spec, self._workbench.splits(spec.data))
+            return identify(spec, self._workbench.splits(spec.data))
         except Exception:
             return None
+
+    def _served(self, name: str, claim: Claim, point: Point) -> Finished | None:
         # Two points of one study may be the same run: each would find it free, and the later link take it away.
-        ways = [] if self._plan.config.fresh else [partial(self._store.serve, name, self._plan.study, claim.key)]
+        ways = [] if self._plan.config.fresh else [self._store.serve]
         if point.trial is not None:
-            ways.insert(0, partial(self._store.serve_redraw, name, self._plan.study, claim.key))
-        found = (_if_there(partial(self._study.one_at_a_time, way)) for way in ways)
+            ways.insert(0, self._store.serve_redraw)
+        found = (way(name, self._plan.study, claim.key) for way in ways)
         return next((run for run in found if run is not None), None)
+
+    def _trained(self, name: str) -> Training | None:
+        """The run of another that is about to have the same result, if its worker is seen to live."""
+        if self._plan.config.fresh:
+            return None
+        same = [each for each in self._store.in_training(self._plan.study) if each.identity == name]
+        for each in same:
+            if lives(each.worker):
+                self._screen.say(f"in training already, {each}, which is waited for")
+                return each
+        for each in same:
+            if lives(each.worker) is None:
+                place = str(each.worker).rsplit(":", 2)[0]
+                self._screen.say(f"{each} on {place} may train the same, unseen from here: it is trained here as well")
+        return None
 
     def _left(self, claim: Claim) -> Finished | None:
         """What the attempts before this one left: a finished run, or an open one, which is closed."""
@@ -237,7 +304,7 @@ class _Worker:
         return self._store.finished(self._parent, claim.key)
 
 
-def _if_there(ask: Callable[[], Finished | None]) -> Finished | None:
+def _if_there(ask: Callable[[], _T | None]) -> _T | None:
     """What the store knows; nothing, while it is away: then the point is trained."""
     try:
         return ask()

@@ -15,12 +15,16 @@ from ablate.tracking.reading import read_artifacts as read_artifacts
 from ablate.tracking.reading import read_curves as read_curves
 from ablate.tracking.reading import read_logged as read_logged
 from ablate.tracking.reading import read_runs as read_runs
+from ablate.tracking.reading import run_names as run_names
 from ablate.tracking.spec import DEFAULT_URI as DEFAULT_URI
 from ablate.tracking.spec import TrackingError as TrackingError
 from ablate.tracking.spec import TrackingSpec as TrackingSpec
 from ablate.tracking.store import Delivered as Delivered
 from ablate.tracking.store import Finished as Finished
 from ablate.tracking.store import Store as Store
+from ablate.tracking.store import Training as Training
+from ablate.tracking.tags import OUTCOMES as OUTCOMES
+from ablate.tracking.tags import WORKER as WORKER
 from ablate.tracking.tags import param_text as param_text
 from ablate.tracking.tags import redrawn as redrawn
 from ablate.tracking.tags import redraws as redraws

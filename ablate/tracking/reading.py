@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ablate.tracking.client import client_class, connected
 from ablate.tracking.spec import TrackingError, TrackingSpec
-from ablate.tracking.tags import redrawn, redraws, serves
+from ablate.tracking.tags import FIRST, MARK, OUTCOMES, UNBORN, redrawn, redraws, serves
 from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class StudyRecord:
         definition: What the sweep recorded of itself: name, question, table, axes, seeds, points.
         started: When it was first started, UTC.
         last: When one of its runs last started, UTC.
-        finished: Points with a finished or diverged run.
+        points: Those that are through: with a run that finished, diverged or was pruned.
         view: Key of its view in the MLflow UI; None for one without.
     """
 
@@ -58,8 +58,13 @@ class StudyRecord:
     definition: Mapping[str, Any]
     started: datetime
     last: datetime
-    finished: int
+    points: frozenset[str]
     view: str | None = None
+
+    @property
+    def finished(self) -> int:
+        """How many points are through."""
+        return len(self.points)
 
 
 def read_runs(
@@ -119,12 +124,33 @@ def _read(
 
 
 def _adopted(frame: "pd.DataFrame", study: str) -> "pd.DataFrame":
-    """Runs that serve a study, as if they were its own."""
+    """Runs that serve a study, as if they were its own: one a point, the oldest, where it has no outcome of its own."""
     served = f"tags.{serves(study)}"
-    if served in frame:
-        frame = frame.assign(**{"tags.ablate.point": frame[served].fillna(frame["tags.ablate.point"])})
-        frame.loc[frame[served].notna(), "tags.ablate.study"] = study
-    return frame
+    if served not in frame:
+        return frame
+    native = frame["tags.ablate.study"] == study
+    through = native & frame["tags.ablate.status"].isin(OUTCOMES)
+    serving = frame[served].notna() & ~native
+    needless = serving & frame[served].isin(frame.loc[through, "tags.ablate.point"])
+    needless |= serving & frame[served].where(serving).duplicated()
+    frame = frame.assign(**{"tags.ablate.point": frame[served].where(serving, frame["tags.ablate.point"])})
+    frame.loc[serving, "tags.ablate.study"] = study
+    return frame[~needless].reset_index(drop=True)
+
+
+def run_names(tracking: TrackingSpec) -> set[str]:
+    """What the experiment's runs are called by a queue: their ids, and those from before the store had them.
+
+    Raises:
+        TrackingError: There is no such store, or it cannot be read.
+    """
+    uri = tracking.resolved_uri()
+    check(uri)
+    with guard(uri):
+        read = _from_database if is_database(uri) else _from_server
+        runs, entries = read(uri, tracking.experiment, None, ("tags",), (MARK, FIRST))
+    earlier = {f"{UNBORN}{value}" if key == MARK else value for _, key, value in entries["tags"]}
+    return earlier | {run[0] for run in runs}
 
 
 def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
@@ -188,9 +214,7 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
     study = parent["tags.ablate.study"]
     runs = _adopted(frame, study)
     runs = runs[runs["tags.ablate.study"] == study]
-    done = runs[
-        runs["tags.ablate.status"].isin(["finished", "diverged", "pruned"]) & (runs["tags.ablate.role"] == "run")
-    ]
+    done = runs[runs["tags.ablate.status"].isin(OUTCOMES) & (runs["tags.ablate.role"] == "run")]
     points = set(done["tags.ablate.point"].dropna() if "tags.ablate.point" in done else ())
     if (again := f"tags.{redrawn(study)}") in done:
         pairs = zip(done["tags.ablate.point"], done[again], strict=True)
@@ -203,7 +227,7 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
         definition=json.loads(text),
         started=parent["start_time"].to_pydatetime(),
         last=runs["start_time"].max().to_pydatetime(),
-        finished=len(points),
+        points=frozenset(points),
         view=view if isinstance(view := parent.get("tags.ablate.view"), str) else None,
     )
 

@@ -1,16 +1,17 @@
 """What the tracking store could not be told yet, kept on local disk in the order in which it was said.
 
 One folder a run: ``about.json`` (which store, which run), ``said.jsonl`` (one entry a line), ``files/`` (artifacts),
-and ``owner.lock``, which the writing process holds as long as it lives: nobody else delivers meanwhile. Delivering
-twice does no harm (an entry carries its own time, and MLflow keeps equal entries once), so nothing has to be told as
-delivered but the whole.
+``before.jsonl`` (what the store had been told before, but for files: enough to make the run anew where it is gone), and
+``owner.lock``, which the writing process holds as long as it lives: nobody else delivers meanwhile. Delivering twice
+does no harm (an entry carries its own time, and MLflow keeps equal entries once), so nothing has to be told as
+delivered but the whole. What can never be delivered is moved to ``undeliverable/``, and lost by nobody.
 """
 
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ Entry = Mapping[str, Any]
 """``kind`` (``create``, ``params``, ``tags``, ``metrics``, ``artifact``, ``finish``) and what belongs to it."""
 
 Send = Callable[[Entry, Path], None]
+
+UNDELIVERABLE = "undeliverable"
+"""The folder below the spool for what no store takes."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +45,39 @@ class About:
 
 
 class Journal:
-    """What is still to be told of one run. Made on disk with its first entry, gone with its last."""
+    """What is still to be told of one run. Made on disk with its first entry, gone with its last.
 
-    def __init__(self, folder: Path, about: About) -> None:
+    Attributes:
+        folder: Where it lies.
+        about: Whose it is.
+        before: What the store has been told of the run, files left out. Empty for a run that was made by somebody
+            else, and for a journal of a version that did not keep this.
+    """
+
+    def __init__(self, folder: Path, about: About, before: Iterable[Entry] = ()) -> None:
         """Writes nothing yet."""
-        self.folder, self.about = folder, about
+        self.folder, self.about, self.before = folder, about, list(before)
         self._owner = filelock.FileLock(folder / "owner.lock")
 
     @classmethod
-    def new(cls, root: Path, about: About) -> "Journal":
+    def new(cls, root: Path, about: About, before: Iterable[Entry] = ()) -> "Journal":
         """A journal of its own below ``root``."""
-        return cls(root / uuid.uuid4().hex, about)
+        return cls(root / uuid.uuid4().hex, about, before)
 
     @classmethod
     def read(cls, folder: Path) -> "Journal":
         """One that a process left.
 
         Raises:
-            ValueError: It was cut off while it was made, before anything was said.
+            OSError: It was cut off while it was made, before anything was said.
+            ValueError: It is damaged.
         """
-        return cls(folder, About(**json.loads((folder / "about.json").read_text("utf-8"))))
+        told, before = json.loads((folder / "about.json").read_text("utf-8")), folder / "before.jsonl"
+        try:
+            about = About(told["store"], told["experiment"], told["run_id"], told["name"])
+        except (KeyError, TypeError):
+            raise ValueError("its about.json is damaged") from None
+        return cls(folder, about, _lines(before) if before.exists() else ())
 
     @property
     def waits(self) -> bool:
@@ -72,6 +89,7 @@ class Journal:
         (self.folder / "files").mkdir(parents=True, exist_ok=True)
         self._owner.acquire()
         if not (self.folder / "about.json").exists():
+            _write(self.folder / "before.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.before))
             _write(self.folder / "about.json", json.dumps(vars(self.about)))
         kept = dict(entry)
         if file is not None:
@@ -86,8 +104,7 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         """In order; a last line that a crash cut off was never said."""
-        lines = (self.folder / "said.jsonl").read_text("utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1] if line]
+        return _lines(self.folder / "said.jsonl")
 
     def deliver(self, send: Send) -> int:
         """Tells everything, then forgets it.
@@ -103,7 +120,18 @@ class Journal:
             send(entry, self.folder / "files")
         shutil.rmtree(self.folder)
         self._owner.release(force=True)
+        self.before += [entry for entry in entries if entry["kind"] != "artifact"]
         return len(entries)
+
+    def set_aside(self, reason: str) -> Path:
+        """Moves it out of the way of the others, whole, with the reason beside it. Returns where it lies then."""
+        folder = self.folder.parent / UNDELIVERABLE / self.folder.name
+        folder.parent.mkdir(exist_ok=True)
+        _write(self.folder / "reason.txt", reason + "\n")
+        self.folder.replace(folder)
+        self._owner.release(force=True)
+        self.folder = folder
+        return folder
 
     def release(self) -> None:
         """Leaves the rest to whoever comes."""
@@ -112,19 +140,46 @@ class Journal:
 
 def left(root: Path) -> Iterator[Journal]:
     """Journals that no living process writes, each held by the caller until the next is asked for."""
-    for folder in sorted(root.glob("*/"), key=lambda folder: folder.stat().st_mtime):
+    for folder in _folders(root):
         lock = filelock.FileLock(folder / "owner.lock")
         try:
             lock.acquire(timeout=0)
-        except filelock.Timeout:
+        except (filelock.Timeout, OSError):  # another's, or delivered meanwhile
             continue
-        try:
-            journal = Journal.read(folder)
-        except (OSError, ValueError):
-            lock.release()
-            continue
-        yield journal
+        if (journal := _read(folder)) is not None:
+            yield journal
         lock.release()
+
+
+def waiting(root: Path) -> list[Journal]:
+    """Journals with something still to be told, whoever writes them."""
+    found = (_read(folder) for folder in _folders(root))
+    return [journal for journal in found if journal is not None and journal.waits]
+
+
+def _folders(root: Path) -> list[Path]:
+    """The journals' folders, oldest first."""
+
+    def age(folder: Path) -> float:
+        try:
+            return folder.stat().st_mtime
+        except OSError:  # delivered meanwhile
+            return 0.0
+
+    return sorted((folder for folder in root.glob("*/") if folder.name != UNDELIVERABLE), key=age)
+
+
+def _read(folder: Path) -> Journal | None:
+    """The journal of a folder; one of no store where it is damaged, and None where nothing was ever said."""
+    try:
+        return Journal.read(folder)
+    except (OSError, ValueError):
+        return Journal(folder, About("", "", None, folder.name)) if (folder / "said.jsonl").exists() else None
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Entries of a file; a last line that a crash cut off was never said."""
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1] if line]
 
 
 def _write(path: Path, text: str) -> None:

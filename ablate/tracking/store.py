@@ -3,25 +3,36 @@
 import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ablate.databases import Lock
 from ablate.tracking.client import deleted_runs, opened
 from ablate.tracking.registry import Registered, register
 from ablate.tracking.spec import TrackingSpec
-from ablate.tracking.spool import About, Journal, left
-from ablate.tracking.tags import fitted_tags, in_batches, noted, redrawn, serves, shown_in
+from ablate.tracking.spool import About, Entry, Journal, left, waiting
+from ablate.tracking.tags import (
+    FIRST,
+    MARK,
+    UNBORN,
+    WORKER,
+    fitted_tags,
+    in_batches,
+    noted,
+    redrawn,
+    serves,
+    shown_in,
+)
 from ablate.tracking.uris import error_of, guard, redact
 from ablate.tracking.view import view_state
-from ablate.tracking.writer import MARK, RunWriter, create, deliver_all, milliseconds, refuse
+from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, milliseconds, refuse
 
 logger = logging.getLogger(__name__)
 
-_UNBORN = "waiting-"
+_T = TypeVar("_T")
 _STARTED = {"ablate.status": "running", "mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
 
 
@@ -64,7 +75,10 @@ class Store:
             entries = fitted_tags({**tags, **ours})
             start = milliseconds(started)
             made = self._client.create_run(self.experiment_id, start_time=start, tags=entries, run_name=study)
-            return str(made.info.run_id)
+            run_id = str(made.info.run_id)
+            for run in self._search(f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'run'"):
+                self._client.set_tag(run.info.run_id, "mlflow.parentRunId", run_id)  # theirs is gone
+            return run_id
 
     def start_run(
         self,
@@ -85,19 +99,20 @@ class Store:
             started: When it was; None for now.
         """
         joined = {"mlflow.parentRunId": parent} if parent else {}
-        self.deliver()
+        for said in self.deliver().aside:
+            logger.warning("%s", said)
         mark = uuid.uuid4().hex
         ours = {**_STARTED, **joined, "ablate.role": "run", MARK: mark}
         ours |= shown_in(tags.get("ablate.study"), tags.get("ablate.point"))
         entry = {
-            "kind": "create", "experiment_id": self.experiment_id, "name": name[:250],
+            "kind": "create", "name": name[:250],
             "tags": fitted_tags({**tags, **ours}), "time": milliseconds(started), "again": False,
         }  # fmt: skip
         try:
-            writer = self._writer(create(self._client, entry), name)
+            writer = self._writer(create(self._client, entry, self.experiment_id), name, [entry])
         except Exception as error:
             refuse(self._uri, error)
-            writer = self._writer(f"{_UNBORN}{mark}", name)
+            writer = self._writer(f"{UNBORN}{mark}", name)
             writer.defer({**entry, "again": True}, error)
         for some in in_batches(params):
             writer.tell({"kind": "params", "params": some})
@@ -108,27 +123,71 @@ class Store:
         return self._writer(run_id, run_id)
 
     def deliver(self) -> "Delivered":
-        """Tells the store what it was not told while it was away; stops at the first that it cannot take.
+        """Tells the store what it was not told while it was away; stops where it is away still.
 
-        Runs of living processes are theirs to tell, and so are those of other stores.
+        Runs of living processes are theirs to tell, and so are those of other stores. What can never be told is set
+        aside, so that it blocks nothing.
         """
-        told, waiting, reason = 0, 0, ""
+        told, waits, reason, aside, away = 0, 0, "", list[str](), False
         for journal in left(self._spool):
-            about = journal.about
-            if not journal.waits or (about.store, about.experiment) != (redact(self._uri), self._experiment) or reason:
-                waiting += journal.waits
+            if not journal.waits:
+                continue
+            if journal.about.store and (away or not self._is_ours(journal)):
+                waits += 1
                 continue
             try:
-                deliver_all(self._client, journal, about.run_id or "")
+                self._tell(journal)
                 told += 1
             except Exception as error:
-                waiting, reason = waiting + 1, str(error_of(self._uri, error))
-        return Delivered(told, waiting, reason)
+                away = not self._answers()
+                if not away and is_final(error) and (said := self._set_aside(journal, error)):
+                    aside.append(said)
+                else:
+                    waits, reason = waits + 1, str(error_of(self._uri, error))
+        return Delivered(told, waits, reason, tuple(aside))
 
-    def _writer(self, run_id: str, name: str) -> "RunWriter":
-        known = None if run_id.startswith(_UNBORN) else run_id
+    def _tell(self, journal: Journal) -> None:
+        if not journal.about.store:
+            raise ValueError("which run it is of cannot be read any more")
+        deliver_all(self._client, journal, self.experiment_id)
+
+    def waiting(self) -> set[str]:
+        """Ids, or names from before they had one, of this store's runs of which something is still to be told."""
+        return {each.about.run_id or _unborn(each) for each in waiting(self._spool) if self._is_ours(each)}
+
+    def _is_ours(self, journal: Journal) -> bool:
+        return (journal.about.store, journal.about.experiment) == (redact(self._uri), self._experiment)
+
+    def _answers(self) -> bool:
+        """Whether the store is there, and the experiment in it: then it is the journal that is at fault."""
+        try:
+            return bool(self._client.get_experiment(self.experiment_id).name == self._experiment)
+        except Exception:  # whatever it is, the next command asks again
+            return False
+
+    def _set_aside(self, journal: Journal, error: Exception) -> str:
+        """Says what became of a journal that cannot be told; nothing, where it cannot be moved either."""
+        about, words = journal.about, redact((str(error).strip() or type(error).__name__).splitlines()[0][:300])
+        run = f"{about.name} ({about.run_id})" if about.run_id not in (None, about.name) else about.name
+        try:
+            folder = journal.set_aside(words)
+        except OSError:
+            return ""
+        return (
+            f"what waited to be told of run {run} can never be: {words.rstrip('.')}; it is set aside in {folder}, and "
+            "the others are told."
+        )
+
+    def _writer(self, run_id: str, name: str, before: Iterable[Entry] = ()) -> "RunWriter":
+        known = None if run_id.startswith(UNBORN) else run_id
         about = About(redact(self._uri), self._experiment, known, name)
-        return RunWriter(self._client, self._uri, run_id, Journal.new(self._spool, about))
+        journal = Journal.new(self._spool, about, before)
+        return RunWriter(self._client, self._uri, run_id, self.experiment_id, journal)
+
+    def _search(self, wanted: str) -> list[Any]:
+        """Runs of the experiment, the oldest first."""
+        order = ["attributes.start_time ASC"]
+        return list(self._client.search_runs([self.experiment_id], wanted, order_by=order, max_results=50_000))
 
     def abandon(self, parent: str, point: str) -> None:
         """Closes the runs of a point that a dead worker left open."""
@@ -177,6 +236,25 @@ class Store:
                         self._client.set_tag(run.info.run_id, key, value)
                     return Finished(run.info.run_id, run.data.metrics)
         return None
+
+    def in_training(self, study: str) -> list["Training"]:
+        """Runs that are open and no part of the study, the oldest first; whether they live is for who trains to say."""
+        wanted = "attributes.status = 'RUNNING' and tags.`ablate.role` = 'run'"
+        with guard(self._uri):
+            tags = [(run.info.run_id, run.data.tags) for run in self._search(wanted)]
+        others = [each for each in tags if each[1].get("ablate.study") != study and "ablate.identity" in each[1]]
+        return [
+            Training(run_id, told["ablate.identity"], told.get("ablate.study"), told.get(WORKER))
+            for run_id, told in others
+        ]
+
+    def one_at_a_time(self, act: Callable[[], _T]) -> _T:
+        """What ``act`` gives, while nobody else who writes to this store does the like, whatever their queues.
+
+        A server has no lock to offer: there this holds for the processes of one machine.
+        """
+        with guard(self._uri), self._lock():
+            return act()
 
     def serve_redraw(self, identity: str, study: str, point: str) -> "Finished | None":
         """A finished run of a search in which another trial drew the same, so that none need be trained again.
@@ -231,7 +309,16 @@ class Store:
         wanted = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status != 'RUNNING'"
         with guard(self._uri):
             runs = self._client.search_runs([self.experiment_id], wanted, max_results=50_000)
-        return {run.data.tags["ablate.imported.run"] for run in runs if "ablate.imported.run" in run.data.tags}
+        return {run.data.tags[FIRST] for run in runs if FIRST in run.data.tags}
+
+
+def _unborn(journal: Journal) -> str:
+    """What a run is called that MLflow has no id for yet."""
+    try:
+        told = [*journal.before, *journal.entries()]
+    except ValueError:  # damaged: to be set aside when its turn comes
+        return ""
+    return next((f"{UNBORN}{entry['tags'][MARK]}" for entry in told if entry["kind"] == "create"), "")
 
 
 @dataclass(frozen=True)
@@ -242,11 +329,33 @@ class Delivered:
         told: Runs that were told whole.
         waiting: Runs that still wait.
         reason: Why, in one sentence; empty where they belong to other stores.
+        aside: What can never be told, a sentence a run.
     """
 
     told: int
     waiting: int
     reason: str
+    aside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run that is open.
+
+    Attributes:
+        run_id: Its id.
+        identity: What ``ablate.identity`` says of runs with the same result.
+        study: Whose point it is; None for a run of its own.
+        worker: The process that trains it; None where it did not say.
+    """
+
+    run_id: str
+    identity: str
+    study: str | None
+    worker: str | None
+
+    def __str__(self) -> str:
+        return f"run {self.run_id}" + (f" of study {self.study}" if self.study else "")
 
 
 @dataclass(frozen=True)

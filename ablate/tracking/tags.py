@@ -1,8 +1,8 @@
 """What a run carries besides its parameters (the spec's leaves, in YAML's words) and its metrics:
 
-====================  ==========================================================================
+=======================  ==========================================================================
 tag                   meaning
-====================  ==========================================================================
+=======================  ==========================================================================
 ``ablate.role``       ``sweep`` for a study's parent run, ``run`` for what trains a model
 ``ablate.study``      the study that the run belongs to
 ``ablate.point``      the point within it, the same for every attempt at that point
@@ -21,13 +21,22 @@ tag                   meaning
 ``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
                       or ``superseded`` (finished after another had taken the point over: counts nowhere)
 ``ablate.reason``     why it diverged, failed or was killed
-====================  ==========================================================================
+``ablate.worker``     the process that trains it: its machine, number and time of birth
+``ablate.attempt``    a name of our own for the run, from before MLflow has one for it
+``ablate.imported.run``  the run's id in the store that had it first: of one that was imported, or made anew
+=======================  ==========================================================================
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+MARK, FIRST, WORKER = "ablate.attempt", "ablate.imported.run", "ablate.worker"
+OUTCOMES = ("finished", "diverged", "pruned")
+"""Values of ``ablate.status`` by which a point is through."""
+UNBORN = "waiting-"
+"""How a run's name begins that MLflow has no id for yet; its mark follows."""
 
 _PARAM_LIMIT = 6000
 _TAG_LIMIT = 8000

@@ -5,16 +5,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ablate.tracking.spool import Journal
-from ablate.tracking.tags import fitted_tags
+from ablate.tracking.tags import FIRST, MARK, fitted_tags
 from ablate.tracking.uris import error_of, redact
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +25,6 @@ _MLFLOW_STATUS = {
     "superseded": "KILLED",
 }
 _RETRY_SECONDS = 15  # between two tries to reach a store that is away
-MARK = "ablate.attempt"  # a name of our own for a run, from before MLflow has one for it
 Status = Literal["finished", "diverged", "pruned", "failed", "killed", "superseded"]
 
 
@@ -35,12 +32,13 @@ class RunWriter:
     """One run, open for writing.
 
     What the store cannot take, because it is away, is kept in the spool and told in the same order once it is back: a
-    training is worth more than its record's delay. What the store refuses raises TrackingError.
+    training is worth more than its record's delay. So is what is told of a run that is gone, as where its database was
+    deleted: it is made anew then. What the store refuses raises TrackingError.
     """
 
-    def __init__(self, client: Any, uri: str, run_id: str, journal: Journal) -> None:
+    def __init__(self, client: Any, uri: str, run_id: str, experiment_id: str, journal: Journal) -> None:
         """Made by ``Store``; ``journal`` knows what the store does not yet."""
-        self._client, self._uri, self._journal = client, uri, journal
+        self._client, self._uri, self._experiment_id, self._journal = client, uri, experiment_id, journal
         self._again = 0.0
         self.run_id = run_id
 
@@ -97,8 +95,11 @@ class RunWriter:
         try:
             _send(self._client, self.run_id, entry, file.parent if file else Path())
         except Exception as error:
-            refuse(self._uri, error)
+            if may_pass(error) or not self._journal.before or not _is_gone(self._client, self.run_id):
+                refuse(self._uri, error)
             self.defer(entry, error, file)
+        else:
+            self._journal.before += [entry] * (file is None)
 
     def defer(self, entry: dict[str, Any], error: Exception, file: Path | None = None) -> None:
         """Keeps what the store could not be told, because of ``error``."""
@@ -107,7 +108,7 @@ class RunWriter:
 
     def _catch_up(self) -> None:
         try:
-            self.run_id = deliver_all(self._client, self._journal, self.run_id)
+            self.run_id = deliver_all(self._client, self._journal, self._experiment_id)
         except Exception as error:
             refuse(self._uri, error)
             self._later(error)
@@ -138,47 +139,94 @@ def _send(client: Any, run_id: str, entry: Mapping[str, Any], files: Path) -> No
             client.log_batch(run_id, told)
         case "artifact":
             path = files / entry["file"]
+            if not path.exists():
+                raise ValueError(f"the file {path} of an artifact is gone")
             send = client.log_artifacts if path.is_dir() else client.log_artifact
             send(run_id, str(path), entry["folder"] or None)
         case "finish":
             client.set_terminated(run_id, entry["status"], end_time=entry["time"])
 
 
-def deliver_all(client: Any, journal: Journal, run_id: str) -> str:
-    """Tells MLflow all that waits in a journal. Returns the run's id, which is MLflow's from now on."""
-    now_id = run_id
+def deliver_all(client: Any, journal: Journal, experiment_id: str) -> str:
+    """Tells MLflow all that waits in a journal, and makes the run anew where it is gone.
+
+    Returns:
+        The run's id, which is MLflow's from now on.
+    """
+    now_id = journal.about.run_id
+    if journal.before and (now_id is None or _is_gone(client, now_id)):
+        now_id = _made_anew(client, journal, experiment_id)
 
     def send(entry: Mapping[str, Any], files: Path) -> None:
         nonlocal now_id
         if entry["kind"] == "create":
-            now_id = create(client, entry)
+            now_id = create(client, entry, experiment_id)
         else:
-            _send(client, now_id, entry, files)
+            _send(client, now_id or "", entry, files)
 
     journal.deliver(send)
-    return now_id
+    journal.about = replace(journal.about, run_id=now_id)
+    return now_id or ""
 
 
-def create(client: Any, entry: Mapping[str, Any]) -> str:
+def _is_gone(client: Any, run_id: str) -> bool:
+    """Whether the store knows no such run, not even in its bin."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_run(run_id)
+    except MlflowException as error:
+        return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+    except Exception:  # away: it may be there
+        return False
+    return False
+
+
+def _made_anew(client: Any, journal: Journal, experiment_id: str) -> str:
+    """The run as it was when the journal was begun, files left out; an earlier try is gone on with."""
+    born, *rest = journal.before
+    tags = born["tags"] | ({FIRST: journal.about.run_id} if journal.about.run_id else {})
+    run_id = create(client, {**born, "tags": tags, "again": True}, experiment_id)
+    for entry in rest:
+        _send(client, run_id, entry, Path())
+    return run_id
+
+
+def create(client: Any, entry: Mapping[str, Any], experiment_id: str) -> str:
     """A run, made unless an earlier try made it, whose answer was lost on its way."""
     wanted = f"tags.`{MARK}` = '{entry['tags'][MARK]}'"
-    found = client.search_runs([entry["experiment_id"]], wanted) if entry["again"] else []
+    found = client.search_runs([experiment_id], wanted) if entry["again"] else []
     if not found:
-        experiment_id, start = entry["experiment_id"], entry["time"]
+        start = entry["time"]
         found = [client.create_run(experiment_id, start_time=start, tags=entry["tags"], run_name=entry["name"])]
     return str(found[0].info.run_id)
 
 
-def refuse(uri: str, error: Exception) -> None:
-    """Raises what no waiting mends: what the store was asked is wrong, or not allowed.
-
-    Raises:
-        TrackingError: In one sentence.
-    """
+def may_pass(error: Exception) -> bool:
+    """Whether waiting may mend it: not where what the store was asked is wrong, or not allowed."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
-    may_pass = isinstance(error, (MlflowException, OSError, SQLAlchemyError))
-    if (400 <= status < 500 and status not in (408, 429)) or not may_pass:
+    refused = 400 <= status < 500 and status not in (408, 429)
+    return not refused and isinstance(error, (MlflowException, OSError, SQLAlchemyError))
+
+
+def is_final(error: Exception) -> bool:
+    """Whether no later try can go better, whoever makes it: the run is no more, or what is told of it is damaged."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if isinstance(error, MlflowException):
+        return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE")
+    return not isinstance(error, (OSError, SQLAlchemyError))
+
+
+def refuse(uri: str, error: Exception) -> None:
+    """Raises what no waiting mends.
+
+    Raises:
+        TrackingError: In one sentence.
+    """
+    if not may_pass(error):
         raise error_of(uri, error) from None

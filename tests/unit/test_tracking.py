@@ -400,8 +400,8 @@ def test_what_is_delivered_twice_is_recorded_once(store_uri: str) -> None:
     assert list(read_curves(_spec(store_uri), [run.run_id], "x")["value"]) == [1.0, 2.0]
     (row,) = read_runs(_spec(store_uri)).to_dict("records")
     assert (row["status"], row["params.a"], row["tags.ablate.status"]) == ("FINISHED", "1", "finished")
-    born = {"kind": "create", "experiment_id": store.experiment_id, "name": "n", "time": 5, "again": True}
-    ids = [writing.create(store._client, {**born, "tags": {"ablate.attempt": "m"}}) for _ in range(2)]
+    born = {"kind": "create", "name": "n", "time": 5, "again": True, "tags": {"ablate.attempt": "m"}}
+    ids = [writing.create(store._client, born, store.experiment_id) for _ in range(2)]
     assert ids[0] == ids[1]
 
 

@@ -1,0 +1,209 @@
+"""What waits for a store: told in its turn, made anew where its run is gone, set aside where nothing can take it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate import cli
+from ablate.tracking import Store, TrackingSpec, list_studies, read_curves, read_runs, run_names
+from ablate.tracking.spool import UNDELIVERABLE
+
+POINTS = [json.dumps([["model", "a"], ["seed", seed]], separators=(",", ":")) for seed in range(3)]
+
+
+@pytest.fixture
+def where(store_uri: str, tmp_path: Path) -> TrackingSpec:
+    return TrackingSpec(uri=store_uri, spool=str(tmp_path / "spool"))
+
+
+@pytest.fixture
+def renew(where: TrackingSpec, mlflow_template: Path) -> Callable[[], None]:
+    """Puts a new store in the place of the one that is there, as who deletes mlflow.db and goes on does."""
+
+    def new() -> None:
+        path, engine = Path(where.resolved_uri().removeprefix("sqlite:///")), _engine(Store(where))
+        path.unlink()
+        shutil.copy(mlflow_template, path)
+        engine.dispose()  # as of a new process: an open connection would write to the file that is no more
+
+    return new
+
+
+def _engine(store: Store) -> Any:
+    return store._client._tracking_client.store.engine
+
+
+def _begun(store: Store, seed: int = 0, **options: Any) -> Any:
+    tags = {"ablate.study": "pe-1", "ablate.point": POINTS[seed]}
+    writer = store.start_run(f"a {seed}", {"train.lr": 0.1}, tags, **options)
+    writer.tag({"ablate.identity": f"i{seed}"})
+    writer.log({"val/loss": 1.0}, step=1)
+    return writer
+
+
+def _waits(writer: Any) -> Any:
+    """As if the store went away now: the rest of the run waits."""
+    journal = writer._journal
+    journal.add({"kind": "metrics", "metrics": {"val/loss": 0.5}, "step": 2, "time": 6})
+    journal.add({"kind": "tags", "tags": {"ablate.status": "finished"}, "time": 7})
+    journal.add({"kind": "finish", "status": "FINISHED", "time": 7})
+    journal.release()
+    return journal
+
+
+def _of_an_older_version(journal: Any) -> None:
+    (journal.folder / "before.jsonl").unlink()
+
+
+def _sync(where: TrackingSpec) -> int:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["sync", f"tracking.uri={where.uri}", f"tracking.spool={where.spool}"])
+    return int(stop.value.code or 0)
+
+
+def test_a_record_that_no_store_can_take_is_set_aside_by_name_and_the_others_are_told(
+    where: TrackingSpec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(where)
+    runs = [_begun(store, seed) for seed in range(3)]
+    journals = [_waits(run) for run in runs]
+    store._client.delete_run(runs[0].run_id)
+    (journals[1].folder / "said.jsonl").write_text('{"kind": "metrics"}\n{"kind"\n{}\n')  # a damaged disk
+    assert _sync(where) == 1
+    out, err = capfd.readouterr()
+    told = out.splitlines()
+    assert told[0] == f"delivered 1 runs to the tracking store; 0 wait in {where.spool}."
+    for number in (0, 1):
+        folder = Path(where.spool) / UNDELIVERABLE / journals[number].folder.name
+        (said,) = [line for line in told if str(folder) in line]
+        assert runs[number].run_id in said and f"a {number}" in said
+        assert (folder / "said.jsonl").exists() and (folder / "reason.txt").read_text().strip()
+    assert "active" in told[1] and not err  # MLflow's own words on a run in its bin
+    assert list(read_curves(where, [runs[2].run_id], "val/loss")["value"]) == [1.0, 0.5]
+    assert _sync(where) == 0
+
+
+def test_a_journal_that_does_not_say_whose_it_is_blocks_nobody(where: TrackingSpec) -> None:
+    store = Store(where)
+    damaged, whole = map(_waits, [_begun(store, seed) for seed in range(2)])
+    for content in ("{", "[]", '{"store": "x"}'):
+        (damaged.folder / "about.json").write_text(content)
+        assert len(store.waiting()) == 1
+    delivered = store.deliver()
+    assert (delivered.told, delivered.waiting, len(delivered.aside)) == (1, 0, 1)
+    assert not whole.waits and not damaged.waits
+
+
+def test_a_run_whose_database_was_deleted_is_made_anew_whole(where: TrackingSpec, renew: Callable[[], None]) -> None:
+    store = Store(where)
+    parent = store.sweep_run("pe-1", {"ablate.sweep": json.dumps({"name": "pe"})})
+    lost, kept = _begun(store, 0, parent=parent), _begun(store, 1, parent=parent)
+    _of_an_older_version(_waits(lost))
+    _waits(kept)
+    renew()
+    store = Store(where)
+    assert store.waiting() == {lost.run_id, kept.run_id}
+    delivered = store.deliver()
+    assert (delivered.told, delivered.waiting) == (1, 0)
+    assert "a 0" in delivered.aside[0] and lost.run_id in delivered.aside[0]
+    new_parent = store.sweep_run("pe-1", {"ablate.sweep": json.dumps({"name": "pe"})})
+    (row,) = [row for row in read_runs(where, study="pe-1").to_dict("records") if row["run_id"] != new_parent]
+    assert row["params.train.lr"] == "0.1" and row["tags.ablate.identity"] == "i1" and row["status"] == "FINISHED"
+    assert row["tags.mlflow.parentRunId"] == new_parent and row["tags.mlflow.runName"] == "a 1"
+    assert list(read_curves(where, [row["run_id"]], "val/loss")["value"]) == [1.0, 0.5]
+    assert kept.run_id in run_names(where) and lost.run_id not in run_names(where)  # as the queue knows it
+    assert list_studies(where)[0].points == {POINTS[1]}
+
+
+def test_a_delivery_that_was_cut_off_while_a_run_was_made_anew_makes_no_second_one(
+    where: TrackingSpec, renew: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _waits(_begun(Store(where)))
+    renew()
+    store, calls = Store(where), []
+
+    def cut(*arguments: Any, **options: Any) -> None:
+        calls.append(arguments)
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._client, "log_batch", cut)
+        assert store.deliver().waiting == 1 and calls
+    assert Store(where).deliver().told == 1
+    assert list(read_runs(where)["status"]) == ["FINISHED"]
+
+
+def test_a_run_that_goes_on_while_its_database_is_replaced_is_recorded_whole(
+    where: TrackingSpec, renew: Callable[[], None]
+) -> None:
+    before = Store(where)
+    writer = _begun(before)
+    renew()
+    writer._client = Store(where)._client  # as of a process that opens the new file
+    writer.log({"val/loss": 0.5}, step=2)
+    writer.finish("finished")
+    assert Store(where).deliver().told == 1
+    (row,) = read_runs(where).to_dict("records")
+    assert row["tags.ablate.status"] == "finished" and row["params.train.lr"] == "0.1"
+    assert list(read_curves(where, [row["run_id"]], "val/loss")["value"]) == [1.0, 0.5]
+
+
+def test_a_run_that_was_begun_while_the_store_was_away_outlives_a_second_time(where: TrackingSpec) -> None:
+    store = Store(where)
+    away, client = _Away(), store._client
+    store._client = away
+    writer = store.start_run("a", {"train.lr": 0.1}, {"ablate.study": "pe-1", "ablate.point": POINTS[0]})
+    assert store.waiting() == {writer.run_id}
+    writer._client, writer._again = client, 0.0
+    writer.log({"val/loss": 1.0}, step=1)  # it is back
+    writer._client = away
+    writer.log({"val/loss": 0.5}, step=2)
+    writer.finish("finished")
+    assert Store(where).deliver().told == 1
+    assert list(read_curves(where, [writer.run_id], "val/loss")["value"]) == [1.0, 0.5]
+    assert len(read_runs(where)) == 1
+
+
+class _Away:
+    """A client whose server does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any, **options: Any) -> None:
+            raise ConnectionError("connection refused")
+
+        return call
+
+
+def test_one_record_that_fails_for_now_does_not_hold_the_others_up(
+    where: TrackingSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(where)
+    runs = first, _ = [_begun(store, seed) for seed in range(2)]
+    for writer in runs:
+        _waits(writer)
+    log = store._client.log_batch
+
+    def fail(run_id: str, *arguments: Any, **options: Any) -> None:
+        if run_id == first.run_id:
+            raise ConnectionError("no answer to this one")
+        log(run_id, *arguments, **options)
+
+    monkeypatch.setattr(store._client, "log_batch", fail)
+    delivered = store.deliver()
+    assert (delivered.told, delivered.waiting, delivered.aside) == (1, 1, ())
+    assert "no answer to this one" in delivered.reason
+
+
+def test_a_database_that_fails_prints_no_traceback_of_mlflows(
+    where: TrackingSpec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    writer = _begun(Store(where))
+    path = Path(where.resolved_uri().removeprefix("sqlite:///"))
+    path.unlink()
+    writer.log({"val/loss": 0.5}, step=2)
+    assert writer._journal.waits
+    assert "Traceback" not in "".join(capfd.readouterr())
