@@ -303,8 +303,7 @@ def bring(name: str, words: list[str]) -> int:
 
     options = compose_report(words)
     found = records.read(Path(name))
-    written = studies.to_store(found, options.tracking)
-    print(f"{written} runs of study {found.study} were written, {len(found.frame) - written} were there already.")
+    studies.to_store(found, options.tracking, tell=print)
     return 0
 
 

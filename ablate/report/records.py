@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "ablate-records", 1
 _ROOT = "params.data.root"
 _FIRST = "tags.ablate.imported.run"
-_VIEW = ("tags.ablate.attempt", "tags.ablate.shown.", "tags.level.")
-"""Tags that a store makes for itself and its views."""
+_REDRAWN = "tags.ablate.redrawn."
+_VIEW = ("tags.ablate.attempt", "tags.ablate.shown.", "tags.level.", "tags.ablate.serves.")
+"""Tags that a store makes for itself, its views and its other studies."""
 Curves = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
@@ -55,7 +56,7 @@ def write(records: Records, path: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    rows = [_tidy(row) for row in records.frame.to_dict("records")]
+    rows = [_tidy(row, records.study) for row in records.frame.to_dict("records")]
     shared = _shared(rows)
     head = {"format": FORMAT, "version": VERSION, "study": records.study, "started": records.started}
     lines = [{**head, "definition": records.definition, "runs": len(rows), "shared": shared}]
@@ -91,7 +92,16 @@ def read(path: Path) -> Records:
         ) from None
     if len(runs) != head.get("runs"):
         raise RecordsError(f"{path} must hold {head.get('runs')} runs, got {len(runs)}: export it again.")
+    _check_study(study, frame, path)
     return Records(study, definition, head["started"], frame, curves, str(path))
+
+
+def _check_study(study: str, frame: "pd.DataFrame", path: Path) -> None:
+    for line, of in enumerate(frame.get("tags.ablate.study", ()), start=2):
+        if not (_blank(of) or of == study):
+            raise RecordsError(
+                f"{path} must hold runs of its study, {study}, but line {line} is of {of}: take that line out."
+            )
 
 
 def _sorted(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,9 +112,9 @@ def _sorted(line: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tidy(row: Mapping[str, Any]) -> dict[str, Any]:
+def _tidy(row: Mapping[str, Any], study: str) -> dict[str, Any]:
     """A run's entries that travel: no blanks, no places, no times of this machine."""
-    kept = {key: value for key, value in row.items() if _travels(key) and not _blank(value)}
+    kept = {key: value for key, value in row.items() if travels(key, study) and not _blank(value)}
     if isinstance(root := row.get(_ROOT), str):  # which files: their name, and nobody's folders
         kept[_ROOT] = root.replace("\\", "/").rstrip("/").rpartition("/")[2]
     start, end = row.get("start_time"), row.get("end_time")
@@ -115,8 +125,11 @@ def _tidy(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _number(value) for key, value in kept.items()}
 
 
-def _travels(key: str) -> bool:
+def travels(key: str, study: str) -> bool:
+    """Whether an entry of a run of the study goes into a file, and out of one: nothing does that is another study's."""
     private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", _FIRST, _ROOT, "params.data.cache", *_VIEW)
+    if key.startswith(_REDRAWN):
+        return key == f"{_REDRAWN}{study}"
     return key in ("run_id", "status", "seconds", "tags.mlflow.source.git.commit") or (
         key.startswith(("metrics.", "params.", "tags.")) and not key.startswith(private)
     )

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from glob import glob
@@ -14,7 +14,7 @@ from typing import Any
 from ablate import tracking
 from ablate.config import ConfigError, ReportConfig
 from ablate.report.foreign import from_csv, from_experiment
-from ablate.report.records import Records, RecordsError, epochs, read
+from ablate.report.records import Records, RecordsError, epochs, read, travels
 from ablate.report.stored import choose
 from ablate.tracking import TrackingSpec
 from ablate.tracking.correctness import IMAGES, PREDICTIONS, packed
@@ -25,6 +25,8 @@ READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
 SUFFIX = ".jsonl"
 STARTED = "%Y-%m-%d %H:%M UTC"
 TESTED = f"tags.{IMAGES}"
+_FIRST, _WORKER = f"tags.{tracking.FIRST}", f"tags.{tracking.WORKER}"
+_IMPORTED, _POINT = "tags.ablate.imported", "tags.ablate.point"
 
 
 def opened(name: str | None, options: ReportConfig) -> Records | None:
@@ -124,8 +126,16 @@ def _right(run_id: str, archive: bytes) -> dict[str, str]:
         raise RecordsError(f"{PREDICTIONS} of run {run_id} must hold predicted and label, got {error}.") from None
 
 
-def to_store(records: Records, where: TrackingSpec) -> int:
-    """Writes a study's runs into a tracking store, those that it has already left out.
+def to_store(records: Records, where: TrackingSpec, *, tell: Callable[[str], None] = lambda said: None) -> int:
+    """Writes a study's runs into a tracking store, and changes nothing that is there.
+
+    Runs that the store has are left out, whether they were made there or imported before; so are runs of a point that
+    has a result there by another run.
+
+    Args:
+        records: What is written.
+        where: The store.
+        tell: Hears what became of the runs.
 
     Returns:
         How many runs were written.
@@ -138,22 +148,64 @@ def to_store(records: Records, where: TrackingSpec) -> int:
         raise RecordsError("import needs a file that python -m ablate export wrote, got runs of another kind.")
     started = _start(records)
     store = tracking.Store(where)
-    tags = {"ablate.study": records.study, "ablate.sweep": json.dumps(dict(records.definition))}
-    parent = store.sweep_run(records.study, {**tags, "ablate.imported": "true"}, started=started)
-    store.share_view(parent, records.study, records.definition)
-    there = store.imported(parent)
-    written, last = 0, started
+    parent, runs = _there(store, records, where)
+    due, outdone = _due(records, runs)
+    ours = parent is None or parent.get(_IMPORTED) == "true"
+    run_id = _parent(store, records, started) if ours or parent is None else parent["run_id"]
+    last = started
     for number, row in enumerate(records.frame.to_dict("records")):
         begun = started + timedelta(milliseconds=number)  # a file tells their order, not when each began
         took = float(row.get("seconds", 0.0))
         ended = begun + timedelta(seconds=took if math.isfinite(took) else 0.0)
         last = max(last, ended)
-        if row["run_id"] in there:
-            continue
-        _copy(store, parent, row, records.curves.get(row["run_id"], {}), begun, ended)
-        written += 1
-    store.resume(parent).finish("finished", ended=last)
-    return written
+        if number in due:
+            _copy(store, run_id, records, row, begun, ended)
+    if ours:
+        store.resume(run_id).finish("finished", ended=last)
+    there = len(records.frame) - len(due) - outdone
+    tell(f"{len(due)} runs of study {records.study} were written, {there} were there already.")
+    if outdone:
+        tell(f"{outdone} were left out: the store has results of their points by other runs, which stay as they are.")
+    return len(due)
+
+
+def _due(records: Records, there: Sequence[Mapping[str, Any]]) -> tuple[set[int], int]:
+    """Which rows are to be written, and of how many the store has the point's result by another run."""
+    rows = records.frame.to_dict("records")
+    own = {row["run_id"] for row in rows}
+    names = [{row["run_id"], row.get(_FIRST)} for row in there]
+    taken = {row.get(_POINT) for row, called in zip(there, names, strict=True) if not own & called and _is_through(row)}
+    present = set[object]().union(*names)
+    new: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        if row["run_id"] not in present:
+            new.setdefault(row["run_id"], number)
+    due = {number for number in new.values() if rows[number].get(_POINT) not in taken}
+    return due, len(new) - len(due)
+
+
+def _parent(store: tracking.Store, records: Records, started: datetime) -> str:
+    tags = {"ablate.study": records.study, "ablate.sweep": json.dumps(dict(records.definition))}
+    run_id = store.sweep_run(records.study, {**tags, "ablate.imported": "true"}, started=started)
+    store.share_view(run_id, records.study, records.definition)
+    return run_id
+
+
+def _there(
+    store: tracking.Store, records: Records, where: TrackingSpec
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """What the store has of a study: its parent's run, and those of its points. What an import left half is removed."""
+    rows = tracking.read_runs(where, study=records.study, parts=("tags",)).to_dict("records")
+    kept = [{key: value for key, value in row.items() if value == value and value is not None} for row in rows]
+    half = [row for row in kept if row["status"] == "RUNNING" and _FIRST in row and _WORKER not in row]
+    for row in half:
+        store.discard(row["run_id"])
+    runs = [row for row in kept if row.get("tags.ablate.role") == "run" and row not in half]
+    return next((row for row in kept if row.get("tags.ablate.role") == "sweep"), None), runs
+
+
+def _is_through(row: Mapping[str, Any]) -> bool:
+    return row.get("tags.ablate.status") in tracking.OUTCOMES and _POINT in row
 
 
 def _start(records: Records) -> datetime:
@@ -172,15 +224,17 @@ def _start(records: Records) -> datetime:
 
 
 def _copy(
-    store: tracking.Store, parent: str, row: dict[str, Any], curves: Any, begun: datetime, ended: datetime
+    store: tracking.Store, parent: str, records: Records, row: dict[str, Any], begun: datetime, ended: datetime
 ) -> None:
     def part(name: str) -> dict[str, Any]:
         head = f"{name}."
         return {key.removeprefix(head): value for key, value in row.items() if key.startswith(head) and value == value}
 
-    tags = {key: str(value) for key, value in part("tags").items() if key not in ("ablate.status", "ablate.role")}
-    label = " ".join(str(level) for _, level in _point(row))
-    tags["ablate.imported.run"] = row["run_id"]
+    left = ("ablate.status", "ablate.role")
+    tags = {key: str(value) for key, value in part("tags").items() if travels(f"tags.{key}", records.study)}
+    tags = {key: text for key, text in tags.items() if key not in left}
+    tags |= {"ablate.study": records.study, tracking.FIRST: row["run_id"]}
+    label, curves = " ".join(str(level) for _, level in _point(row)), records.curves.get(row["run_id"], {})
     writer = store.start_run(label, part("params"), tags, parent=parent, started=begun)
     shown = {metric for metric, values in curves.items() if values}
     for metric in shown:

@@ -108,8 +108,8 @@ def _lacking(plan: Plan, study: Study, delivered: Delivered) -> list[str]:
         return [f"{said}: {delivered.waiting} records wait in {where}{because}; python -m ablate sync delivers them."]
     shown = redact(plan.config.tracking.resolved_uri())
     return [
-        f"{said}: their runs are not whole in {shown}; delete those in the MLflow UI, and the same command trains their "
-        "points again, or train all anew with fresh=true."
+        f"{said}: their runs are not whole in {shown}; delete those in the MLflow UI, and the same command trains "
+        "their points again, or train all anew with fresh=true."
     ]
 
 

@@ -23,6 +23,7 @@ from ablate.tracking.store import Delivered as Delivered
 from ablate.tracking.store import Finished as Finished
 from ablate.tracking.store import Store as Store
 from ablate.tracking.store import Training as Training
+from ablate.tracking.tags import FIRST as FIRST
 from ablate.tracking.tags import OUTCOMES as OUTCOMES
 from ablate.tracking.tags import WORKER as WORKER
 from ablate.tracking.tags import param_text as param_text

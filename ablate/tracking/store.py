@@ -15,7 +15,6 @@ from ablate.tracking.registry import Registered, register
 from ablate.tracking.spec import TrackingSpec
 from ablate.tracking.spool import About, Entry, Journal, left, waiting
 from ablate.tracking.tags import (
-    FIRST,
     MARK,
     UNBORN,
     WORKER,
@@ -304,12 +303,10 @@ class Store:
         with guard(self._uri), self._lock():
             return register(self._client, run_id, name, tags)
 
-    def imported(self, parent: str) -> set[str]:
-        """Ids, in the store they came from, of the study's runs that an import has written."""
-        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status != 'RUNNING'"
+    def discard(self, run_id: str) -> None:
+        """Moves a run to MLflow's bin: a copy that was not made to its end."""
         with guard(self._uri):
-            runs = self._client.search_runs([self.experiment_id], wanted, max_results=50_000)
-        return {run.data.tags[FIRST] for run in runs if FIRST in run.data.tags}
+            self._client.delete_run(run_id)
 
 
 def _unborn(journal: Journal) -> str:
