@@ -20,7 +20,7 @@ class Screen(Protocol):
 
     def epoch(self, text: str) -> None: ...
 
-    def say(self, text: str) -> None: ...
+    def say(self, line: str) -> None: ...
 
     def end(self, outcome: str, *, failed: bool) -> None: ...
 
@@ -132,9 +132,9 @@ class WorkerScreen:
         """The point's epoch ends."""
         self.note = text
 
-    def say(self, text: str) -> None:
-        """A line about the point, which goes on or is put back."""
-        self._screen.say(f"{self.label}: {text}")
+    def say(self, line: str) -> None:
+        """A line that ends no point."""
+        self._screen.say(line)
 
     def end(self, outcome: str, *, failed: bool) -> None:
         """The point ends, well or not."""

@@ -143,8 +143,8 @@ class _Teller:
     def epoch(self, text: str) -> None:
         self._tell("epoch", {"text": text})
 
-    def say(self, text: str) -> None:
-        self._tell("say", {"text": text})
+    def say(self, line: str) -> None:
+        self._tell("say", {"line": line})
 
     def end(self, outcome: str, *, failed: bool) -> None:
         self._tell("end", {"outcome": outcome, "failed": failed})

@@ -44,7 +44,7 @@ def run_sweep(plan: Plan) -> int:
     store.share_view(parent, plan.study, plan.definition())
     for key in orphans:
         store.abandon(parent, key)
-    record, before = store.resume(parent), study.progress()
+    record, before = store.resume(parent, plan.study), study.progress()
     try:
         with (
             terminable(),
@@ -84,7 +84,8 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
             with study.alone():  # several leaders end at once
                 print(register_best(plan, store))
     except TrackingError as error:  # all is trained, and what was logged is kept
-        troubles.append(f"{error} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
+        waits = f" {count} records wait in {plan.config.tracking.spool}." if (count := len(store.waiting())) else ""
+        troubles.append(f"{error}{waits} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
     try:
         record.finish("failed" if troubles else "finished", reason="; ".join(troubles) or None)
     except TrackingError as error:

@@ -139,7 +139,7 @@ class _Worker:
 
     def _tell_what_waits(self) -> None:
         for said in self._store.deliver().aside:
-            logger.warning("%s", said)
+            self._screen.say(said)
 
     def _attempt(self, claim: Claim, planned: PlannedPoint) -> tuple[str, bool] | None:
         """One point, whatever becomes of it: a line for the screen, and whether it did not fail.
@@ -260,7 +260,7 @@ class _Worker:
         self._tell_what_waits()
 
         def look() -> Finished | Training | RunWriter:
-            found = self._served(name, claim, point) or self._trained(name)
+            found = self._served(name, claim, point) or self._trained(name, point)
             return found or start({**tags, "ablate.identity": name})
 
         return _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)
@@ -283,19 +283,22 @@ class _Worker:
         found = (way(name, self._plan.study, claim.key) for way in ways)
         return next((run for run in found if run is not None), None)
 
-    def _trained(self, name: str) -> Training | None:
+    def _trained(self, name: str, point: Point) -> Training | None:
         """The run of another that is about to have the same result, if its worker is seen to live."""
         if self._plan.config.fresh:
             return None
         same = [each for each in self._store.in_training(self._plan.study) if each.identity == name]
         for each in same:
             if lives(each.worker):
-                self._screen.say(f"in training already, {each}, which is waited for")
+                self._screen.say(f"{point.label}: in training already, by {each}, which is waited for")
                 return each
         for each in same:
             if lives(each.worker) is None:
                 place = str(each.worker).rsplit(":", 2)[0]
-                self._screen.say(f"{each} on {place} may train the same, unseen from here: it is trained here as well")
+                self._screen.say(
+                    f"{point.label}: {each} may be training the same on {place}, which cannot be seen from here: it is "
+                    "trained twice"
+                )
         return None
 
     def _left(self, claim: Claim) -> Finished | None:

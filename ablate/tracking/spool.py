@@ -120,8 +120,14 @@ class Journal:
             send(entry, self.folder / "files")
         shutil.rmtree(self.folder)
         self._owner.release(force=True)
-        self.before += [entry for entry in entries if entry["kind"] != "artifact"]
+        self.note(entries)
         return len(entries)
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Remembers what the store has been told, of a run whose beginning is known."""
+        for entry in entries:
+            if entry["kind"] != "artifact" and (self.before or entry["kind"] == "create"):
+                self.before.append(entry)
 
     def set_aside(self, reason: str) -> Path:
         """Moves it out of the way of the others, whole, with the reason beside it. Returns where it lies then."""

@@ -117,9 +117,9 @@ class Store:
             writer.tell({"kind": "params", "params": some})
         return writer
 
-    def resume(self, run_id: str) -> "RunWriter":
-        """A writer for a run that exists, such as a sweep's parent."""
-        return self._writer(run_id, run_id)
+    def resume(self, run_id: str, name: str | None = None) -> "RunWriter":
+        """A writer for a run that exists, such as a sweep's parent; ``name`` is for people."""
+        return self._writer(run_id, name or run_id)
 
     def deliver(self) -> "Delivered":
         """Tells the store what it was not told while it was away; stops where it is away still.
@@ -168,14 +168,11 @@ class Store:
         """Says what became of a journal that cannot be told; nothing, where it cannot be moved either."""
         about, words = journal.about, redact((str(error).strip() or type(error).__name__).splitlines()[0][:300])
         run = f"{about.name} ({about.run_id})" if about.run_id not in (None, about.name) else about.name
+        said = f"what waited for the record of run {run} cannot be delivered: {words.rstrip('.')}"
         try:
-            folder = journal.set_aside(words)
+            return f"{said}; it is set aside in {journal.set_aside(words)}."
         except OSError:
             return ""
-        return (
-            f"what waited to be told of run {run} can never be: {words.rstrip('.')}; it is set aside in {folder}, and "
-            "the others are told."
-        )
 
     def _writer(self, run_id: str, name: str, before: Iterable[Entry] = ()) -> "RunWriter":
         known = None if run_id.startswith(UNBORN) else run_id

@@ -99,7 +99,7 @@ class RunWriter:
                 refuse(self._uri, error)
             self.defer(entry, error, file)
         else:
-            self._journal.before += [entry] * (file is None)
+            self._journal.note([entry])
 
     def defer(self, entry: dict[str, Any], error: Exception, file: Path | None = None) -> None:
         """Keeps what the store could not be told, because of ``error``."""

@@ -15,6 +15,7 @@ import optuna
 import pytest
 import sqlalchemy
 
+from ablate.sweep import heartbeat
 from ablate.sweep.pace import Pace
 from ablate.sweep.space import SweepError, SweepSpec, span
 from ablate.sweep.study import DEATHS, Progress, Study
@@ -305,6 +306,38 @@ def test_an_interrupted_point_goes_back_into_the_queue_and_a_failed_one_waits_fo
     assert study.claim() is None
     study.fill()
     assert study.claim().key == failed.key
+
+
+def test_a_postponed_point_waits_behind_the_others_and_was_never_begun(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS[:2])
+    study.fill()
+    first = study.claim()
+    assert study.postpone(first) and study.progress().left == 2
+    held_back = study.claim(lambda waiting, taken: [key for key in waiting if key != first.key])
+    assert held_back.key == POINTS[1].key and study.complete(held_back, 1.0, "run")
+    assert study.claim(lambda waiting, taken: []) is None and study.progress().left == 1
+    again = study.claim()
+    assert again.key == first.key and not again.retry and again.failures == 0
+    assert study.through() == {POINTS[1].key: {"run"}}
+
+
+def test_the_runs_of_points_that_are_through_are_told_by_point(tmp_path):
+    study = Study(_storage(tmp_path), "s", POINTS[:4])
+    study.fill()
+    done, diverged, failed, _ = (study.claim() for _ in range(4))
+    study.complete(done, 1.0, "a")
+    study.diverge(diverged, "nan", "b")
+    study.fail(failed, "no")
+    assert study.through() == {done.key: {"a"}, diverged.key: {"b"}}
+    study.forget({"a"})
+    assert study.through() == {diverged.key: {"b"}}
+
+
+@pytest.mark.parametrize("sign", ["", "here", "here:1", "a:b:c", f"here:{10**30}:1.0", "::"])
+def test_what_is_no_signature_is_no_living_worker(sign, monkeypatch):
+    monkeypatch.setattr(heartbeat, "_place", lambda: "here")
+    assert not heartbeat.lives(sign)
+    assert heartbeat.lives(heartbeat.sign_of_worker()) is True
 
 
 def test_a_point_that_kills_its_workers_ends_as_failed(tmp_path):

@@ -1,7 +1,10 @@
 """What waits for a store: told in its turn, made anew where its run is gone, set aside where nothing can take it."""
 
+import contextlib
 import json
+import multiprocessing.pool
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,7 +85,7 @@ def test_a_record_that_no_store_can_take_is_set_aside_by_name_and_the_others_are
         (said,) = [line for line in told if str(folder) in line]
         assert runs[number].run_id in said and f"a {number}" in said
         assert (folder / "said.jsonl").exists() and (folder / "reason.txt").read_text().strip()
-    assert "active" in told[1] and not err  # MLflow's own words on a run in its bin
+    assert out.count("active") == 1 and not err  # MLflow's own word on a run in its bin
     assert list(read_curves(where, [runs[2].run_id], "val/loss")["value"]) == [1.0, 0.5]
     assert _sync(where) == 0
 
@@ -102,14 +105,20 @@ def test_a_run_whose_database_was_deleted_is_made_anew_whole(where: TrackingSpec
     store = Store(where)
     parent = store.sweep_run("pe-1", {"ablate.sweep": json.dumps({"name": "pe"})})
     lost, kept = _begun(store, 0, parent=parent), _begun(store, 1, parent=parent)
-    _of_an_older_version(_waits(lost))
-    _waits(kept)
+    whole = store.resume(parent, "pe-1")  # by who did not make it
+    whole.tag({"note": "told"})
+    for writer in (lost, kept, whole):
+        _waits(writer)
+    _of_an_older_version(lost._journal)
     renew()
     store = Store(where)
-    assert store.waiting() == {lost.run_id, kept.run_id}
+    assert store.waiting() == {lost.run_id, kept.run_id, parent}
     delivered = store.deliver()
     assert (delivered.told, delivered.waiting) == (1, 0)
-    assert "a 0" in delivered.aside[0] and lost.run_id in delivered.aside[0]
+    assert len(delivered.aside) == 2
+    for name, run_id in (("a 0", lost.run_id), ("pe-1", parent)):
+        told = f"of run {name} ({run_id}) cannot be delivered: Run with id={run_id} not found"
+        assert [told in said for said in delivered.aside].count(True) == 1
     new_parent = store.sweep_run("pe-1", {"ablate.sweep": json.dumps({"name": "pe"})})
     (row,) = [row for row in read_runs(where, study="pe-1").to_dict("records") if row["run_id"] != new_parent]
     assert row["params.train.lr"] == "0.1" and row["tags.ablate.identity"] == "i1" and row["status"] == "FINISHED"
@@ -207,3 +216,40 @@ def test_a_database_that_fails_prints_no_traceback_of_mlflows(
     writer.log({"val/loss": 0.5}, step=2)
     assert writer._journal.waits
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+# ----------------------------------------------------------------------------------------- what others have in training
+
+
+def test_runs_of_others_that_are_open_are_told_with_who_trains_them(where: TrackingSpec) -> None:
+    store = Store(where)
+    tags = {"ablate.study": "pe-1", "ablate.point": POINTS[0], "ablate.worker": "here:1:1.0"}
+    mine = store.start_run("mine", {}, {**tags, "ablate.identity": "i"})
+    ended = store.start_run("ended", {}, {**tags, "ablate.study": "other-2", "ablate.identity": "i"})
+    ended.finish("killed")
+    theirs = store.start_run("theirs", {}, {**tags, "ablate.study": "other-2", "ablate.identity": "i"})
+    alone = store.start_run("alone", {}, {"ablate.identity": "j"})
+    store.start_run("not begun", {}, {**tags, "ablate.study": "other-2"})
+    found = [(each.run_id, each.identity, each.study, each.worker) for each in store.in_training("pe-1")]
+    assert found == [(theirs.run_id, "i", "other-2", "here:1:1.0"), (alone.run_id, "j", None, None)]
+    assert [each.run_id for each in store.in_training("other-2")] == [mine.run_id, alone.run_id]
+
+
+def test_two_who_look_and_begin_at_once_begin_one_run(where: TrackingSpec) -> None:
+    """Of two studies with queues of their own, which have nothing in common but the store."""
+    both, stores = threading.Barrier(2), {study: Store(where) for study in ("pe-1", "other-2")}
+
+    def begin(study: str) -> bool:
+        def look() -> bool:
+            if stores[study].in_training(study):
+                return False
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)  # who holds no lock would meet the other here
+            stores[study].start_run("a", {}, {"ablate.study": study, "ablate.identity": "i"})
+            return True
+
+        return stores[study].one_at_a_time(look)
+
+    with multiprocessing.pool.ThreadPool(2) as pool:
+        assert sorted(pool.map(begin, stores)) == [False, True]
+    assert len(read_runs(where)) == 1
