@@ -24,6 +24,8 @@ _REMEDIES = (
     (r"locate revision|out-of-date database schema|compatible with the table schema", "another {library} or another "
      "program made it: use the {library} that did, upgrade the database if this one is newer, or set {setting} to "
      "another"),
+    (r"already exists|duplicate column|no such index", "its making was cut off, or another program made it: where it "
+     "holds no records move it away, else set {setting} to another"),
     (r"no such table|does not exist|no such column", "it holds no {library} records that can be read: check {setting}"),
     (r"database is locked|lock timeout", "another program holds it: try again when that has ended"),
     (r"no module named|can't load plugin|failed to import db", "install the driver that the URI names: "
@@ -132,7 +134,7 @@ class Lock:
 
     def _path(self) -> Path:
         if not self._uri.startswith("http") and (file := sqlite_file(self._uri)):
-            return Path(f"{file}.lock")
+            return Path(f"{file.resolve()}.lock")
         digest = hashlib.sha256(self._uri.encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"ablate-{self._purpose}-{digest}.lock"
 

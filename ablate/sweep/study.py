@@ -34,6 +34,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate.databases import Lock, probe, remedy
+from ablate.schemas import Schema, make_whole
 from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
@@ -46,6 +47,19 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 _AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, optuna.exceptions.StorageInternalError)
 _CANNOT = (*_AWAY, sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError, ImportError)
+
+
+def _make(uri: str) -> None:
+    optuna.storages.RDBStorage(uri).engine.dispose()
+
+
+def _tables() -> list[str]:
+    return sqlalchemy.inspect(optuna.storages.RDBStorage("sqlite://").engine).get_table_names()
+
+
+_SCHEMA = Schema(
+    _make, _tables, lambda: optuna.storages.RDBStorage("sqlite://").get_all_versions(), seeds={"version_info": 1}
+)
 
 DEATHS = 3
 """Workers that may die at one point, before it counts as failed: it may be what kills them."""
@@ -160,6 +174,7 @@ class Study:
         self._lock, self._links = Lock(storage, "queue"), Lock(storage, "links")
         try:
             with self._lock():  # Optuna's own making of tables breaks where two do it at once
+                make_whole(storage, _SCHEMA)
                 self._open(pruner)
         except _CANNOT as error:
             raise self._error(error) from None

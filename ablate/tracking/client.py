@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.databases import Lock, probe
+from ablate.schemas import Schema, make_whole
 from ablate.tracking.spec import TrackingError
 from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
 
@@ -22,6 +23,7 @@ def opened(uri: str, experiment: str, lock: Lock) -> tuple[Any, str]:
     probe_server(uri)
     made = client_class()
     with guard(uri), lock():  # several processes that make one database at once break each other
+        make_whole(uri, _SCHEMA)
         _probe_database(uri)
         client = made(tracking_uri=uri)
         return client, _experiment_id(client, uri, experiment)
@@ -38,6 +40,34 @@ def client_class() -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient
+
+
+def _make(uri: str) -> None:
+    from mlflow.store.db import utils
+
+    engine = utils.create_sqlalchemy_engine(uri)
+    try:
+        utils._initialize_tables(engine)  # what its store does where there are none
+    finally:
+        engine.dispose()
+
+
+def _tables() -> set[str]:
+    from mlflow.store.db.base_sql_model import Base
+    from mlflow.store.tracking.dbmodels.initial_models import Base as Oldest
+
+    return {*Base.metadata.tables, *Oldest.metadata.tables}
+
+
+def _revisions() -> list[str]:
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+
+    scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
+    return [script.revision for script in scripts.walk_revisions()]
+
+
+_SCHEMA = Schema(_make, _tables, _revisions, seeds={"experiments": 1, "workspaces": 1})
 
 
 def deleted_runs(client: Any, experiment_id: str) -> set[str]:
