@@ -18,7 +18,18 @@ WAIT_SECONDS = 300
 ASLEEP_SECONDS = 120
 """After which PostgreSQL takes the lock from a holder that does nothing: its machine sleeps, or lost its network."""
 
+_FULL = r"disk is full|disk full|no space left|quota exceeded|file too large"
+_LASTING = re.compile(
+    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|no locks available|not implemented"
+    r"|not supported|permission denied",
+    re.IGNORECASE,
+)
 _REMEDIES = (
+    (_FULL, "make room there, or set {setting} to a database on another disk"),
+    (r"disk i/o error", "its disk or its folder's quota may be full, or the disk damaged: make room, or set {setting} "
+     "to a database on another disk"),
+    (r"no locks available|not implemented|not supported", "its file system offers no locks, as some network folders "
+     "do: set {setting} to a database on a local disk, or to a server"),
     (r"readonly database|read-only|permission denied", "make it writable, or set {setting} to another"),
     (r"not a database|malformed", "move the damaged file away, or set {setting} to another"),
     (r"locate revision|out-of-date database schema|compatible with the table schema", "another {library} or another "
@@ -32,6 +43,20 @@ _REMEDIES = (
      "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
     (r"unable to open", "its folder must exist and be writable"),
 )  # fmt: skip
+
+
+def complaint(error: BaseException) -> str:
+    """What ails a database, in its driver's words: without a library's wrapping, the statement and its values."""
+    import sqlalchemy
+
+    while isinstance(error.__cause__, sqlalchemy.exc.SQLAlchemyError):
+        error = error.__cause__
+    return str(error).partition("\n[SQL:")[0].strip() or type(error).__name__
+
+
+def lasts(error: BaseException) -> bool:
+    """Whether no waiting mends it: a full, damaged or read-only disk, as against a server that is away."""
+    return bool(_LASTING.search(complaint(error)))
 
 
 def remedy(words: str, *, setting: str, library: str) -> str:

@@ -24,6 +24,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ablate.databases import Lock, probe, remedy
+from ablate.databases import Lock, complaint, lasts, probe, remedy
 from ablate.schemas import Schema, make_whole
 from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
 from ablate.sweep.pace import Pace
@@ -200,19 +201,21 @@ class Study:
         self._study_id = self._storage.get_study_id_from_name(self.name)
 
     def _error(self, error: Exception) -> SweepError:
-        words = str(error).strip() or type(error).__name__
-        reason = redact(words.splitlines()[0]).rstrip(".")
+        words = complaint(error)
         advice = remedy(words, setting="study.storage", library="Optuna")
         return SweepError(
             f"study.storage must be a database that Optuna can open and write, but {redact(self._storage_uri)} fails: "
-            f"{reason}; {advice}."
+            f"{redact(words.splitlines()[0]).rstrip('.')}; {advice}."
         )
 
     # ------------------------------------------------------------------------------------------------------ the queue
 
-    def alone(self) -> Any:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
         """A block that no other process runs at the same time, on any machine that uses this storage."""
-        return self._lock()
+        with ExitStack() as held:
+            self._patiently(lambda: held.enter_context(self._lock()))
+            yield
 
     def one_at_a_time(self, act: Callable[[], _T]) -> _T:
         """What ``act`` gives, while no other worker that uses this storage does the like.
@@ -403,12 +406,15 @@ class Study:
             reason: One sentence.
             again: Queue it once more now; else the next command does.
         """
-        with self._lock():
-            counts = self._close(claim, TrialState.FAIL, outcome="failed", reason=reason)
-            if counts and again:
-                attrs = {"retry": True, "failures": claim.failures + 1}
-                self._patiently(lambda: self._enqueue(claim.key, attrs))
-        return counts
+
+        def failed() -> bool:
+            with self._lock():
+                counts = self._closed(claim, TrialState.FAIL, None, {"outcome": "failed", "reason": reason})
+                if counts and again:
+                    self._enqueue(claim.key, {"retry": True, "failures": claim.failures + 1})
+            return counts
+
+        return self._patiently(failed)
 
     def holds(self, claim: Claim) -> bool:
         """Whether the point is still this worker's."""
@@ -447,7 +453,7 @@ class Study:
     def _hold(self, claim: Claim) -> Claim:
         self._held[claim.trial_id] = claim
         if self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._seconds, self._sign, _AWAY)
+            self._heartbeat = Heartbeat(self._seconds, self._sign, (*_AWAY, sqlalchemy.exc.SQLAlchemyError))
         return claim
 
     def _sign(self) -> None:
@@ -462,15 +468,18 @@ class Study:
     def _patiently(self, act: Callable[[], _T]) -> _T:
         """Repeats what fails because the storage is away: a point that was trained is worth minutes of waiting.
 
+        A disk that is full, damaged or read-only is not waited for.
+
         Raises:
-            SweepError: It stayed away.
+            SweepError: It stayed away, or cannot be written.
         """
         until, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
         while True:
             try:
                 return act()
-            except (*_AWAY, filelock.Timeout) as error:
-                if time.monotonic() > until or "readonly" in str(error):
+            except (*_AWAY, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+                away = isinstance(error, (*_AWAY, filelock.Timeout)) and not lasts(error)
+                if not away or time.monotonic() > until:
                     raise self._error(error) from None
             time.sleep(pause)
             pause = min(2 * pause, 5.0)

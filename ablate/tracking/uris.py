@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ablate.databases import remedy, sqlite_file
+from ablate.databases import complaint, remedy, sqlite_file
 from ablate.tracking.spec import TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -41,12 +41,12 @@ def _redact_of(uri: str, text: str) -> str:
     return redact(text)
 
 
-def error_of(uri: str, cause: object) -> TrackingError:
+def error_of(uri: str, cause: BaseException) -> TrackingError:
     """What went wrong with a store, in one sentence, with what can be done."""
-    words = str(cause).strip() or type(cause).__name__
-    reason = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
+    words = complaint(cause)
     advice = remedy(words, setting="tracking.uri", library="MLflow")
-    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {reason}; {advice}.")
+    told = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
+    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {told}; {advice}.")
 
 
 @contextmanager
