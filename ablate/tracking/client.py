@@ -1,5 +1,6 @@
 """A store, opened: MLflow's client, the experiment, or a plain connection to its database."""
 
+import hashlib
 import logging
 import os
 import re
@@ -16,10 +17,15 @@ from ablate.tracking.uris import check, file_of, guard, is_database, probe_serve
 if TYPE_CHECKING:
     import sqlalchemy
 
+LONGEST_NAME = 200
+"""Bytes of a folder's name; file systems take 255, some that encrypt names fewer."""
+
 
 def opened(uri: str, experiment: str, lock: Lock) -> tuple[Any, str]:
     """MLflow's client and the experiment's id."""
     check(uri)
+    if not experiment.strip() or not experiment.isprintable():
+        raise TrackingError(f"tracking.experiment must be a name in printable characters, got {experiment!r}.")
     probe_server(uri)
     made = client_class()
     with guard(uri), lock():  # several processes that make one database at once break each other
@@ -96,8 +102,19 @@ def _artifact_root(uri: str, experiment: str) -> str | None:
     if not is_database(uri):
         return None
     file = file_of(uri)
-    folder = (file.parent if file else Path.cwd()) / "mlartifacts" / re.sub(r"[^\w.-]", "_", experiment)
+    folder = (file.parent if file else Path.cwd()) / "mlartifacts" / _folder_name(experiment)
     return folder.absolute().as_uri()
+
+
+def _folder_name(experiment: str) -> str:
+    """A name for a folder of its own, inside the one it is put in."""
+    name = re.sub(r"[^\w.-]", "_", experiment)
+    if not name.strip("."):  # "." and ".." are folders that there are
+        return "_" * len(name)
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(experiment.encode()).hexdigest()[:16]
+    return f"{os.fsencode(name)[: LONGEST_NAME - 17].decode(errors='ignore')}-{digest}"
 
 
 def _probe_database(uri: str) -> None:
