@@ -20,16 +20,15 @@ ASLEEP_SECONDS = 120
 
 _FULL = r"disk is full|disk full|no space left|quota exceeded|file too large"
 _LASTING = re.compile(
-    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|no locks available|not implemented"
-    r"|not supported|permission denied",
+    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|offers no locks|permission denied",
     re.IGNORECASE,
 )
 _REMEDIES = (
     (_FULL, "make room there, or set {setting} to a database on another disk"),
     (r"disk i/o error", "its disk or its folder's quota may be full, or the disk damaged: make room, or set {setting} "
      "to a database on another disk"),
-    (r"no locks available|not implemented|not supported", "its file system offers no locks, as some network folders "
-     "do: set {setting} to a database on a local disk, or to a server"),
+    (r"TMPDIR offers no locks", "set TMPDIR to a folder on a local disk"),
+    (r"offers no locks", "as some network folders do: set {setting} to a database on a local disk, or to a server"),
     (r"readonly database|read-only|permission denied", "make it writable, or set {setting} to another"),
     (r"not a database|malformed", "move the damaged file away, or set {setting} to another"),
     (r"locate revision|out-of-date database schema|compatible with the table schema", "another {library} or another "
@@ -51,6 +50,8 @@ def complaint(error: BaseException) -> str:
 
     while isinstance(error.__cause__, sqlalchemy.exc.SQLAlchemyError):
         error = error.__cause__
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        error = error.orig
     return str(error).partition("\n[SQL:")[0].strip() or type(error).__name__
 
 
@@ -116,6 +117,7 @@ class Lock:
 
         Raises:
             filelock.Timeout: Somebody held the file for minutes.
+            NoLocks: The file's folder is on a file system without locks; so is every SQLite database there.
             sqlalchemy.exc.SQLAlchemyError: The server does not answer, or somebody held its lock for minutes.
         """
         with self._mine:
@@ -146,12 +148,20 @@ class Lock:
 
     @contextmanager
     def _file(self) -> Iterator[None]:
-        import filelock
+        from ablate.locks import NoLocks, lock
 
         path = self._path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path, timeout=WAIT_SECONDS, poll_interval=0.01):
+        try:
+            held = lock(path, timeout=WAIT_SECONDS)
+        except NoLocks as error:
+            if path.parent == Path(tempfile.gettempdir()):
+                error.strerror = "TMPDIR offers no locks"
+            raise
+        try:
             yield
+        finally:
+            held.release()
 
     def _key(self) -> int:
         """PostgreSQL's advisory locks are numbers of 64 bits, each database having its own."""

@@ -43,8 +43,8 @@ def client_class() -> Any:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
     from mlflow.tracking import MlflowClient
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it raises we tell, without its traceback
+    logging.getLogger("alembic").setLevel(logging.ERROR)
     return MlflowClient
 
 

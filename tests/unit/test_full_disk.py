@@ -13,7 +13,8 @@ import sqlalchemy
 
 from ablate.sweep.space import Point, SweepError
 from ablate.sweep.study import Progress, Study
-from ablate.tracking import Store, TrackingError, TrackingSpec, read_runs
+from ablate.tracking import Store, TrackingError, TrackingSpec, read_curves, read_runs
+from ablate.tracking.spool import About, Journal
 
 POINTS = [Point(levels={"a": level}, seed=0) for level in range(3)]
 
@@ -143,3 +144,62 @@ def test_a_store_on_a_full_disk_is_one_sentence(disk: Path, mlflow_template: Pat
     filler.unlink()
     store.start_run("a", {}, {}).finish("finished")
     assert len(read_runs(where)) == 1
+
+
+# --------------------------------------------------------------------------------------------- what is said meanwhile
+
+
+def test_what_is_logged_on_a_full_disk_waits_on_another_and_arrives(
+    disk: Path, mlflow_template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    where = TrackingSpec(uri=f"sqlite:///{disk}/mlflow.db", spool=str(tmp_path / "spool"))
+    (disk / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    run = Store(where).start_run("a", {}, {})
+    filler = _fill(disk)
+    run.log({"x": 1.0}, step=1)
+    run.artifact("a.txt", "a" * 9999)
+    assert run._journal.waits and "INSERT" not in "".join(capfd.readouterr()), (
+        "MLflow's own dumps stay off the terminal"
+    )
+    filler.unlink()
+    run._again = 0.0  # as if its time to look again had come
+    run.finish("finished")
+    assert not run._journal.waits
+    assert list(read_curves(where, [run.run_id], "x")["value"]) == [1.0]
+    assert list(disk.rglob("a.txt"))
+
+
+def test_what_neither_store_nor_spool_can_take_is_one_sentence(disk: Path, mlflow_template: Path) -> None:
+    where = TrackingSpec(uri=f"sqlite:///{disk}/mlflow.db", spool=str(disk / "spool"))
+    (disk / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    run = Store(where).start_run("a", {}, {})
+    filler = _fill(disk)
+    told = _raises_at_once(lambda: run.log({"x": 1.0}, step=1))
+    assert told.startswith(f"tracking.spool must take what the tracking store cannot, but {disk}/spool: No space left")
+    filler.unlink()
+    run.log({"x": 2.0}, step=2)
+    run.finish("finished")
+    assert list(read_curves(where, [run.run_id], "x")["value"]) == [2.0]
+
+
+def test_half_a_line_in_the_spool_is_taken_back_and_what_stood_there_stays_whole(tmp_path: Path) -> None:
+    journal = Journal.new(tmp_path / "spool", About("sqlite:///x", "a", "r", "r"))
+    big = tmp_path / "big"
+    big.write_bytes(b"x" * 8000)
+    journal.add({"kind": "tags", "tags": {"n": "1"}})
+    with _no_file_grows_beyond(4096):
+        for entry, file in (({"kind": "tags", "tags": {"n": "x" * 8000}}, None), ({"kind": "artifact"}, big)):
+            assert "tracking.spool must take" in _raises_at_once(lambda: journal.add(entry, file))  # noqa: B023
+    journal.add({"kind": "tags", "tags": {"n": "2"}})
+    assert [entry["tags"]["n"] for entry in journal.entries()] == ["1", "2"]
+    assert not list((journal.folder / "files").iterdir())
+
+
+def test_an_artifact_for_which_there_is_no_temporary_room_is_one_sentence(store_uri: str, tmp_path: Path) -> None:
+    run = Store(TrackingSpec(uri=store_uri, spool=str(tmp_path / "spool"))).start_run("a", {}, {})
+    with _no_file_grows_beyond(4096):
+        told = _raises_at_once(lambda: run.artifact("model.keras", b"x" * 8000))
+    assert (
+        told.startswith("the folder of temporary files must take the artifact model.keras, but ") and "TMPDIR" in told
+    )
+    run.artifact("model.keras", b"x" * 8000)
