@@ -71,7 +71,11 @@ def run_sweep(plan: Plan) -> int:
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
             with study.alone():  # several leaders end at once
                 print(register_best(plan, store))
-    record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
+    try:
+        record.finish("failed" if failed else "finished", reason=f"{failed} points failed" if failed else None)
+    except TrackingError as error:
+        print(error)
+        failed += 1
     return int(failed > 0)
 
 
@@ -123,4 +127,7 @@ def _alone(plan: Plan, parent: str, screen: SweepScreen) -> None:
     from ablate.sweep.worker import work
 
     with remembered():
-        work(plan, parent, screen.of(0), threads=None)
+        try:
+            work(plan, parent, screen.of(0), threads=None)
+        except (SweepError, TrackingError) as error:  # their disk is full: the next command goes on
+            screen.say(f"no point can be begun or ended: {error}")
