@@ -4,9 +4,9 @@ MLflow takes seconds to make its tables, step by step, and never goes on from wh
 made under a private name beside its place and renamed once it is whole.
 """
 
-import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,6 @@ from ablate.databases import sqlite_file
 
 if TYPE_CHECKING:
     import sqlalchemy
-
-logger = logging.getLogger(__name__)
 
 QUIET_SECONDS = 10
 """How long a half-made database must have lain still: a library that makes its own tables holds no lock of ours."""
@@ -118,7 +116,8 @@ def _set_aside(place: Path) -> None:
     unfinished = place.with_name(f"{place.name}.unfinished")
     if place.exists() and place.stat().st_size:
         _remove(unfinished)
-        logger.warning("%s was never finished and holds no record: it is made anew, and kept as %s", place, unfinished)
+        told = f"{place} was never finished and holds no record: it is made anew, and kept as {unfinished.name}"
+        print(f"ablate: {told}", file=sys.stderr, flush=True)
     for path, kept in zip(_files(place), _files(unfinished), strict=True):
         if path.exists():
             os.replace(path, kept)

@@ -2,10 +2,10 @@
 
 import itertools
 import json
-import logging
 import os
 import shutil
 import signal
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from ablate.locks import NoLocks, lock
 from ablate.training.history import EpochMetrics
 from ablate.training.spec import TrainError
-
-logger = logging.getLogger(__name__)
 
 Values = list[NDArray[Any]]
 
@@ -144,10 +142,11 @@ class Checkpoint:
 
     def _go_without(self, error: NoLocks) -> None:
         if not self._without:
-            logger.warning(
+            told = (
                 "the run goes on, but no state of it is kept: train.checkpoint_dir must be on a file system with "
-                "locks, and that of %s offers none; set it to a folder on a local disk.", error.filename,
-            )  # fmt: skip
+                f"locks, and that of {error.filename} offers none; set it to a folder on a local disk."
+            )
+            print(f"ablate: {told}", file=sys.stderr, flush=True)  # the log file is read when all is lost
         self._without = True
 
     def save(self, state: State) -> bool:

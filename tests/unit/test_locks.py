@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +58,7 @@ int fcntl64(int file, int command, ...) {
 """
 
 _TRY_ALL = """
-import errno, json, logging, os, sys, warnings
+import contextlib, errno, io, json, os, sys, warnings
 from pathlib import Path
 from ablate.sweep.space import Point
 from ablate.sweep.study import Study
@@ -67,13 +68,7 @@ from ablate.training.checkpoint import Checkpoint, State
 
 warnings.simplefilter("ignore")  # filelock's own word on ENOSYS
 folder, told = Path(os.environ["WITHOUT_LOCKS"]), {}
-heard = []
-
-class Ears(logging.Handler):
-    def emit(self, record):
-        heard.append(record.getMessage())
-
-logging.getLogger().addHandler(Ears())
+state = State([], [], 1.0, 0.0, 0.0, [], [], [], [])
 
 def words(act):
     try:
@@ -81,20 +76,24 @@ def words(act):
     except ValueError as error:
         return str(error)
 
+def said(heard, act):
+    with contextlib.redirect_stderr(heard):
+        return act()
+
 for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP"):
     os.environ["LOCK_ERRNO"] = str(getattr(errno, name))
     place = folder / name
     place.mkdir()
-    heard.clear()
+    heard = io.StringIO()
     checkpoint = Checkpoint(place / "run", every=1)
     journal = Journal.new(place / "spool", About("http://x", "a", "r", "r"))
     told[name] = {
         "queue": words(lambda: str(Study(f"sqlite:///{place}/optuna.db", "s", [Point(levels={"a": 1}, seed=0)]))),
         "records": words(lambda: str(Store(TrackingSpec(uri=f"sqlite:///{place}/mlflow.db")))),
-        "checkpoint": words(lambda: [checkpoint.load(), checkpoint.save(State([], [], 1.0, 0.0, 0.0, [], [], [], [])),
-                                     checkpoint.save(State([], [], 2.0, 0.0, 0.0, [], [], [], [])), checkpoint.load(),
-                                     checkpoint.remove()]),
-        "heard": list(heard),
+        "checkpoint": said(heard, lambda: [
+            checkpoint.load(), checkpoint.save(state), checkpoint.save(state), checkpoint.load(), checkpoint.remove()
+        ]),
+        "heard": heard.getvalue().splitlines(),
         "spool": words(lambda: [journal.add({"kind": "tags"}), journal.entries(), list(left(place / "spool")) and "",
                                 journal.deliver(lambda entry, files: None), journal.waits]),
     }
@@ -137,3 +136,18 @@ def test_a_file_system_without_locks_is_refused_for_databases_and_no_training_is
         (warning,) = told["heard"]
         assert "the run goes on, but no state of it is kept" in warning and f"{place}/run offers none" in warning
         assert told["spool"] == [None, [{"kind": "tags"}], [], 1, False]
+
+
+@pytest.mark.full
+def test_a_training_whose_states_cannot_be_locked_goes_on_and_says_so_once(
+    without_locks: dict[str, str], tmp_path: Path
+) -> None:
+    words = ["data=digits", "model=tiny", "train.epochs=3", "train.checkpoint_every=1", "tracking.log_model=false"]
+    words.append(f"train.checkpoint_dir={without_locks['WITHOUT_LOCKS']}/states")
+    command = [sys.executable, "-m", "ablate", *words]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=without_locks, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0 and "record: run" in done.stdout, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("no state of it is kept") == 1
+    assert not list(Path(without_locks["WITHOUT_LOCKS"]).rglob("*.npz"))

@@ -54,7 +54,7 @@ def half_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_tracking_database_whose_making_was_cut_off_is_made_anew(
-    half_made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    half_made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "mlflow.db"
     shutil.copy2(half_made, path)
@@ -63,7 +63,7 @@ def test_a_tracking_database_whose_making_was_cut_off_is_made_anew(
     assert len(read_runs(TrackingSpec(uri=f"sqlite:///{path}"))) == 1
     assert sorted(each.name for each in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlflow.db.unfinished"]
     assert (tmp_path / "mlflow.db.unfinished").read_bytes() == half_made.read_bytes()
-    assert "was never finished and holds no record: it is made anew, and kept as" in caplog.text
+    assert "was never finished and holds no record: it is made anew, and kept as" in capfd.readouterr().err
 
 
 def test_a_database_at_which_another_program_may_be_is_waited_for(
