@@ -18,18 +18,46 @@ WAIT_SECONDS = 300
 ASLEEP_SECONDS = 120
 """After which PostgreSQL takes the lock from a holder that does nothing: its machine sleeps, or lost its network."""
 
+_FULL = r"disk is full|disk full|no space left|quota exceeded|file too large"
+_LASTING = re.compile(
+    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|offers no locks|permission denied",
+    re.IGNORECASE,
+)
 _REMEDIES = (
+    (_FULL, "make room there, or set {setting} to a database on another disk"),
+    (r"disk i/o error", "its disk or its folder's quota may be full, or the disk damaged: make room, or set {setting} "
+     "to a database on another disk"),
+    (r"TMPDIR offers no locks", "set TMPDIR to a folder on a local disk"),
+    (r"offers no locks", "as some network folders do: set {setting} to a database on a local disk, or to a server"),
     (r"readonly database|read-only|permission denied", "make it writable, or set {setting} to another"),
     (r"not a database|malformed", "move the damaged file away, or set {setting} to another"),
     (r"locate revision|out-of-date database schema|compatible with the table schema", "another {library} or another "
      "program made it: use the {library} that did, upgrade the database if this one is newer, or set {setting} to "
      "another"),
+    (r"already exists|duplicate column|no such index", "its making was cut off, or another program made it: where it "
+     "holds no records move it away, else set {setting} to another"),
     (r"no such table|does not exist|no such column", "it holds no {library} records that can be read: check {setting}"),
     (r"database is locked|lock timeout", "another program holds it: try again when that has ended"),
     (r"no module named|can't load plugin|failed to import db", "install the driver that the URI names: "
      "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
     (r"unable to open", "its folder must exist and be writable"),
 )  # fmt: skip
+
+
+def complaint(error: BaseException) -> str:
+    """What ails a database, in its driver's words: without a library's wrapping, the statement and its values."""
+    import sqlalchemy
+
+    while isinstance(error.__cause__, sqlalchemy.exc.SQLAlchemyError):
+        error = error.__cause__
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        error = error.orig
+    return str(error).partition("\n[SQL:")[0].strip() or type(error).__name__
+
+
+def lasts(error: BaseException) -> bool:
+    """Whether no waiting mends it: a full, damaged or read-only disk, as against a server that is away."""
+    return bool(_LASTING.search(complaint(error)))
 
 
 def remedy(words: str, *, setting: str, library: str) -> str:
@@ -89,6 +117,7 @@ class Lock:
 
         Raises:
             filelock.Timeout: Somebody held the file for minutes.
+            NoLocks: The file's folder is on a file system without locks; so is every SQLite database there.
             sqlalchemy.exc.SQLAlchemyError: The server does not answer, or somebody held its lock for minutes.
         """
         with self._mine:
@@ -119,12 +148,20 @@ class Lock:
 
     @contextmanager
     def _file(self) -> Iterator[None]:
-        import filelock
+        from ablate.locks import NoLocks, lock
 
         path = self._path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path, timeout=WAIT_SECONDS, poll_interval=0.01):
+        try:
+            held = lock(path, timeout=WAIT_SECONDS)
+        except NoLocks as error:
+            if path.parent == Path(tempfile.gettempdir()):
+                error.strerror = "TMPDIR offers no locks"
+            raise
+        try:
             yield
+        finally:
+            held.release()
 
     def _key(self) -> int:
         """PostgreSQL's advisory locks are numbers of 64 bits, each database having its own."""
@@ -132,7 +169,7 @@ class Lock:
 
     def _path(self) -> Path:
         if not self._uri.startswith("http") and (file := sqlite_file(self._uri)):
-            return Path(f"{file}.lock")
+            return Path(f"{file.resolve()}.lock")
         digest = hashlib.sha256(self._uri.encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"ablate-{self._purpose}-{digest}.lock"
 

@@ -64,8 +64,8 @@ def from_experiment(
         _logged(value, columns, ("metrics", "params", "tags")),
         named.get(seed, ""),
         {named.get(name, name): level for name, level in _flat(baseline).items()},
-        name=where.experiment,
-        source=f"experiment {where.experiment}",
+        name=where.resolved_experiment(),
+        source=f"experiment {where.resolved_experiment()}",
         logged=True,
         notes=[without] * bool(left_out),
     )

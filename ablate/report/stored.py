@@ -25,16 +25,16 @@ def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[St
         there = f"it has {', '.join(names)}" if names else "it has none yet: run python -m ablate +sweep=pe_type"
         uri = tracking.redact(where.resolved_uri())
         raise ReportError(
-            f"report needs a study that {uri} (experiment {where.experiment}) holds, got {name!r}; {there}."
+            f"report needs a study that {uri} (experiment {where.resolved_experiment()}) holds, got {name!r}; {there}."
         )
     return chosen, [record for record in mine if record is not chosen]
 
 
 def whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[StudyRecord]) -> list[str]:
     """Where the records lie and how to open them, and which studies of the name there are besides."""
-    uri = tracking.redact(where.resolved_uri())
+    uri, experiment = tracking.redact(where.resolved_uri()), where.resolved_experiment()
     notes = [
-        f"study {chosen.study}, started {chosen.started:%Y-%m-%d %H:%M} UTC, in {uri}, experiment {where.experiment}",
+        f"study {chosen.study}, started {chosen.started:%Y-%m-%d %H:%M} UTC, in {uri}, experiment {experiment}",
         f"artifacts (config, model, test predictions) of each run: {chosen.artifacts}",
         f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id, chosen.view)}",
     ]

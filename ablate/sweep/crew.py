@@ -15,12 +15,14 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from ablate.config import load_plugins
-from ablate.exits import INTERRUPTED, TERMINATED
+from ablate.exits import FAILED, INTERRUPTED, TERMINATED
 from ablate.hardware import import_keras
 from ablate.progress import SweepScreen
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.interrupts import interrupt, terminable
 from ablate.sweep.plan import Plan
+from ablate.sweep.space import SweepError
+from ablate.tracking import TrackingError
 from ablate.training.spec import Stopped
 
 STOP_SECONDS = 30
@@ -164,6 +166,9 @@ def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], 
             from ablate.sweep.worker import work
 
             work(plan, parent, _Teller(mouth), threads=threads)
+    except (SweepError, TrackingError) as error:  # queue or records cannot be written
+        print(f"ablate: {error}", file=sys.stderr)
+        sys.exit(FAILED)
     except Stopped:
         sys.exit(TERMINATED)
     except KeyboardInterrupt:

@@ -174,4 +174,7 @@ def _alone(plan: Plan, parent: str, screen: SweepScreen) -> None:
     from ablate.sweep.worker import work
 
     with remembered():
-        work(plan, parent, screen.of(0), threads=None)
+        try:
+            work(plan, parent, screen.of(0), threads=None)
+        except (SweepError, TrackingError) as error:  # their disk is full: the next command goes on
+            screen.say(f"no point can be begun or ended: {error}")

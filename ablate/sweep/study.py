@@ -25,6 +25,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -34,7 +35,8 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ablate.databases import Lock, probe, remedy
+from ablate.databases import Lock, complaint, lasts, probe, remedy
+from ablate.schemas import Schema, make_whole
 from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
@@ -47,6 +49,19 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 _AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, optuna.exceptions.StorageInternalError)
 _CANNOT = (*_AWAY, sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError, ImportError)
+
+
+def _make(uri: str) -> None:
+    optuna.storages.RDBStorage(uri).engine.dispose()
+
+
+def _tables() -> list[str]:
+    return sqlalchemy.inspect(optuna.storages.RDBStorage("sqlite://").engine).get_table_names()
+
+
+_SCHEMA = Schema(
+    _make, _tables, lambda: optuna.storages.RDBStorage("sqlite://").get_all_versions(), seeds={"version_info": 1}
+)
 
 DEATHS = 3
 """Workers that may die at one point, before it counts as failed: it may be what kills them."""
@@ -161,6 +176,7 @@ class Study:
         self._lock, self._links = Lock(storage, "queue"), Lock(storage, "links")
         try:
             with self._lock():  # Optuna's own making of tables breaks where two do it at once
+                make_whole(storage, _SCHEMA)
                 self._open(pruner)
         except _CANNOT as error:
             raise self._error(error) from None
@@ -186,19 +202,21 @@ class Study:
         self._study_id = self._storage.get_study_id_from_name(self.name)
 
     def _error(self, error: Exception) -> SweepError:
-        words = str(error).strip() or type(error).__name__
-        reason = redact(words.splitlines()[0]).rstrip(".")
+        words = complaint(error)
         advice = remedy(words, setting="study.storage", library="Optuna")
         return SweepError(
             f"study.storage must be a database that Optuna can open and write, but {redact(self._storage_uri)} fails: "
-            f"{reason}; {advice}."
+            f"{redact(words.splitlines()[0]).rstrip('.')}; {advice}."
         )
 
     # ------------------------------------------------------------------------------------------------------ the queue
 
-    def alone(self) -> Any:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
         """A block that no other process runs at the same time, on any machine that uses this storage."""
-        return self._lock()
+        with ExitStack() as held:
+            self._patiently(lambda: held.enter_context(self._lock()))
+            yield
 
     def one_at_a_time(self, act: Callable[[], _T]) -> _T:
         """What ``act`` gives, while no other worker that uses this storage does the like.
@@ -401,12 +419,15 @@ class Study:
             reason: One sentence.
             again: Queue it once more now; else the next command does.
         """
-        with self._lock():
-            counts = self._close(claim, TrialState.FAIL, outcome="failed", reason=reason)
-            if counts and again:
-                attrs = {"retry": True, "failures": claim.failures + 1}
-                self._patiently(lambda: self._enqueue(claim.key, attrs))
-        return counts
+
+        def failed() -> bool:
+            with self._lock():
+                counts = self._closed(claim, TrialState.FAIL, None, {"outcome": "failed", "reason": reason})
+                if counts and again:
+                    self._enqueue(claim.key, {"retry": True, "failures": claim.failures + 1})
+            return counts
+
+        return self._patiently(failed)
 
     def holds(self, claim: Claim) -> bool:
         """Whether the point is still this worker's."""
@@ -445,7 +466,7 @@ class Study:
     def _hold(self, claim: Claim) -> Claim:
         self._held[claim.trial_id] = claim
         if self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._seconds, self._sign, _AWAY)
+            self._heartbeat = Heartbeat(self._seconds, self._sign, (*_AWAY, sqlalchemy.exc.SQLAlchemyError))
         return claim
 
     def _sign(self) -> None:
@@ -460,15 +481,18 @@ class Study:
     def _patiently(self, act: Callable[[], _T]) -> _T:
         """Repeats what fails because the storage is away: a point that was trained is worth minutes of waiting.
 
+        A disk that is full, damaged or read-only is not waited for.
+
         Raises:
-            SweepError: It stayed away.
+            SweepError: It stayed away, or cannot be written.
         """
         until, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
         while True:
             try:
                 return act()
-            except (*_AWAY, filelock.Timeout) as error:
-                if time.monotonic() > until or "readonly" in str(error):
+            except (*_AWAY, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+                away = isinstance(error, (*_AWAY, filelock.Timeout)) and not lasts(error)
+                if not away or time.monotonic() > until:
                     raise self._error(error) from None
             time.sleep(pause)
             pause = min(2 * pause, 5.0)

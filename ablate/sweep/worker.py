@@ -27,7 +27,7 @@ from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
 from ablate.sweep.space import Point
 from ablate.sweep.study import Claim, Superseded, open_study
-from ablate.tracking import WORKER, Finished, RunWriter, Store, TrackingError, Training, provenance
+from ablate.tracking import WORKER, Finished, RunWriter, Status, Store, TrackingError, Training, provenance
 from ablate.tracking.correctness import PREDICTIONS, packed
 from ablate.tracking.registry import INPUT, MODEL
 from ablate.training.history import EpochMetrics, History, Predictions
@@ -368,23 +368,35 @@ def _recorded(
                 on_resume=on_resume,
             )
         still_ours()
-        _write(writer, spec, record, log_model)
+        try:
+            _write(writer, spec, record, log_model)
+        except TrackingError as error:
+            raise TrackingError(f"the training ended ({outcome(record.history)}), but {error}") from None
         record.checkpoint.remove()
     except Pruned as stop:
-        writer.finish("pruned", reason=str(stop))
+        _close(writer, "pruned", str(stop))
         raise
     except Superseded as late:
-        writer.finish("superseded", reason=str(late))
+        _close(writer, "superseded", str(late))
         raise
     except KeyboardInterrupt as stop:
-        writer.finish("killed", reason=str(stop) or "interrupted")
+        _close(writer, "killed", str(stop) or "interrupted")
         raise
     except Exception as error:
         logger.exception("run %s failed", writer.run_id)
-        writer.artifact("traceback.txt", traceback.format_exc())
-        writer.finish("failed", reason=f"{type(error).__name__}: {error}")
+        _close(writer, "failed", f"{type(error).__name__}: {error}", traceback.format_exc())
         raise
     return record
+
+
+def _close(writer: RunWriter, status: Status, reason: str, trace: str = "") -> None:
+    """Ends the record of a run that did not finish; where even that cannot be written, why it ended is still told."""
+    try:
+        if trace:
+            writer.artifact("traceback.txt", trace)
+        writer.finish(status, reason=reason)
+    except TrackingError as error:
+        logger.warning("%s", error)
 
 
 def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool) -> None:

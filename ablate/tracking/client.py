@@ -1,5 +1,6 @@
 """A store, opened: MLflow's client, the experiment, or a plain connection to its database."""
 
+import hashlib
 import logging
 import os
 import re
@@ -9,19 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.databases import Lock, probe
+from ablate.schemas import Schema, make_whole
 from ablate.tracking.spec import TrackingError
 from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
 
 if TYPE_CHECKING:
     import sqlalchemy
 
+LONGEST_NAME = 200
+"""Bytes of a folder's name; file systems take 255, some that encrypt names fewer."""
+
 
 def opened(uri: str, experiment: str, lock: Lock) -> tuple[Any, str]:
     """MLflow's client and the experiment's id."""
     check(uri)
+    if not experiment.strip() or not experiment.isprintable():
+        raise TrackingError(f"tracking.experiment must be a name in printable characters, got {experiment!r}.")
     probe_server(uri)
     made = client_class()
     with guard(uri), lock():  # several processes that make one database at once break each other
+        make_whole(uri, _SCHEMA)
         _probe_database(uri)
         client = made(tracking_uri=uri)
         return client, _experiment_id(client, uri, experiment)
@@ -35,10 +43,37 @@ def client_class() -> Any:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
     from mlflow.tracking import MlflowClient
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it raises as well
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it raises we tell, without its traceback
+    logging.getLogger("alembic").setLevel(logging.ERROR)
     return MlflowClient
+
+
+def _make(uri: str) -> None:
+    from mlflow.store.db import utils
+
+    engine = utils.create_sqlalchemy_engine(uri)
+    try:
+        utils._initialize_tables(engine)  # what its store does where there are none
+    finally:
+        engine.dispose()
+
+
+def _tables() -> set[str]:
+    from mlflow.store.db.base_sql_model import Base
+    from mlflow.store.tracking.dbmodels.initial_models import Base as Oldest
+
+    return {*Base.metadata.tables, *Oldest.metadata.tables}
+
+
+def _revisions() -> list[str]:
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+
+    scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
+    return [script.revision for script in scripts.walk_revisions()]
+
+
+_SCHEMA = Schema(_make, _tables, _revisions, seeds={"experiments": 1, "workspaces": 1})
 
 
 def deleted_runs(client: Any, experiment_id: str) -> set[str]:
@@ -67,8 +102,19 @@ def _artifact_root(uri: str, experiment: str) -> str | None:
     if not is_database(uri):
         return None
     file = file_of(uri)
-    folder = (file.parent if file else Path.cwd()) / "mlartifacts" / re.sub(r"[^\w.-]", "_", experiment)
+    folder = (file.parent if file else Path.cwd()) / "mlartifacts" / _folder_name(experiment)
     return folder.absolute().as_uri()
+
+
+def _folder_name(experiment: str) -> str:
+    """A name for a folder of its own, inside the one it is put in."""
+    name = re.sub(r"[^\w.-]", "_", experiment)
+    if not name.strip("."):  # "." and ".." are folders that there are
+        return "_" * len(name)
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(experiment.encode()).hexdigest()[:16]
+    return f"{os.fsencode(name)[: LONGEST_NAME - 17].decode(errors='ignore')}-{digest}"
 
 
 def _probe_database(uri: str) -> None:

@@ -104,7 +104,7 @@ def read_logged(tracking: TrackingSpec) -> list[dict[str, Any]]:
     check(uri)
     with guard(uri):
         read = _from_database if is_database(uri) else _from_server
-        runs, entries = read(uri, tracking.experiment, None, ("params", "metrics", "tags"))
+        runs, entries = read(uri, tracking.resolved_experiment(), None, ("params", "metrics", "tags"))
     found: dict[str, dict[str, Any]] = {run[0]: {"run_id": run[0], "status": run[2]} for run in runs}
     for part, lines in entries.items():
         for run_id, key, value in lines:
@@ -120,7 +120,7 @@ def _read(
     check(uri)
     with guard(uri):
         read = _from_database if is_database(uri) else _from_server
-        return _frame(*read(uri, tracking.experiment, study, parts, keys))
+        return _frame(*read(uri, tracking.resolved_experiment(), study, parts, keys))
 
 
 def _adopted(frame: "pd.DataFrame", study: str) -> "pd.DataFrame":
@@ -148,7 +148,7 @@ def run_names(tracking: TrackingSpec) -> set[str]:
     check(uri)
     with guard(uri):
         read = _from_database if is_database(uri) else _from_server
-        runs, entries = read(uri, tracking.experiment, None, ("tags",), (MARK, FIRST))
+        runs, entries = read(uri, tracking.resolved_experiment(), None, ("tags",), (MARK, FIRST))
     earlier = {f"{UNBORN}{value}" if key == MARK else value for _, key, value in entries["tags"]}
     return earlier | {run[0] for run in runs}
 
@@ -165,7 +165,7 @@ def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
         if is_database(uri) and (file := file_of(uri)) is not None and not file.exists():
             return {}
         read = _from_database if is_database(uri) else _from_server
-        runs, entries = read(uri, tracking.experiment, None, ("tags",))
+        runs, entries = read(uri, tracking.resolved_experiment(), None, ("tags",))
     ended = {run[0] for run in runs if run[2] == "FINISHED"}
     tags = entries["tags"]
     whole = {run for run, key, value in tags if (key, value) == ("ablate.status", "finished") and run in ended}
@@ -381,8 +381,8 @@ def latest_run(tracking: TrackingSpec) -> str:
     done = tags[(tags["tags.ablate.role"] == "run") & (tags["tags.ablate.status"] == "finished")]
     if done.empty:
         raise TrackingError(
-            f"a finished run must be in {redact(tracking.resolved_uri())} (experiment {tracking.experiment}), and "
-            "there is none: train one, or set tracking.uri to another store."
+            f"a finished run must be in {redact(tracking.resolved_uri())} (experiment "
+            f"{tracking.resolved_experiment()}), and there is none: train one, or set tracking.uri to another store."
         )
     return str(done["run_id"].iloc[-1])
 
@@ -400,8 +400,8 @@ def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str, folder: Path)
     runs = set(read_runs(tracking, parts=())["run_id"])
     if run_id not in runs:
         raise TrackingError(
-            f"a run of {redact(uri)} (experiment {tracking.experiment}) must be named, got {run_id!r}; it has "
-            f"{len(runs)} runs, which the MLflow UI lists."
+            f"a run of {redact(uri)} (experiment {tracking.resolved_experiment()}) must be named, got {run_id!r}; it "
+            f"has {len(runs)} runs, which the MLflow UI lists."
         )
     with guard(uri):
         client = client_class()(tracking_uri=uri)

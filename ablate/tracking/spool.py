@@ -12,11 +12,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
+
+from ablate.tracking.spec import TrackingError
 
 Entry = Mapping[str, Any]
 """``kind`` (``create``, ``params``, ``tags``, ``metrics``, ``artifact``, ``finish``) and what belongs to it."""
@@ -85,9 +88,23 @@ class Journal:
         return (self.folder / "said.jsonl").exists()
 
     def add(self, entry: Entry, file: Path | None = None) -> None:
-        """Keeps an entry, and the file or folder that belongs to it; on disk when this returns."""
+        """Keeps an entry, and the file or folder that belongs to it; on disk when this returns.
+
+        Raises:
+            TrackingError: The disk does not take it; what was kept before stays whole.
+        """
+        try:
+            self._add(entry, file)
+        except OSError as error:
+            raise TrackingError(
+                f"tracking.spool must take what the tracking store cannot, but {self.folder.parent.absolute()}: "
+                f"{error.strerror or error}; make room there, or set it to a folder on another disk."
+            ) from None
+
+    def _add(self, entry: Entry, file: Path | None) -> None:
         (self.folder / "files").mkdir(parents=True, exist_ok=True)
-        self._owner.acquire()
+        with suppress(OSError):  # where there are no locks, nobody else can take it for a dead process's either
+            self._owner.acquire()
         if not (self.folder / "about.json").exists():
             _write(self.folder / "before.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.before))
             _write(self.folder / "about.json", json.dumps(vars(self.about)))
@@ -96,11 +113,12 @@ class Journal:
             kept["file"] = f"{uuid.uuid4().hex}/{file.name}"
             target = self.folder / "files" / kept["file"]
             target.parent.mkdir()
-            shutil.copytree(file, target) if file.is_dir() else shutil.copy2(file, target)
-        with (self.folder / "said.jsonl").open("a", encoding="utf-8") as said:
-            said.write(json.dumps(kept) + "\n")
-            said.flush()
-            os.fsync(said.fileno())
+            try:
+                shutil.copytree(file, target) if file.is_dir() else shutil.copy2(file, target)
+            except OSError:
+                shutil.rmtree(target.parent, ignore_errors=True)
+                raise
+        _append(self.folder / "said.jsonl", json.dumps(kept) + "\n")
 
     def entries(self) -> list[dict[str, Any]]:
         """In order; a last line that a crash cut off was never said."""
@@ -186,6 +204,19 @@ def _read(folder: Path) -> Journal | None:
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Entries of a file; a last line that a crash cut off was never said."""
     return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1] if line]
+
+
+def _append(path: Path, text: str) -> None:
+    """All of it or nothing, on disk when this returns: what follows half a line could not be read."""
+    with path.open("ab", buffering=0) as file:
+        end, rest = file.seek(0, os.SEEK_END), memoryview(text.encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def _write(path: Path, text: str) -> None:

@@ -46,9 +46,9 @@ class Store:
         """
         tracking.check()
         self._uri = tracking.resolved_uri()
-        self._experiment, self._spool = tracking.experiment, Path(tracking.spool)
+        self._experiment, self._spool = tracking.resolved_experiment(), Path(tracking.spool)
         self._lock = Lock(self._uri, "mlflow")
-        self._client, self.experiment_id = opened(self._uri, tracking.experiment, self._lock)
+        self._client, self.experiment_id = opened(self._uri, self._experiment, self._lock)
 
     @property
     def uri_shown(self) -> str:

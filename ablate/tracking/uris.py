@@ -1,17 +1,16 @@
 """URIs of stores: what kind they are, what may be shown of them, whether they answer, how to open them in the UI."""
 
+import os
 import re
 import shlex
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ablate.databases import remedy, sqlite_file
+from ablate.databases import complaint, remedy, sqlite_file
 from ablate.tracking.spec import TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -41,12 +40,12 @@ def _redact_of(uri: str, text: str) -> str:
     return redact(text)
 
 
-def error_of(uri: str, cause: object) -> TrackingError:
+def error_of(uri: str, cause: BaseException) -> TrackingError:
     """What went wrong with a store, in one sentence, with what can be done."""
-    words = str(cause).strip() or type(cause).__name__
-    reason = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
+    words = complaint(cause)
     advice = remedy(words, setting="tracking.uri", library="MLflow")
-    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {reason}; {advice}.")
+    told = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
+    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {told}; {advice}.")
 
 
 @contextmanager
@@ -87,20 +86,53 @@ def file_of(uri: str) -> Path | None:
 
 
 def probe_server(uri: str) -> None:
-    """One quick try at a server, likewise."""
+    """One quick try at a server, as MLflow's client would ask it: with the same certificates and proxies.
+
+    Raises:
+        TrackingError: It does not answer.
+    """
     if not uri.startswith(("http://", "https://")):
         return
+    import requests
+
     parts = urlsplit(uri)
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
-    try:
-        urllib.request.urlopen(bare, timeout=10).close()
-    except urllib.error.HTTPError:
-        pass  # it answers; whether it lets us in is for MLflow to find out
-    except OSError as error:
+    certificate = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
+    try:  # whatever it answers; whether it lets us in is for MLflow to find out
+        requests.get(bare, timeout=10, verify=_verified_by(), cert=certificate, stream=True).close()
+    except (OSError, ValueError) as error:
+        words = _redact_of(uri, str(_root(error))).rstrip(".")
         raise TrackingError(
-            f"the tracking server {redact(uri)} must answer, but: {getattr(error, 'reason', error)}; start it, or set "
-            f"tracking.uri to another."
+            f"the tracking server {redact(uri)} must answer, but: {words}; {_server_remedy(words)}."
         ) from None
+
+
+def _verified_by() -> str | bool:
+    """By which authorities a server's certificate is proved: a file's, the system's and REQUESTS_CA_BUNDLE's, none."""
+    if path := os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"):
+        return path
+    return os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in ("true", "1")
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the network said, without the wrapping of two libraries."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _server_remedy(words: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        return (
+            "set MLFLOW_TRACKING_SERVER_CERT_PATH or REQUESTS_CA_BUNDLE to a file with the certificate of the "
+            "authority that signed the server's"
+        )
+    if "certificate" in words.lower():
+        return (
+            "check MLFLOW_TRACKING_SERVER_CERT_PATH, MLFLOW_TRACKING_CLIENT_CERT_PATH, REQUESTS_CA_BUNDLE and "
+            "CURL_CA_BUNDLE"
+        )
+    return "start it, or set tracking.uri to another"
 
 
 def ui_hint(tracking: TrackingSpec, experiment_id: str, view: str | None = None) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ablate.tracking.spec import TrackingError
 from ablate.tracking.spool import Journal
 from ablate.tracking.tags import FIRST, MARK, fitted_tags
 from ablate.tracking.uris import error_of, redact
@@ -63,10 +64,14 @@ class RunWriter:
 
     @contextmanager
     def local_artifact(self, name: str) -> Iterator[Path]:
-        """A path to write a file or a folder to, which becomes the artifact ``name`` when the block ends well."""
+        """A path to write a file or a folder to, which becomes the artifact ``name`` when the block ends well.
+
+        Raises:
+            TrackingError: The disk of temporary files does not take it.
+        """
         folder, _, file = name.rpartition("/")
-        with tempfile.TemporaryDirectory(prefix="ablate-") as scratch:
-            path = Path(scratch) / file
+        with _scratch(name) as scratch:
+            path = scratch / file
             yield path
             whole = path.is_dir()
             self.tell({"kind": "artifact", "folder": name if whole else folder, "file": file}, path)
@@ -118,6 +123,19 @@ class RunWriter:
             logger.warning("run %s: %s; what is logged waits in %s", self.run_id,
                            error_of(self._uri, error), self._journal.folder)  # fmt: skip
         self._again = time.monotonic() + _RETRY_SECONDS
+
+
+@contextmanager
+def _scratch(artifact: str) -> Iterator[Path]:
+    """A folder of temporary files, gone with the block."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="ablate-", ignore_cleanup_errors=True) as scratch:
+            yield Path(scratch)
+    except OSError as error:
+        raise TrackingError(
+            f"the folder of temporary files must take the artifact {artifact}, but {tempfile.gettempdir()}: "
+            f"{error.strerror or error}; make room there, or set TMPDIR to another."
+        ) from None
 
 
 def milliseconds(moment: datetime | None = None) -> int:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.locks import NoLocks, lock
 from ablate.training.history import EpochMetrics
 from ablate.training.spec import TrainError
 
@@ -61,7 +63,8 @@ class Checkpoint:
 
     Where several processes train the very same run at once, each has a place of its own in the folder, with a lock that
     the system drops when its holder dies: ``state.npz``, ``state.1.npz``, … The next attempt takes the first that is
-    free, and goes on from what lies there.
+    free, and goes on from what lies there. On a file system without locks no state is kept, since two processes would
+    spoil each other's: that is said once, and the training goes on.
 
     Args:
         folder: Is made with the first state.
@@ -78,6 +81,7 @@ class Checkpoint:
         self._folder = folder
         self._place = 0
         self._lock: filelock.BaseFileLock | None = None
+        self._without = False
 
     @property
     def path(self) -> Path:
@@ -89,10 +93,8 @@ class Checkpoint:
         if self._lock is not None:
             return
         for self._place in itertools.count():
-            lock = _lock(self._folder / f"{self._place}.lock")
             with suppress(filelock.Timeout):
-                lock.acquire()
-                self._lock = lock
+                self._lock = _lock(self._folder / f"{self._place}.lock")
                 self._part.unlink(missing_ok=True)
                 return
 
@@ -116,6 +118,8 @@ class Checkpoint:
             return None
         try:
             self._claim()
+        except NoLocks as error:
+            self._go_without(error)
         except OSError as error:
             raise TrainError(
                 f"train.checkpoint_dir must be a folder that can be written to, but in {self._folder}: "
@@ -136,8 +140,20 @@ class Checkpoint:
         steps = [(int(images), loss, right) for images, loss, right in told["steps"]]
         return State(epochs, steps, told["seconds"], told["epoch_seconds"], told["spent"], **arrays)
 
-    def save(self, state: State) -> None:
+    def _go_without(self, error: NoLocks) -> None:
+        if not self._without:
+            told = (
+                "the run goes on, but no state of it is kept: train.checkpoint_dir must be on a file system with "
+                f"locks, and that of {error.filename} offers none; set it to a folder on a local disk."
+            )
+            print(f"ablate: {told}", file=sys.stderr, flush=True)  # the log file is read when all is lost
+        self._without = True
+
+    def save(self, state: State) -> bool:
         """Keeps a state. Until it is whole on the disk the one before stays.
+
+        Returns:
+            Whether it is kept: not on a file system without locks.
 
         Raises:
             TrainError: It cannot be written; the one before is left as it was.
@@ -151,6 +167,9 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(self._part, self.path)
             _sync(self._folder)
+        except NoLocks as error:
+            self._go_without(error)
+            return False
         except OSError as error:
             with suppress(OSError):
                 self._part.unlink()
@@ -161,19 +180,20 @@ class Checkpoint:
                 f"train.checkpoint_dir must take a state of the run after epoch {len(state.epochs)}, but: "
                 f"{error.strerror or error}; {left}; make room and give the same command, which goes on from the last."
             ) from error
+        return True
 
     def remove(self) -> None:
         """Forgets the run, whose record is complete; a process that trains it still keeps the folder."""
         self.release()
         with suppress(filelock.Timeout, OSError), ExitStack() as held:
             for path in self._folder.glob("*.lock"):
-                held.enter_context(_lock(path))
+                held.callback(_lock(path).release)
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _lock(path: Path) -> filelock.BaseFileLock:
-    """For one attempt to take it, by whatever thread."""
-    return filelock.FileLock(path, timeout=0, thread_local=False)
+    """Taken at once or not at all; any thread may let go of it."""
+    return lock(path, timeout=0, any_thread=True)
 
 
 def _named(state: State) -> dict[str, Any]:

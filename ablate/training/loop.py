@@ -275,8 +275,8 @@ class Loop:
 
     # -------------------------------------------------------------------------------------------------- checkpoints
 
-    def _keep(self, checkpoint: Checkpoint) -> None:
-        checkpoint.save(
+    def _keep(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.save(
             State(
                 epochs=self._epochs,
                 steps=[(images, float(loss), float(right)) for images, loss, right in self._steps],
@@ -292,10 +292,11 @@ class Loop:
 
     def _stop(self, where: str) -> None:
         if self._checkpoint:
-            self._keep(self._checkpoint)
+            kept = self._keep(self._checkpoint)
+            state = f"the run's state is in {self._checkpoint.path}, and the same command goes on from there."
             raise Stopped(
-                f"stopped by SIGTERM after {where}; the run's state is in {self._checkpoint.path}, and the same "
-                "command goes on from there."
+                f"stopped by SIGTERM after {where}; "
+                f"{state if kept else 'no state of it could be kept, and the same command starts anew.'}"
             )
 
     def _resume(self, listeners: Listeners) -> None:

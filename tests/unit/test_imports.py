@@ -13,10 +13,14 @@ FORBIDDEN = {
     "paths": {"ablate.*"},
     "specs": {"ablate.* -ablate.registry"},
     "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs -ablate.paths"},
-    "training": {"ablate.* -ablate.training -ablate.data -ablate.registry -ablate.paths"},
+    "training": {"ablate.* -ablate.training -ablate.data -ablate.registry -ablate.paths -ablate.locks"},
     "profile": {"ablate.* -ablate.specs"},
-    "tracking": {"ablate.* -ablate.tracking -ablate.provenance -ablate.databases -ablate.paths"},
-    "databases": {"ablate.*"},
+    "tracking": {
+        "ablate.* -ablate.tracking -ablate.provenance -ablate.databases -ablate.paths -ablate.schemas -ablate.locks"
+    },
+    "databases": {"ablate.* -ablate.locks"},
+    "locks": {"ablate.*"},
+    "schemas": {"ablate.* -ablate.databases", "mlflow", "optuna"},
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
     "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.*"},

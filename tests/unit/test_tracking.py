@@ -245,6 +245,38 @@ def test_the_uri_comes_from_the_setting_then_the_environment(monkeypatch: pytest
     assert TrackingSpec(uri="sqlite:///x.db").resolved_uri() == "sqlite:///x.db"
 
 
+def test_the_experiment_comes_from_the_setting_then_the_environment(
+    store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TrackingSpec().resolved_experiment() == "ablate"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "7")  # as MLflow sets it in a notebook's processes
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of the lab")
+    _run(Store(_spec(store_uri)))
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    assert read_runs(_spec(store_uri)).empty
+    assert len(read_runs(TrackingSpec(uri=store_uri, experiment="of the lab"))) == 1
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    assert TrackingSpec(experiment="mine").resolved_experiment() == "mine"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/../../b", "/etc", "é" * 200, "a\\..\\b", "x" * 255])
+def test_an_experiment_of_any_name_has_its_artifacts_in_a_folder_of_its_own(store_uri: str, name: str) -> None:
+    where = TrackingSpec(uri=store_uri, experiment=name)
+    Store(where).start_run("a", {}, {}).artifact("a.txt", "a")
+    root = Path(store_uri.removeprefix("sqlite:///")).parent
+    assert {each.name for each in root.iterdir()} <= {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    (folder,) = (root / "mlartifacts").iterdir()
+    (artifact,) = folder.glob("*/artifacts/a.txt")
+    assert artifact.read_text("utf-8") == "a" and len(read_runs(where)) == 1
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "\x1b[31mred", "a\0b", "\udcff"])
+def test_an_experiment_without_a_printable_name_is_refused_before_anything_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TrackingError, match=r"tracking\.experiment must be a name in printable characters"):
+        Store(TrackingSpec(uri=f"sqlite:///{tmp_path / 'mlflow.db'}", experiment=name))
+    assert not list(tmp_path.iterdir())
+
+
 def test_tracking_imports_nothing_heavy() -> None:
     code = (
         "import sys, ablate.tracking; print([m for m in ('mlflow','pandas','sqlalchemy','numpy') if m in sys.modules])"
