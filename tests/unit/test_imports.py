@@ -10,8 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "ablate"
 FORBIDDEN = {
     "registry": {"ablate.*"},
+    "pickles": {"ablate.*"},
     "specs": {"ablate.* -ablate.registry"},
-    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs"},
+    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs -ablate.pickles"},
     "training": {"ablate.* -ablate.training -ablate.data -ablate.registry"},
     "profile": {"ablate.* -ablate.specs"},
     "tracking": {"ablate.* -ablate.tracking -ablate.provenance -ablate.databases"},
@@ -32,7 +33,7 @@ FORBIDDEN = {
         "ablate.* -ablate.paper -ablate.reference -ablate.models -ablate.registry -ablate.specs -ablate.parity",
     },
     "parity": {"ablate.* -ablate.models -ablate.reference -ablate.training"},
-    "models": {"ablate.* -ablate.models -ablate.specs -ablate.registry -ablate.reference"},
+    "models": {"ablate.* -ablate.models -ablate.specs -ablate.registry -ablate.reference -ablate.pickles"},
 }
 ONLY = {
     "mlflow": {"tracking/client.py", "tracking/registry.py", "tracking/writer.py"},
