@@ -1,13 +1,15 @@
 """Class folders of images under train/ and test/, in a directory or a zip: cifar2png's, or one's own photos."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ablate.data import cache
-from ablate.data.arrays import Raw
-from ablate.data.decode import Encoded, decode_all, is_grey, open_image
-from ablate.data.listing import File, LayoutError, Root, image_files, open_root
+from ablate.data.arrays import Arrays, Raw
+from ablate.data.contents import snapshot
+from ablate.data.decode import Encoded, decode_all, shape
+from ablate.data.listing import Directory, File, LayoutError, Root, image_files, open_root
 from ablate.data.originals import Originals
 from ablate.data.spec import DataError, DataSpec, InputShape
 
@@ -20,8 +22,7 @@ def describe(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> tuple[Inpu
     """From the listing and the first image's header."""
     root = open_root(str(spec.root))
     files = image_files(root, level=spec.class_level, test=test)
-    image = open_image(_encoded(root, files[0], 0))
-    return (image.height, image.width, 1 if is_grey(image) else 3), len({file.label for file in files})
+    return shape(_encoded(root, files[0], 0), spec.background_rgb), len({file.label for file in files})
 
 
 def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
@@ -39,16 +40,26 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
     labels = tuple(sorted({file.label for file in files}))
     number = {label: i for i, label in enumerate(labels)}
     encoded = [_encoded(root, file, number[file.label]) for file in files]
-    images = cache.decoded(
-        spec,
-        [f"{file.path} {file.stamp} {number[file.label]}" for file in files],
-        len(files),
-        lambda: decode_all(encoded, len(files), spec, str(root.path)),
-    )
+    images = _decoded(root, files, encoded, spec)
     if spec.image_size is not None:
-        images = replace(images, originals=Originals(encoded, images.x.shape[-1]))
+        images = replace(images, originals=Originals(encoded, images.x.shape[-1], spec.background_rgb))
     tested = sum(file.part == "test" for file in files)  # they come first: files are sorted by part
     return Raw(images.take(slice(tested, None)), images.take(slice(tested)), labels, fitted=True)
+
+
+def _decoded(root: Root, files: Sequence[File], encoded: Sequence[Encoded], spec: DataSpec) -> Arrays:
+    """The images by what their files hold, wherever these lie and whatever times they bear."""
+
+    def decode() -> Iterator[cache.Example]:
+        return decode_all(encoded, len(files), spec, str(root.path))
+
+    labels = [str(image.label) for image in encoded]
+    if not isinstance(root, Directory):  # a zip says of each file what it holds: its size and its sum
+        held = [f"{file.stamp} {label}" for file, label in zip(files, labels, strict=True)]
+        return cache.decoded(spec, held, len(files), decode)
+    taken = snapshot([root.path / file.path for file in files], images=True)
+    held = [taken.digest(cache.folder_for(spec)), *labels]
+    return cache.decoded(spec, held, len(files), lambda: taken.watched(decode()))
 
 
 def read_published(spec: DataSpec, num_classes: int, *, test: tuple[str, ...] = ("test",)) -> Raw:

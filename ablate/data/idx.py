@@ -77,7 +77,7 @@ def read(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _shape(path: Path, file: IO[bytes], dimensions: int) -> tuple[int, ...]:
+def _shape(path: Path, file: IO[bytes] | gzip.GzipFile, dimensions: int) -> tuple[int, ...]:
     """The counts of a header, which is read here."""
     magic, expected = file.read(4), bytes((0, 0, _UNSIGNED_BYTE, dimensions))
     counts = file.read(4 * dimensions)

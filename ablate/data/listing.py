@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.data import files
 from ablate.data.spec import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -64,7 +65,7 @@ class Directory(Root):
         return {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_dir()}
 
     def read(self, path: str) -> bytes:
-        return (self.path / path).read_bytes()
+        return files.whole(self.path / path)
 
 
 class Zip(Root):
@@ -74,6 +75,7 @@ class Zip(Root):
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{path} must be a folder or a zip, got a damaged or other file ({error}).") from error
+        files.check_expansion(str(path), path.stat().st_size, sum(entry.file_size for entry in self._zip.infolist()))
 
     def stamps(self) -> dict[str, str]:
         return {i.filename: f"{i.file_size} {i.CRC}" for i in self._zip.infolist() if not i.is_dir()}
@@ -82,7 +84,9 @@ class Zip(Root):
         return {name.rstrip("/") for name in self._zip.namelist() if name.endswith("/")}
 
     def read(self, path: str) -> bytes:
-        return self._zip.read(path)
+        entry = self._zip.getinfo(path)
+        files.check_size(f"{path} in {self.path}", entry.file_size)
+        return self._zip.read(entry)
 
 
 def open_root(path: str) -> Root:
@@ -96,6 +100,8 @@ def open_root(path: str) -> Root:
         return Directory(root)
     if not root.exists():
         raise DataError(f"data.root must name a folder or a zip that exists, got {path}; correct data.root.")
+    if not root.is_file():
+        raise DataError(f"data.root must name a folder or a zip, got {path}, which is neither; correct data.root.")
     return Zip(root)
 
 
