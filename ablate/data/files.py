@@ -68,4 +68,7 @@ def check_expansion(name: str, packed: int, unpacked: int) -> None:
 def check_memory(name: str, size: int) -> None:
     """Raises DataError for what would fill the memory that is free here."""
     if size > (free := psutil.virtual_memory().available):
-        raise DataError(f"{name} must fit into the {free} bytes of memory that are free here, got {size} bytes.")
+        raise DataError(
+            f"{name} must fit into the {free} bytes of memory that are free here, got {size} bytes; free some, or take "
+            "a smaller file."
+        )
