@@ -29,7 +29,7 @@ only fills in the seeds below it, which are what counts."""
 FILES = frozenset({"model.weights"})
 """Leaves that name a file: its content is what counts, wherever it lies."""
 
-RESULT_BEARING = ("specs.py", "models", "data", "training")
+RESULT_BEARING = ("specs.py", "pickles.py", "models", "data", "training")
 """Sources whose change may change a result; a change in docs or in reporting retrains nothing."""
 
 

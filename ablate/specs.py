@@ -5,6 +5,7 @@ held against the built model by tests. Source of the architecture: Hassani et al
 official code.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -469,6 +470,8 @@ class ModelSpec:
         for axis in self.options:
             if axis not in registry.AXES:
                 raise SpecError(registry.unknown("an axis in model.options", axis, registry.AXES))
+        if self.mlp_ratio is not None and not math.isfinite(self.mlp_ratio):
+            raise SpecError(f"model.mlp_ratio must be a finite number, got {self.mlp_ratio}.")
         for name in ("layers", "kernel", "width", "attention_heads", "mlp_width"):
             if getattr(self, name) < 1:
                 raise SpecError(f"model.{_LEAF.get(name, name)} must be at least 1, got {getattr(self, name)}.")
@@ -480,8 +483,8 @@ class ModelSpec:
             )
         if self.key_width < 1:
             raise SpecError(f"model.key_dim must be at least 1, got {self.key_dim}.")
-        if not self.norm_eps > 0:
-            raise SpecError(f"model.norm_eps must be above 0, got {self.norm_eps}.")
+        if not 0 < self.norm_eps < math.inf:
+            raise SpecError(f"model.norm_eps must be above 0 and finite, got {self.norm_eps}.")
         if self.weights == "":
             raise SpecError("model.weights must name a file of weights, or be null to draw them, got an empty name.")
         for name in _RATES:

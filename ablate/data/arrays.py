@@ -107,6 +107,20 @@ class Splits:
         return len(self.classes)
 
 
+def checked_labels(values: object, num_classes: int) -> NDArray[np.int64]:
+    """Labels of a file, ``(images,)``, as they must be: nothing is rounded, cut or taken for a number.
+
+    Raises:
+        ValueError: They are no list or array of whole numbers, or one is none of the classes.
+    """
+    numbers = values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values
+    if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+        raise ValueError("its labels must be a list of integers")
+    if wrong := [number for number in numbers if not 0 <= number < num_classes]:
+        raise ValueError(f"its labels must be from 0 to {num_classes - 1}, got {wrong[0]}")
+    return np.array(numbers, np.int64)
+
+
 def digest(classes: Sequence[str], parts: dict[str, Arrays]) -> str:
     """SHA-256 over shape, labels and every image's own SHA-256 in each part, and over the class names in their order.
 

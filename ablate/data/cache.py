@@ -20,7 +20,7 @@ from ablate.data.arrays import Arrays, image_sums, pixel_sums
 from ablate.data.spec import DataError, DataSpec
 from ablate.data.stored import Facts, Stored
 
-_FORMAT = "2"
+_FORMAT = "3"
 _MEMORY_PART = 8
 
 Example = tuple[NDArray[np.uint8], int]
@@ -63,11 +63,21 @@ def path_for(spec: DataSpec, listing: Iterable[str]) -> Path:
     Raises:
         DataError: It cannot.
     """
+    folder = folder_for(spec)
     # Another version of Pillow may decode or resize to other pixels.
-    fitting = (spec.size, spec.channels, spec.crop_pct, str(spec.interpolation))
+    fitting = (spec.size, spec.channels, spec.crop_pct, str(spec.interpolation), spec.background_rgb)
     sha = hashlib.sha256(f"{_FORMAT} {PIL.__version__} {fitting}".encode())
     for line in listing:
         sha.update(f"\n{line}".encode(errors="surrogateescape"))
+    return folder / f"images-{sha.hexdigest()[:32]}.npy"
+
+
+def folder_for(spec: DataSpec) -> Path:
+    """Where decoded images are kept; the folder exists and can be written to.
+
+    Raises:
+        DataError: It cannot.
+    """
     folder = _user_folder() if spec.cache is None else Path(spec.cache).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +87,7 @@ def path_for(spec: DataSpec, listing: Iterable[str]) -> Path:
         raise DataError(
             f"{folder} must be a folder to keep decoded images in ({error}); set data.cache=PATH."
         ) from error
-    return folder / f"images-{sha.hexdigest()[:32]}.npy"
+    return folder
 
 
 def _user_folder() -> Path:

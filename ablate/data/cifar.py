@@ -1,37 +1,16 @@
 """CIFAR as its authors publish it for Python: pickled batches, read without running anything they may hold."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ablate.data import folder
-from ablate.data.arrays import Arrays, Raw
+from ablate.data import files, folder
+from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.download import downloaded
+from ablate.data.pickled import read_batch
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds NumPy arrays and plain containers; every other name is refused, so a hostile file cannot run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            # The function itself moved between NumPy 1 and 2; an array's own recipe names it in both.
-            return np.empty(0).__reduce__()[0]
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):
-            return _encode
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR batch needs")
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Stands for ``codecs.encode``, as Python 3 writes bytes in old pickles: latin-1 and nothing else."""
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"it asks for the codec {encoding}, which no CIFAR batch needs")
-    return text.encode("latin-1")
 
 
 @dataclass(frozen=True)
@@ -98,22 +77,24 @@ def _class_folders(spec: DataSpec, published: Published) -> Raw:
 
 def _batch(path: Path, labels: str, num_classes: int) -> Arrays:
     try:
-        with path.open("rb") as file:
-            batch = _unpickle(file)
-        x = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        y = np.asarray(batch[labels.encode()], np.int64)
+        batch = read_batch(files.whole(path))
+        x, y = _pixels(batch.get(b"data")), checked_labels(batch.get(labels.encode()), num_classes)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; unpack the whole archive into data.root.") from None
+    except DataError:
+        raise
     except Exception as error:  # A damaged pickle can fail in any way.
-        raise DataError(f"{path} must be a batch of CIFAR ({error}); download it again.") from error
-    if len(x) != len(y) or (len(y) and not 0 <= y.min() <= y.max() < num_classes):
-        raise DataError(f"{path} must hold one label below {num_classes} an image; download it again.")
-    return Arrays(np.ascontiguousarray(x), y)
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise DataError(f"{path} must be a batch of CIFAR ({reason}); download it again.") from error
+    if len(x) != len(y):
+        raise DataError(f"{path} must hold one label an image, got {len(y)} for {len(x)} images; download it again.")
+    return Arrays(x, y)
 
 
-def _unpickle(file: IO[bytes]) -> dict[bytes, Any]:
-    batch = _Unpickler(file, encoding="bytes").load()
-    if not isinstance(batch, dict):
-        raise pickle.UnpicklingError(f"it holds a {type(batch).__name__}")
-    # Batches written by Python 3 have text keys.
-    return {key.encode() if isinstance(key, str) else key: value for key, value in batch.items()}
+def _pixels(data: object) -> NDArray[np.uint8]:
+    """``(images, 32, 32, 3)`` of rows that hold all reds, then all greens, then all blues."""
+    if not isinstance(data, np.ndarray):
+        raise ValueError("its data are no array")
+    if data.dtype != np.uint8 or data.shape[1:] not in ((3072,), (3, 32, 32)):
+        raise ValueError(f"its data must be (images, 3072) uint8, got {data.shape} {data.dtype}")
+    return np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))

@@ -1,20 +1,24 @@
-"""Image files to pixels, several at a time, in their order."""
+"""Image files to pixels, several at a time, in their order: upright, and without transparency."""
 
 import io
 import itertools
 import os
 import re
 import sys
+import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 from rich.console import Console
 from rich.progress import track
 
@@ -22,15 +26,40 @@ from ablate.data.arrays import Arrays
 from ablate.data.cache import Example
 from ablate.data.listing import LISTED, note, unreadable
 from ablate.data.resize import fit
-from ablate.data.spec import DataError, DataSpec
+from ablate.data.spec import Colour, DataError, DataSpec, InputShape
 
-_GREY = ("1", "L", "LA")
-_COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
+_GREY = ("1", "L", "LA", "La")
+_COLOUR = ("RGB", "RGBA", "RGBa", "P", "PA", "CMYK", "YCbCr")
 DAMAGED = -1
 """The label of an image that could not be decoded."""
 
 _AHEAD = 4
 """Images a thread that may be decoded and not yet asked for."""
+
+_LARGE = Image.MAX_IMAGE_PIXELS or 2**26
+"""Pixels from which on images are decoded one at a time, whatever the number of threads: 89 million take 0.36 GiB."""
+
+# Pillow warns of these, in words that fit an attack, and refuses from twice as many on; here they wait for each other.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+_one_large = threading.Lock()
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF's orientations, and what turns each upright; ``ImageOps.exif_transpose`` also writes the EXIF anew, and fails
+where that cannot be done."""
+
+_EMPTY_EXIF = 20
+"""Bytes of EXIF that says nothing: its mark, a header, and a directory of no entries."""
+
+_KEY_STEPS = {"L;2": 85, "L;4": 17}
+"""What a PNG's greys of 2 or 4 bits are multiplied by to be of 8; Pillow leaves the transparent one as it was."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -73,7 +102,8 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
     first: tuple[str, tuple[int, int]] | None = None
     failed: list[DataError] = []
     damaged = 0  # at the start, before any size is known
-    for file, picture in _in_threads(lambda file: (file, _attempt(file, spec)), shown):
+    unread: list[str] = []
+    for file, picture in _in_threads(lambda file: (file, _attempt(file, spec, unread)), shown):
         if isinstance(picture, DataError):
             failed.append(picture)
             if first is None:
@@ -92,6 +122,11 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
                 "set data.image_size=[HEIGHT,WIDTH]."
             )
         yield picture
+    if unread:
+        warnings.warn(
+            f"EXIF of {len(unread)} images of {where} cannot be read ({min(unread)}); they are taken as upright.",
+            stacklevel=2,
+        )
     # What the system refuses today it may grant tomorrow, so that is never kept as damage.
     passing = [error for error in failed if isinstance(cause := error.__cause__, OSError) and cause.errno is not None]
     if passing or first is None:
@@ -125,18 +160,18 @@ def readable(
     return images.take(rows), rows, tuple(note("damaged images, by data.skip_unreadable=true", told, len(damaged)))
 
 
-def why_damaged(file: Encoded) -> str:
+def why_damaged(file: Encoded, background: Colour) -> str:
     """What an image's decoding says of it."""
     try:
-        decoded(file)
+        decoded(file, background)
     except DataError as error:
         return _reason(error)
     return f"{file.name} could not be decoded"
 
 
-def _attempt(file: Encoded, spec: DataSpec) -> Example | DataError:
+def _attempt(file: Encoded, spec: DataSpec, unread: list[str]) -> Example | DataError:
     try:
-        return _picture(file, spec)
+        return _picture(file, spec, unread)
     except DataError as error:
         return error
 
@@ -159,21 +194,38 @@ def _in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             yield ahead.popleft().result()
 
 
-def _picture(file: Encoded, spec: DataSpec) -> Example:
-    return fit(decoded(file), spec), file.label
+def _picture(file: Encoded, spec: DataSpec, unread: list[str]) -> Example:
+    return fit(decoded(file, spec.background_rgb, unread), spec), file.label
 
 
-def decoded(file: Encoded) -> Image.Image:
+def decoded(file: Encoded, background: Colour, unread: list[str] | None = None) -> Image.Image:
     """The image with its pixels, in its own size: mode L where it is grey, else RGB.
+
+    It is upright, as its EXIF says, and what is transparent shows the background.
+
+    Args:
+        file: The image.
+        background: Red, green, blue.
+        unread: Takes the file's name where its EXIF cannot be read.
 
     Raises:
         DataError: It is damaged, no image, or not of 8 bits a channel.
     """
     image = open_image(file)
     try:
-        return image.convert("L" if is_grey(image) else "RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+        with _one_large if image.width * image.height > _LARGE else nullcontext():
+            return _on_background(_upright(image, file, unread), background)
+    except Exception as error:  # Pillow fails in many ways on damaged bytes.
         raise _damaged(file, error) from error
+
+
+def shape(file: Encoded, background: Colour) -> InputShape:
+    """Height, width and channels that the image will have; its pixels are read only where it is to be turned."""
+    image = open_image(file)
+    channels = 1 if is_grey(image, background) else 3
+    if _orientation(image) in _TURNS:
+        image = decoded(file, background)
+    return image.height, image.width, channels
 
 
 def open_image(file: Encoded) -> Image.Image:
@@ -184,17 +236,72 @@ def open_image(file: Encoded) -> Image.Image:
     """
     try:
         image = Image.open(io.BytesIO(file.content()))
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"{file.name} must have at most {most} pixels, got more; scale it down, or remove it."
+        ) from error
     except Exception as error:  # Pillow and zipfile fail in many ways on damaged bytes.
         raise _damaged(file, error) from error
+    if image.format == "EPS":
+        raise DataError(f"{file.name} must hold pixels, got a PostScript program, which is not run; convert it.")
     if image.mode not in _GREY + _COLOUR:
         raise DataError(
             f"{file.name} must be grey or colour with 8 bits a channel, got Pillow mode {image.mode}; convert it."
         )
+    _set_key(image, file)
     return image
 
 
-def is_grey(image: Image.Image) -> bool:
-    return image.mode in _GREY
+def _set_key(image: Image.Image, file: Encoded) -> None:
+    """Makes the transparent colour of a PNG one of the pixels' 8 bits."""
+    if not isinstance(image, PngImageFile) or "transparency" not in image.info or not image.tile:
+        return
+    layout = image.tile[0][3]
+    if layout in _KEY_STEPS:
+        image.info["transparency"] *= _KEY_STEPS[layout]
+    elif layout == "RGB;16B":
+        raise DataError(f"{file.name} must have 8 bits a channel where a colour is transparent, got 16; convert it.")
+
+
+def is_grey(image: Image.Image, background: Colour) -> bool:
+    """Whether it stays grey: a grey image that shows a colour through its transparency does not."""
+    return image.mode in _GREY and (len(set(background)) == 1 or not image.has_transparency_data)
+
+
+def _upright(image: Image.Image, file: Encoded, unread: list[str] | None) -> Image.Image:
+    image.load()  # turns a TIFF, whose tag is then gone
+    orientation = _orientation(image)
+    if orientation is None and unread is not None:
+        unread.append(file.name)
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """What EXIF (or XMP) says; 1, upright, where it says nothing, and None where it cannot be read."""
+    try:
+        exif = image.getexif()
+        said = int(exif.get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged in any way, beside pixels that may be whole
+        return None
+    unreadable = not exif and len(image.info.get("exif", b"")) > _EMPTY_EXIF
+    return None if unreadable else said
+
+
+def _on_background(image: Image.Image, background: Colour) -> Image.Image:
+    mode = "L" if is_grey(image, background) else "RGB"
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    if image.mode == "La":  # multiplied by alpha; Pillow takes it to RGBA only through LA
+        image = image.convert("LA")
+    whole = image.convert(f"{mode}A")
+    colours, alpha = whole.convert(mode), whole.getchannel("A")
+    if image.format in ("BMP", "TGA") and alpha.getextrema() == (0, 0):
+        return colours  # four bytes a pixel, of which the fourth is often left at 0 and means nothing
+    behind = Image.new(mode, image.size, background[0] if mode == "L" else background)
+    return Image.composite(colours, behind, alpha)
 
 
 def _damaged(file: Encoded, error: Exception) -> DataError:

@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 
-from ablate.data.arrays import Arrays, Raw
+from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.spec import DataError
 
 
@@ -23,8 +23,11 @@ def downloaded(name: str, classes: tuple[str, ...]) -> Raw:
             "or set data.root to a folder that holds its files."
         ) from error
     (train_x, train_y), (test_x, test_y) = pairs
-    return Raw(_arrays(train_x, train_y), _arrays(test_x, test_y), classes)
+    try:
+        return Raw(_arrays(train_x, train_y, len(classes)), _arrays(test_x, test_y, len(classes)), classes)
+    except ValueError as error:
+        raise DataError(f"data={name}, as keras.datasets keeps it: {error}; remove it there.") from None
 
 
-def _arrays(x: np.ndarray, y: np.ndarray) -> Arrays:
-    return Arrays(x if x.ndim == 4 else x[..., np.newaxis], y.reshape(-1).astype(np.int64))
+def _arrays(x: np.ndarray, y: np.ndarray, num_classes: int) -> Arrays:
+    return Arrays(x if x.ndim == 4 else x[..., np.newaxis], checked_labels(y.reshape(-1), num_classes))

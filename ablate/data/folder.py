@@ -1,18 +1,18 @@
 """Class folders of images under train/ and test/, in a directory or a zip: cifar2png's, or one's own photos."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from ablate.data import cache
-from ablate.data.arrays import Raw
-from ablate.data.decode import Encoded, decode_all, is_grey, open_image, readable, why_damaged
+from ablate.data.arrays import Arrays, Raw
+from ablate.data.contents import snapshot
+from ablate.data.decode import Encoded, decode_all, readable, shape, why_damaged
 from ablate.data.listing import File, LayoutError, Listing, image_files
 from ablate.data.originals import Originals
-from ablate.data.roots import Root, open_root, shown
+from ablate.data.roots import Directory, Root, open_root, shown
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
 __all__ = ["MEAN", "STD", "LayoutError", "counts", "describe", "read", "read_published"]
@@ -23,15 +23,14 @@ MEAN = STD = None
 def describe(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> tuple[InputShape, int]:
     """From the listing and the header of the first image that has one; damaged ones are named when all are read."""
     root, listing = _listed(spec, test)
-    image = _first(root, listing.files)
-    return (image.height, image.width, 1 if is_grey(image) else 3), len({file.label for file in listing.files})
+    return _first_shape(root, listing.files, spec), len({file.label for file in listing.files})
 
 
-def _first(root: Root, files: list[File]) -> Image.Image:
+def _first_shape(root: Root, files: list[File], spec: DataSpec) -> InputShape:
     refused: DataError | None = None
     for file in files:
         try:
-            return open_image(_encoded(root, file, 0))
+            return shape(_encoded(root, file, 0), spec.background_rgb)
         except DataError as error:
             refused = refused or error
     raise refused or LayoutError(f"{root.path} must hold images, got none.")
@@ -59,16 +58,14 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
     labels = tuple(sorted({file.label for file in files}))
     number = {label: i for i, label in enumerate(labels)}
     encoded = [_encoded(root, file, number[file.label]) for file in files]
-    images = cache.decoded(
-        spec,
-        [f"{file.path} {file.stamp} {number[file.label]}" for file in files],
-        len(files),
-        lambda: decode_all(encoded, len(files), spec, str(root.path)),
-    )
+    images = _decoded(root, files, encoded, spec)
     if spec.image_size is not None:
-        images = replace(images, originals=Originals(encoded, images.x.shape[-1]))
+        images = replace(images, originals=Originals(encoded, images.x.shape[-1], spec.background_rgb))
     images, rows, told = readable(
-        images, spec, str(root.path), lambda i: why_damaged(encoded[i]).removeprefix(f"{root.path}/")
+        images,
+        spec,
+        str(root.path),
+        lambda i: why_damaged(encoded[i], spec.background_rgb).removeprefix(f"{root.path}/"),
     )
     kept = [files[i] for i in rows.tolist()]
     _check_left(root, files, kept)
@@ -83,6 +80,21 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
         fitted=True,
         notes=(*listing.notes, *told),
     )
+
+
+def _decoded(root: Root, files: Sequence[File], encoded: Sequence[Encoded], spec: DataSpec) -> Arrays:
+    """The images by what their files hold, wherever these lie and whatever times they bear."""
+
+    def decode() -> Iterator[cache.Example]:
+        return decode_all(encoded, len(files), spec, str(root.path))
+
+    labels = [str(image.label) for image in encoded]
+    if not isinstance(root, Directory):  # a zip says of each file what it holds: its size and its sum
+        held = [f"{file.stamp} {label}" for file, label in zip(files, labels, strict=True)]
+        return cache.decoded(spec, held, len(files), decode)
+    taken = snapshot([root.path / file.path for file in files], images=True)
+    held = [taken.digest(cache.folder_for(spec)), *labels]
+    return cache.decoded(spec, held, len(files), lambda: taken.watched(decode()))
 
 
 def read_published(spec: DataSpec, num_classes: int, *, test: tuple[str, ...] = ("test",)) -> Raw:

@@ -1,14 +1,17 @@
 """IDX files, the format of MNIST and its relatives: a big-endian header, then bytes; gzipped or not."""
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data.arrays import Arrays, Raw
+from ablate.data import files
+from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.spec import DataError
 
 _UNSIGNED_BYTE = 0x08
@@ -35,9 +38,10 @@ def _pair(folder: Path, part: str, num_classes: int) -> Arrays:
             f"{path} must hold one label for each of {len(images)} images, got {len(labels)}; "
             "take both files from the same data set."
         )
-    if len(labels) and labels.max() >= num_classes:
-        raise DataError(f"labels in {path} must be below {num_classes}, got {labels.max()}; it belongs to other data.")
-    return Arrays(images[..., np.newaxis], labels.astype(np.int64))
+    try:
+        return Arrays(images[..., np.newaxis], checked_labels(labels, num_classes))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; it belongs to other data.") from None
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
@@ -49,31 +53,37 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
 
 
 def read(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
-    """One IDX file of unsigned bytes.
+    """One IDX file of unsigned bytes; no more of it is read than its header says.
 
     Raises:
         DataError: The file is damaged, or no IDX file of that many dimensions.
     """
-    content = _content(path)
-    magic, expected = content[:4], bytes((0, 0, _UNSIGNED_BYTE, dimensions))
-    header = 4 + 4 * dimensions
-    if magic != expected or len(content) < header:
+    try:
+        packed = files.ordinary(path).st_size
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            shape = _shape(path, file, dimensions)
+            size = math.prod(shape)
+            files.check_expansion(str(path), packed, size)
+            files.check_memory(str(path), size)
+            content = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} could not be read ({error}); it is damaged: download it again.") from error
+    if len(content) != size:
+        got = len(content) if len(content) < size else "more"
+        raise DataError(
+            f"{path} must hold {size} bytes after its header, as its shape {shape} says, got {got}; "
+            "it is damaged: download it again."
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _shape(path: Path, file: IO[bytes] | gzip.GzipFile, dimensions: int) -> tuple[int, ...]:
+    """The counts of a header, which is read here."""
+    magic, expected = file.read(4), bytes((0, 0, _UNSIGNED_BYTE, dimensions))
+    counts = file.read(4 * dimensions)
+    if magic != expected or len(counts) < 4 * dimensions:
         raise DataError(
             f"{path} must start as an IDX file of {dimensions} dimensions does, 0x{expected.hex()}, got "
             f"0x{magic.hex()}; it is another kind of file: replace it."
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    size = int(np.prod(shape, dtype=object))
-    if len(content) != header + size:
-        raise DataError(
-            f"{path} must hold {size} bytes after its header, as its shape {shape} says, got {len(content) - header}; "
-            "it is damaged: download it again."
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} could not be read ({error}); it is damaged: download it again.") from error
+    return struct.unpack(f">{dimensions}I", counts)

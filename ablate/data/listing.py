@@ -44,7 +44,7 @@ class File:
         part: ``train``, ``val`` or ``test``.
         label: Name of its class.
         path: Within the root.
-        stamp: Changes when the content does.
+        stamp: What a glance tells of its content: of a file in a zip its size and checksum, else its size and time.
     """
 
     part: str

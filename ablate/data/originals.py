@@ -1,13 +1,14 @@
 """Images as they were found, opened one at a time: what a random part is cut from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ablate.data.decode import Encoded, decoded
+from ablate.data.spec import Colour
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,12 @@ class Originals:
     Attributes:
         files: The images.
         channels: Of the fitted ones, 1 or 3.
+        background: What shows where they are transparent.
     """
 
     files: Sequence[Encoded]
     channels: int
+    background: Colour
 
     def __len__(self) -> int:
         return len(self.files)
@@ -31,10 +34,9 @@ class Originals:
         Raises:
             DataError: The file is gone or damaged.
         """
-        return decoded(self.files[index]).convert("L" if self.channels == 1 else "RGB")
+        return decoded(self.files[index], self.background).convert("L" if self.channels == 1 else "RGB")
 
     def take(self, indices: NDArray[np.int64] | slice) -> "Originals":
         """Some of them, none of them opened."""
-        if isinstance(indices, slice):
-            return Originals(self.files[indices], self.channels)
-        return Originals([self.files[i] for i in indices.tolist()], self.channels)
+        chosen = self.files[indices] if isinstance(indices, slice) else [self.files[i] for i in indices.tolist()]
+        return replace(self, files=chosen)

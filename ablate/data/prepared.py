@@ -10,6 +10,7 @@ import numpy as np
 
 from ablate.data import cache, folder
 from ablate.data.arrays import Raw
+from ablate.data.contents import snapshot
 from ablate.data.decode import Encoded, decode_all, readable
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
@@ -69,14 +70,20 @@ def read(spec: DataSpec, prepared: Prepared) -> Raw:
     builder = _builder(spec, prepared)
     splits = (*prepared.train, prepared.test)
     count = sum(builder.info.splits[split].num_examples for split in splits)
+    taken = snapshot([Path(path) for split in splits for path in builder.info.splits[split].filepaths])
     images = cache.decoded(
         spec,
-        [_stamp(Path(path)) for split in splits for path in builder.info.splits[split].filepaths],
+        [taken.digest(cache.folder_for(spec)), *(f"{s} {builder.info.splits[s].num_examples}" for s in splits)],
         count,
-        lambda: decode_all(_encoded(builder, splits), count, spec, prepared.name),
+        lambda: taken.watched(decode_all(_encoded(builder, splits), count, spec, prepared.name)),
     )
     numbers = [(split, i) for split in splits for i in range(builder.info.splits[split].num_examples)]
     images, rows, told = readable(images, spec, prepared.name, lambda i: _undecoded(builder, *numbers[i]))
+    if not 0 <= images.y.min() <= images.y.max() < prepared.classes:
+        raise DataError(
+            f"labels of {builder.data_dir} must be from 0 to {prepared.classes - 1}, got {images.y.min()} to "
+            f"{images.y.max()}; have tensorflow-datasets prepare it again."
+        )
     trained = int(np.searchsorted(rows, count - builder.info.splits[prepared.test].num_examples))
     names = tuple(builder.info.features["label"].names)
     return Raw(images.take(slice(trained)), images.take(slice(trained, None)), names, fitted=True, notes=told)
@@ -84,11 +91,6 @@ def read(spec: DataSpec, prepared: Prepared) -> Raw:
 
 def _undecoded(builder: Any, split: str, number: int) -> str:
     return f"image {number} of {builder.name}/{split} could not be decoded"
-
-
-def _stamp(path: Path) -> str:
-    stat = path.stat()
-    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def _encoded(builder: Any, splits: tuple[str, ...]) -> Iterator[Encoded]:

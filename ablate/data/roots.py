@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ablate.data import files
 from ablate.data.spec import DataError
 
 
@@ -17,7 +18,7 @@ class Found:
     """What a root holds, by path within it.
 
     Attributes:
-        stamps: File -> something that changes when its content does.
+        stamps: File -> what a glance tells of its content: in a zip its size and checksum, elsewhere size and time.
         folders: Every folder, the empty ones included.
         lost: What is there and cannot be read -> why.
         left_out: What is not looked at -> why: hidden files and folders, and links to folders that are read anyway.
@@ -81,8 +82,7 @@ class Directory(Root):
                 found.left_out[path] = "hidden"
             elif entry.is_file():
                 status = entry.stat()
-                # The root is part of it: two trees made by one script can agree in sizes and times.
-                found.stamps[path] = f"{self.path} {status.st_size} {status.st_mtime_ns}"
+                found.stamps[path] = f"{status.st_size} {status.st_mtime_ns}"
                 if not os.access(entry.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
                     found.lost[path] = "permission denied"
             else:
@@ -91,7 +91,7 @@ class Directory(Root):
             found.lost[path] = _told(error)
 
     def read(self, path: str) -> bytes:
-        return (self.path / path).read_bytes()
+        return files.whole(self.path / path)
 
 
 _ABOVE = "data.root itself, or to a folder above it"
@@ -114,6 +114,7 @@ class Zip(Root):
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{path} must be a folder or a zip, got a damaged or other file ({error}).") from error
+        files.check_expansion(str(path), path.stat().st_size, sum(entry.file_size for entry in self._zip.infolist()))
 
     def contents(self) -> Found:
         found = Found()
@@ -130,7 +131,9 @@ class Zip(Root):
         return found
 
     def read(self, path: str) -> bytes:
-        return self._zip.read(path)
+        entry = self._zip.getinfo(path)
+        files.check_size(f"{path} in {self.path}", entry.file_size)
+        return self._zip.read(entry)
 
 
 def open_root(path: str) -> Root:

@@ -12,6 +12,12 @@ from ablate.paths import problem
 InputShape = tuple[int, int, int]
 """Height, width, channels."""
 
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0 to 255."""
+
+BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+"""Names that ``data.background`` knows."""
+
 SOURCES = {
     "mnist5k": "ablate.data.mnist5k",
     "digits": "ablate.data.digits",
@@ -73,6 +79,8 @@ class DataSpec:
             scaled to cover ``image_size / crop_pct``, and cut from the middle.
         interpolation: Of resizing.
         channels: 1 (grey) or 3 (RGB) to convert to; None keeps the source's own.
+        background: What shows where an image file is transparent: ``white``, ``black``, or ``[red, green, blue]``, each
+            0 to 255. Grey images stay grey where it is a grey.
         val_fraction: Part of the training images held out for validation, stratified by class: of each class its share
             rounded down or up, and at least one image where the class keeps another. 0 holds out none. A folder
             ``val/`` beside ``train/`` and ``test/`` is taken instead, wherever this is above 0.
@@ -94,6 +102,7 @@ class DataSpec:
     crop_pct: float | None = None
     interpolation: Interpolation = Interpolation.bilinear
     channels: int | None = None
+    background: Any = "white"
     val_fraction: float = 0.1
     split_seed: int = 0
     mean: list[float] | None = None
@@ -104,6 +113,9 @@ class DataSpec:
     def __post_init__(self) -> None:
         if type(self.image_size) is int:
             self.image_size = [self.image_size, self.image_size]
+        for name, colour in BACKGROUNDS.items():
+            if self.background == list(colour):  # one colour is one run, however it is written
+                self.background = name
 
     def check(self) -> None:
         """Raises DataError for a spec that no data set can satisfy."""
@@ -124,8 +136,14 @@ class DataSpec:
         self._check_shape()
         if self.memory_limit is not None and self.memory_limit < 0:
             raise DataError(f"data.memory_limit must be at least 0 (MiB), got {self.memory_limit}.")
-        if self.std is not None and min(self.std, default=0.0) <= 0:
-            raise DataError(f"data.std must be above 0 in every channel, got {list(self.std)}.")
+        self._check_moments()
+
+    def _check_moments(self) -> None:
+        """Pixels are 0..1 where they are normalised: other tools' values for 0..255 train to chance."""
+        if self.mean is not None and not (self.mean and all(0 <= value <= 1 for value in self.mean)):
+            raise DataError(f"data.mean must be from 0 to 1 in every channel, got {_of_255('mean', self.mean)}.")
+        if self.std is not None and not (self.std and all(0 < value <= 1 for value in self.std)):
+            raise DataError(f"data.std must be above 0 and at most 1 in every channel, got {_of_255('std', self.std)}.")
 
     def _check_parts(self) -> None:
         if not 0 <= self.val_fraction < 1:
@@ -151,6 +169,11 @@ class DataSpec:
             raise DataError(f"data.image_size must be a side or [height, width], integers of at least 1, got {sides}.")
         if self.channels not in (None, 1, 3):
             raise DataError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {self.channels}.")
+        if not _is_colour(self.background):
+            raise DataError(
+                "data.background must be white, black or [red, green, blue], integers from 0 to 255, got "
+                f"{self.background}."
+            )
         if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
             raise DataError(f"data.crop_pct must be above 0 and at most 1, or null, got {self.crop_pct}.")
         if self.crop_pct is not None and self.image_size is None:
@@ -162,6 +185,27 @@ class DataSpec:
     def size(self) -> tuple[int, int] | None:
         """``image_size`` as a pair."""
         return None if self.image_size is None else (self.image_size[0], self.image_size[1])
+
+    @property
+    def background_rgb(self) -> Colour:
+        """``background`` as a colour."""
+        if isinstance(self.background, str):
+            return BACKGROUNDS[self.background]
+        red, green, blue = self.background
+        return red, green, blue
+
+
+def _of_255(name: str, values: list[float]) -> str:
+    """What was given, and what it is where it was meant for pixels of 0..255."""
+    if not values or not all(0 < value <= 255 for value in values):
+        return str(list(values))
+    return f"{list(values)}; if it is of pixels 0..255, set data.{name}={[round(value / 255, 4) for value in values]}"
+
+
+def _is_colour(value: object) -> bool:
+    if isinstance(value, list):
+        return len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value)
+    return isinstance(value, str) and value in BACKGROUNDS
 
 
 def module_of(source: str) -> ModuleType:

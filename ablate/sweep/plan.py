@@ -200,7 +200,10 @@ def _check_command(config: Config, given: Mapping[str, Any]) -> None:
         raise SweepError(f"engine_options must come with engine=ray or slurm, got {config.engine_options} with local.")
 
 
-_OF_IMAGES = ("data.image_size", "data.crop_pct", "data.interpolation", "data.channels", "data.mean", "data.std")
+_OF_IMAGES = (
+    *("data.image_size", "data.crop_pct", "data.interpolation", "data.channels", "data.background"),
+    *("data.mean", "data.std"),
+)
 """What is done to each image: it may change a model's MACs, and never how many images there are."""
 
 

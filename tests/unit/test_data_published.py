@@ -3,12 +3,14 @@
 import gzip
 import pickle
 import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ablate.data import DataError, DataSpec, describe, load
+from ablate.data import DataError, DataSpec, cifar, describe, load
 
 RNG = np.random.default_rng(0)
 
@@ -50,7 +52,7 @@ def _cut(data):
         ("t10k-images-idx3-ubyte", lambda data: data[:9], "must start as an IDX file"),
         ("t10k-images-idx3-ubyte", lambda data: b"\x89PNG" + data, "must start as an IDX file.*0x00000803.*0x89504e47"),
         ("t10k-labels-idx1-ubyte", lambda data: _idx(np.arange(9)), "one label for each of 10 images, got 9"),
-        ("t10k-labels-idx1-ubyte", lambda data: _idx(np.arange(10) + 1), "must be below 10, got 10"),
+        ("t10k-labels-idx1-ubyte", lambda data: _idx(np.arange(10) + 1), "must be from 0 to 9, got 10"),
         ("train-images-idx3-ubyte.gz", _cut, "could not be read"),
         ("train-labels-idx1-ubyte.gz", lambda data: b"no gzip", "could not be read"),
     ],
@@ -58,6 +60,41 @@ def _cut(data):
 def test_idx_file_that_is_damaged_is_named(mnist, name, change, message):
     (mnist / name).write_bytes(change((mnist / name).read_bytes()))
     with pytest.raises(DataError, match=f"{name}.*{message}"):
+        load(DataSpec(source="mnist", root=str(mnist)))
+
+
+def _bomb(path, shape, zeros):
+    """A gzipped IDX file whose zeros are packed a thousandfold, a piece at a time."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    with path.open("wb") as file:
+        file.write(packer.compress(bytes((0, 0, 8, len(shape))) + struct.pack(f">{len(shape)}I", *shape)))
+        for _ in range(zeros // 2**20):
+            file.write(packer.compress(bytes(2**20)))
+        file.write(packer.flush())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((10, 28, 28), r"must hold 7840 bytes after its header, .*got more"),
+        ((2**20, 28, 28), r"must expand to at most 100 times its \d+ bytes, got 822083584 bytes"),
+        ((2**32 - 1,) * 3, r"must expand to at most 100 times"),
+    ],
+)
+def test_idx_file_that_expands_without_end_is_refused_before_memory_goes(mnist, shape, message):
+    _bomb(mnist / "train-images-idx3-ubyte.gz", shape, 2**26)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=rf"train-images-idx3-ubyte.gz {message}"):
+            load(DataSpec(source="mnist", root=str(mnist)))
+        assert tracemalloc.get_traced_memory()[1] < 2**22  # of the 64 MiB that are packed
+    finally:
+        tracemalloc.stop()
+
+
+def test_idx_file_larger_than_the_free_memory_is_refused(mnist, monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 5000})())
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz must fit into the 5000 bytes .*got 31360 bytes"):
         load(DataSpec(source="mnist", root=str(mnist)))
 
 
@@ -125,11 +162,145 @@ def test_cifar10_batch_that_asks_for_code_is_refused_and_not_run(cifar10, tmp_pa
     assert not target.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", pickle.dumps([1]), pickle.dumps({b"data": [1], b"labels": [0]})])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"junk", pickle.dumps([1]), pickle.dumps({b"data": [1], b"labels": [0]}), pickle.dumps({}), b"\x80\x02}."],
+)
 def test_cifar10_batch_that_is_damaged_is_named(cifar10, content):
     (cifar10 / "cifar-10-batches-py/data_batch_3").write_bytes(content)
     with pytest.raises(DataError, match="data_batch_3 must be a batch of CIFAR"):
         load(DataSpec(source="cifar10", root=str(cifar10)))
+
+
+def _python2(pixels, labels):
+    """A batch as Python 2 and NumPy 1 pickled it, which is how the authors' files are written; assembled by hand."""
+    rows, columns = pixels.shape
+    shape = b"M" + struct.pack("<H", rows) + b"M" + struct.pack("<H", columns) + b"\x86"
+    dtype = b"cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01\x87Rq\x09(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    content = pixels.tobytes()
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87Rq\x07"
+        b"(K\x01" + shape + dtype + b"\x89T" + struct.pack("<I", len(content)) + content + b"tb"
+    )
+    ints = b"]q\x0b(" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    names = b"]q\x0c(" + b"".join(b"U\x05a.png" for _ in labels) + b"e"
+    return (
+        b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x04testU\x04data"
+        + array + b"U\x06labels" + ints + b"U\x09filenames" + names + b"u."
+    )  # fmt: skip
+
+
+def test_cifar10_batch_of_python_2_is_read(cifar10):
+    pixels, labels = RNG.integers(0, 256, (3, 3072), dtype=np.uint8), [3, 0, 9]
+    content = _python2(pixels, labels)
+    assert np.array_equal(pickle.loads(content, encoding="bytes")[b"data"], pixels)  # a pickle indeed
+    (cifar10 / "cifar-10-batches-py/test_batch").write_bytes(content)
+    test = load(DataSpec(source="cifar10", root=str(cifar10), val_fraction=0)).test
+    assert test.y.tolist() == labels
+    assert np.array_equal(test.x, pixels.reshape(3, 3, 32, 32).transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("labels", [[1, 2], np.array([1, 2]), np.array([1, 2], ">i2")])
+def test_cifar10_batch_is_read_whoever_pickled_it(cifar10, protocol, order, labels):
+    pixels = np.asarray(RNG.integers(0, 256, (2, 3072), dtype=np.uint8), order=order)
+    batch = pickle.dumps({"data": pixels, "labels": labels, "filenames": ["a.png", "ü.png"]}, protocol=protocol)
+    (cifar10 / "cifar-10-batches-py/test_batch").write_bytes(batch)
+    test = load(DataSpec(source="cifar10", root=str(cifar10), val_fraction=0)).test
+    assert np.array_equal(test.x, pixels.reshape(2, 3, 32, 32).transpose(0, 2, 3, 1)) and test.y.tolist() == [1, 2]
+
+
+FOUR = np.zeros((4, 3072), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "message"),
+    [
+        (FOUR.astype(np.int64) + 300, [0] * 4, r"uint8, got \(4, 3072\) int64"),
+        (np.full((4, 3072), np.nan), [0] * 4, r"uint8, got \(4, 3072\) float64"),
+        (FOUR.astype(bool), [0] * 4, r"uint8, got \(4, 3072\) bool"),
+        (FOUR.astype(np.int8) - 1, [0] * 4, r"uint8, got \(4, 3072\) int8"),
+        (FOUR[:, :3071], [0] * 4, r"uint8, got \(4, 3071\) uint8"),
+        (FOUR.reshape(-1), [0] * 4, r"uint8, got \(12288,\) uint8"),
+        (FOUR, [1.9] * 4, "labels must be a list of integers"),
+        (FOUR, [True] * 4, "labels must be a list of integers"),
+        (FOUR, [None] * 4, "labels must be a list of integers"),
+        (FOUR, np.array([1.9] * 4), "labels must be a list of integers"),
+        (FOUR, np.array([True] * 4), "labels must be a list of integers"),
+        (FOUR, np.zeros((4, 1), np.int64), "labels must be a list of integers"),
+        (FOUR, [0, 1, 2, 10], "labels must be from 0 to 9, got 10"),
+        (FOUR, [0, 1, 2, -1], "labels must be from 0 to 9, got -1"),
+        (FOUR, [0, 1, 2, 2**70], "labels must be from 0 to 9, got 1180591620717411303424"),
+        (FOUR, [0, 1, 2], "hold one label an image, got 3 for 4 images"),
+        (np.array([{}] * 4), [0] * 4, "an array of something other than numbers"),
+        (np.zeros(4, [("a", "u1")]), [0] * 4, "an array of something other than numbers"),
+        (np.zeros(4, "M8[s]"), [0] * 4, "an array of something other than numbers"),
+    ],
+)
+def test_cifar10_batch_of_other_pixels_or_labels_is_refused(cifar10, data, labels, message):
+    batch = pickle.dumps({b"data": data, b"labels": labels}, protocol=2)
+    (cifar10 / "cifar-10-batches-py/data_batch_1").write_bytes(batch)
+    with pytest.raises(DataError, match=f"data_batch_1 must .*{message}"):
+        load(DataSpec(source="cifar10", root=str(cifar10)))
+
+
+def _dtype(code, state=b""):
+    """Instructions that make a type, remembered as number 9, and set its state."""
+    made = b"cnumpy\ndtype\nU" + bytes([len(code)]) + code + b"K\x00K\x01\x87Rq\x09"
+    return made + (state or _NUMBERS)
+
+
+def _program(dtype, after=b"", content=bytes(range(8))):
+    """A batch whose data are one row of 8 bytes of a type, and further items of its dict."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87Rq\x07"
+    state = b"(K\x01K\x01\x85" + dtype + b"\x89U" + bytes([len(content)]) + content + b"tb"
+    return b"\x80\x02}(U\x04data" + array + state + after + b"u."
+
+
+_OBJECTS = b"(K\x03U\x01|NU\x01a\x85}U\x01acnumpy\ndtype\nU\x01OK\x00K\x01\x87RK\x00\x86sK\x08K\x01K?tb"
+_NUMBERS = b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+_LATIN1 = b"\x80\x02}(c_codecs\nencode\nX\xff\x00\x00\x00%bq\x02X\x06\x00\x00\x00latin1q\x03\x86R" % bytes(255)
+_VOID = b"(K\x03U\x01|NNNK\x08K\x01K\x00tb"
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (_program(_dtype(b"V8", _VOID), b"U\x01xh\x09" + _OBJECTS), "something other than numbers"),
+        (_program(_dtype(b"O8")), "something other than numbers"),
+        (_program(_dtype(b"u8", _OBJECTS)), "something other than numbers"),
+        (_program(_dtype(b"u8"), b"U\x01xh\x09" + _NUMBERS), "attributes of something that has none, or has them"),
+        (_program(_dtype(b"u8"), b"U\x01xh\x07(K\x01K\xff\x85h\x09\x89U\x00tb"), "has none, or has them"),
+        (_program(_dtype(b"u8"), content=bytes(16)), "an array in it has 2 numbers, not those of its shape"),
+        (_program(_dtype(b"u8").replace(b"dtype", b"memmap")), "asks for numpy.memmap"),
+        (_program(_dtype(b"u8")).replace(b"cnumpy\nndarray", b"cnumpy\ndtype"), "makes no array and no bytes"),
+        (_LATIN1 + b"c_codecs\nencode\nh\x02h\x03\x86R" * 200 + b"u.", "repeats its bytes"),
+    ],
+)
+def test_cifar10_batch_that_forges_arrays_is_refused(cifar10, program, message):
+    (cifar10 / "cifar-10-batches-py/data_batch_2").write_bytes(program)
+    with pytest.raises(DataError, match=f"data_batch_2 must be a batch of CIFAR .*({message})"):
+        load(DataSpec(source="cifar10", root=str(cifar10)))
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # pickletools, of a text's backslash
+def test_cifar10_batch_with_any_byte_changed_is_read_or_refused(cifar10):
+    """500 of the bytes that are instructions; a change among the pixels would only be other pixels."""
+    whole = _python2(np.zeros((1, 3072), np.uint8), [7])
+    places = np.array([i for i, byte in enumerate(whole) if byte])
+    file, refused = cifar10 / "cifar-10-batches-py/test_batch", 0
+    for _ in range(500):
+        content = bytearray(whole)
+        place = RNG.choice(places)
+        content[place] ^= RNG.integers(1, 256)
+        file.write_bytes(content)
+        try:
+            cifar._batch(file, "labels", 10)
+        except DataError as error:
+            assert "test_batch must" in str(error)
+            refused += 1
+    assert refused > 100
 
 
 def test_cifar10_batch_that_is_missing_is_named(cifar10):

@@ -11,8 +11,9 @@ PACKAGE = Path(__file__).parents[2] / "ablate"
 FORBIDDEN = {
     "registry": {"ablate.*"},
     "paths": {"ablate.*"},
+    "pickles": {"ablate.*"},
     "specs": {"ablate.* -ablate.registry"},
-    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs -ablate.paths"},
+    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs -ablate.paths -ablate.pickles"},
     "training": {"ablate.* -ablate.training -ablate.data -ablate.registry -ablate.paths -ablate.locks"},
     "profile": {"ablate.* -ablate.specs"},
     "tracking": {
@@ -37,7 +38,7 @@ FORBIDDEN = {
         "ablate.* -ablate.paper -ablate.reference -ablate.models -ablate.registry -ablate.specs -ablate.parity",
     },
     "parity": {"ablate.* -ablate.models -ablate.reference -ablate.training"},
-    "models": {"ablate.* -ablate.models -ablate.specs -ablate.registry -ablate.reference"},
+    "models": {"ablate.* -ablate.models -ablate.specs -ablate.registry -ablate.reference -ablate.pickles"},
 }
 ONLY = {
     "mlflow": {"tracking/client.py", "tracking/registry.py", "tracking/writer.py"},

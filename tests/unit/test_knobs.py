@@ -128,6 +128,7 @@ EXEMPT = {
     "data.root": "where files lie, not what they hold: tests/unit/test_data_*.py",
     "data.class_level": "which folders are classes: tests/unit/test_data_folder.py",
     "data.skip_unreadable": "what becomes of damaged files: tests/unit/test_data_folder.py",
+    "data.background": "what shows through transparent files: tests/unit/test_data_decode.py",
     "data.memory_limit": "where images wait, not what they are: tests/unit/test_data_stored.py",
     "data.cache": "where decoded images are kept: tests/unit/test_data_folder.py",
     "repeat": "keeps runs of one seed apart and changes none of them: tests/unit/test_sweep_plan.py",

@@ -42,9 +42,9 @@ class ResizedCropSpec:
                 "augment.random_resized_crop.scale must be [least, most] of the area with 0 < least <= most <= 1, "
                 f"got {list(self.scale)}; the paper takes [0.8,1.0] on CIFAR."
             )
-        if not (len(self.ratio) == 2 and 0 < self.ratio[0] <= self.ratio[1]):
+        if not (len(self.ratio) == 2 and 0 < self.ratio[0] <= self.ratio[1] < math.inf):
             raise DataError(
-                "augment.random_resized_crop.ratio must be [least, most] with 0 < least <= most, "
+                "augment.random_resized_crop.ratio must be [least, most], finite, with 0 < least <= most, "
                 f"got {list(self.ratio)}; [0.75,1.3333] is usual."
             )
 
