@@ -129,6 +129,19 @@ class Config(RunSpec):
     calibrate: bool = False
     sweep: SweepSpec | None = None
 
+    def alone(self) -> RunSpec:
+        """The run of a command that sweeps nothing, where a setting that nothing uses is a mistake.
+
+        Raises:
+            ConfigError: A key of a file of weights without the file; and as ``point``.
+        """
+        if self.model.weights_key and not self.model.weights:
+            raise ConfigError(
+                "model.weights_key must come with model.weights, the file that it chooses from, got "
+                f"model.weights_key={self.model.weights_key} alone; add model.weights=FILE."
+            )
+        return self.point()
+
     def point(self) -> RunSpec:
         """The run alone, with the model's defaults filled in.
 

@@ -92,7 +92,9 @@ def identify(spec: RunSpec, splits: Splits) -> str:
 def _start(spec: RunSpec, splits: Splits) -> tuple[keras.Model, Loaded | None]:
     """The model as a training starts with it: weights drawn, then those set that the file holds."""
     model = drawn(spec.model, splits.input_shape, splits.num_classes)
-    return model, load_weights(model, spec.model.weights, warn=False) if spec.model.weights else None
+    if spec.model.weights is None:
+        return model, None
+    return model, load_weights(model, spec.model.weights, key=spec.model.weights_key, warn=False)
 
 
 def check_weights(specs: Mapping[str, RunSpec]) -> list[str]:

@@ -383,6 +383,8 @@ class ModelSpec:
         mlp_second_activation: Whether a GELU follows the MLP's second layer too.
         norm_eps: Of every LayerNorm.
         weights: File that the initial weights are read from (docs/finetuning.md); None draws them.
+        weights_key: Which of the file's state dicts, such as ``state_dict_ema``, or what the names of its tensors begin
+            with; None takes the weights as trained. Without ``weights`` there is nothing to choose, and it is None.
         options: A variant's own options by axis, e.g. ``{"positional": {"bands": 8}}``.
     """
 
@@ -408,6 +410,7 @@ class ModelSpec:
     mlp_second_activation: bool = False
     norm_eps: float = 1e-5
     weights: str | None = None
+    weights_key: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -446,6 +449,7 @@ class ModelSpec:
             "projection_dropout": self.dropout if self.projection_dropout is None else self.projection_dropout,
             "drop_path_schedule": DropPathSchedule(self.drop_path_schedule),
             "residual": Residual(self.residual),
+            "weights_key": self.weights_key if self.weights is not None else None,
             "options": {axis: options for axis in registry.AXES if (options := asdict(self.variant(axis)))},
         }
         return ModelSpec(**values)
@@ -487,6 +491,8 @@ class ModelSpec:
             raise SpecError(f"model.norm_eps must be above 0 and finite, got {self.norm_eps}.")
         if self.weights == "":
             raise SpecError("model.weights must name a file of weights, or be null to draw them, got an empty name.")
+        if self.weights_key == "":
+            raise SpecError("model.weights_key must be a key of model.weights' file, or null, got an empty name.")
         for name in _RATES:
             rate = getattr(self, name)
             if rate is not None and not 0 <= rate < 1:

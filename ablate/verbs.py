@@ -66,7 +66,7 @@ def train(words: list[str], flags: list[str]) -> int:
 
 
 def _check(config: Config) -> RunSpec:
-    spec = config.point()
+    spec = config.alone()
     if known := describe(spec.data):
         cost(spec, *known)
     if (images := training_images(spec.data)) is not None:
@@ -107,7 +107,7 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
 
 def _train_one(config: Config) -> int:
     import_keras()
-    _check_weights({"this run": config.point()})
+    _check_weights({"this run": config.alone()})
     from ablate.sweep.worker import train_one
 
     return train_one(config)

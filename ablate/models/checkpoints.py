@@ -2,12 +2,15 @@
 
 import io
 import json
+import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import h5py
 import keras
@@ -17,6 +20,23 @@ from safetensors.numpy import save_file
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
 _IN_KERAS = "model.weights.h5"
+_WRAPPERS = ("_orig_mod.", "module.", "model.", "net.")
+"""What torch.compile, parallel training and trainers put before the name of each weight."""
+_COUNTER = "n_averaged"
+"""What torch's AveragedModel keeps beside the weights: how many it has averaged."""
+_INDEX = ".safetensors.index.json"
+_HEADER_BYTES = 2**23
+"""Of a safetensors header or index: that of a model of 40,000 tensors, which is read in a moment."""
+_DIRECTORY_BYTES = 2**23
+"""Of a zip archive's list of its files, of which torch.save needs some 100 bytes a tensor."""
+_DEPTH = 32
+"""Groups within groups of a Keras file: an encoder's blocks take 7."""
+_ITEMS = 20_000
+"""Groups and arrays of a Keras file: CCT-14 with its optimizer has 2,000."""
+
+_FLOATS = (h5py.h5t.IEEE_F16LE, h5py.h5t.IEEE_F32LE, h5py.h5t.IEEE_F64LE)
+
+T = TypeVar("T")
 
 
 class WeightsError(ValueError):
@@ -29,10 +49,105 @@ class Checkpoint(NamedTuple):
     Attributes:
         tensors: Arrays by name.
         grid: Rows and columns of the tokens that a positional embedding in it is for; None where it does not say.
+        key: Under which they lie in it; None where the file holds no others, or they lie at its top.
+        others: Keys under which it holds tensors that were not taken.
     """
 
     tensors: dict[str, np.ndarray]
     grid: tuple[int, int] | None = None
+    key: str | None = None
+    others: tuple[str, ...] = ()
+
+
+class Wanted(NamedTuple):
+    """What is read of a file, once its names and shapes are known.
+
+    Attributes:
+        takes: Whether the numbers of a tensor are needed, by name and shape. Those of the others are not read.
+        room: Most bytes that may be read.
+    """
+
+    takes: Callable[[str, tuple[int, ...]], bool] = lambda name, shape: True
+    room: float = math.inf
+
+    def require_room(self, size: int) -> None:
+        """Raises ValueError where more is to be read than is wanted."""
+        if size > self.room:
+            raise ValueError(f"{size:,} bytes of it would be read, far more than the model needs")
+
+
+EVERYTHING = Wanted()
+
+
+def unread(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Stands for a tensor whose shape alone matters: takes no memory, whatever the shape."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def require_file(path: Path) -> None:
+    """Raises WeightsError for a folder, a pipe or a device, and FileNotFoundError where there is nothing."""
+    path.stat()
+    if not path.is_file():
+        raise WeightsError(f"weights must lie in a plain file, but {path.name} is a folder, a pipe or a device.")
+
+
+@contextmanager
+def one_sentence(beginning: str) -> Iterator[None]:
+    """Turns whatever a hostile or broken file makes its readers raise into one WeightsError."""
+    try:
+        yield
+    except Exception as error:  # HDF5, zip and pickletools say in many types that a file is not theirs
+        reason = str(error) or type(error).__name__
+        if isinstance(error, zipfile.BadZipFile):
+            reason = f"it is no whole zip archive ({reason})"
+    else:
+        return
+    raise WeightsError(f"{beginning} {shown(reason, 600).rstrip('.')}.")
+
+
+def shown(text: object, length: int = 80) -> str:
+    """A text from a file as it may be printed: in one line, no longer than said, without a terminal's commands."""
+    whole = " ".join(str(text).split())
+    cut = whole if len(whole) <= length else f"{whole[:length]}…"
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cut)
+
+
+# Which tensors
+
+
+def below(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Those whose names begin with a prefix and a dot, by the rest of their names."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
+    """Without the prefixes that trainers put before every name, one within another."""
+    out = dict(tensors)
+    for _ in range(len(_WRAPPERS)):
+        names = [name for name in out if name != _COUNTER]
+        prefix = next((p for p in _WRAPPERS if names and all(name.startswith(p) for name in names)), None)
+        if prefix is None:
+            break
+        out = {name.removeprefix(prefix): out[name] for name in names}
+    return out
+
+
+def _chosen(tensors: Mapping[str, T], key: str | None) -> dict[str, T]:
+    """Those of a flat file that a key takes, under their plain names."""
+    if key is None:
+        return unwrapped(tensors)
+    if not (found := below(tensors, key)):
+        raise ValueError(no_such_key(key, sorted({name.partition(".")[0] for name in tensors if "." in name})))
+    return unwrapped(found)
+
+
+def no_such_key(key: str, keys: list[str]) -> str:
+    """What is wrong with a key that a file lacks."""
+    there = ", ".join(shown(key) for key in keys[:10]) or "none"
+    return f"it has no tensors under model.weights_key={shown(key)}; keys with tensors are: {there}"
+
+
+# Safetensors
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -45,29 +160,98 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return open_safetensors(path).tensors
 
 
-def open_safetensors(path: Path) -> Checkpoint:
+def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) -> Checkpoint:
     """Like `read_safetensors`, with the grid of tokens where `write_safetensors` was told it.
 
+    Args:
+        path: A file, or the index of one that is cut into several: ``….safetensors.index.json``.
+        key: Takes only tensors whose names begin with it and a dot, and drops that from them.
+        wanted: Which of them are read.
+
     Raises:
-        WeightsError: The file is truncated, or is something else.
+        WeightsError: The file is truncated, or is something else; a file that an index names is missing.
         OSError: It cannot be read.
     """
-    content = path.read_bytes()
-    try:
+    require_file(path)
+    if is_index(path):
+        with one_sentence(f"{path.name} must be the index of safetensors files, but:"):
+            entries, grid = _entries_of_index(path), None
+    else:
+        entries, grid = _entries(path)
+    with one_sentence(f"{path.name} must be a whole safetensors file, but:"):
+        chosen = _chosen(entries, key)
+        takes = {name: wanted.takes(name, entry.shape) for name, entry in chosen.items()}
+        wanted.require_room(sum(entry.size for name, entry in chosen.items() if takes[name]))
+        return Checkpoint({name: entry.array(takes[name]) for name, entry in chosen.items()}, grid, key)
+
+
+def is_index(path: Path) -> bool:
+    """Whether a path is named as the index of a safetensors file that is cut into several."""
+    return path.name.lower().endswith(_INDEX)
+
+
+class _Entry(NamedTuple):
+    """Where a tensor lies in a safetensors file."""
+
+    path: Path
+    start: int
+    size: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def array(self, read: bool) -> np.ndarray:
+        narrow = self.dtype == "BF16"
+        if not read:
+            return unread(self.shape, "<f4" if narrow else _DTYPES[self.dtype])
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            content = file.read(self.size)
+        array = widened(content) if narrow else np.frombuffer(content, _DTYPES[self.dtype])
+        return array.reshape(self.shape)
+
+
+def _entries(path: Path) -> tuple[dict[str, _Entry], tuple[int, int] | None]:
+    """What a safetensors file holds, none of whose numbers are read yet, and its grid."""
+    with path.open("rb") as file, one_sentence(f"{path.name} must be a whole safetensors file, but:"):
+        length = int.from_bytes(file.read(8), "little")
+        if length > _HEADER_BYTES:
+            raise ValueError(f"its header would take {length:,} bytes")
+        header = file.read(length)
         # The library holds the header to the format: sizes, offsets, no holes, nothing left over.
-        tensors = {name: _array(entry) for name, entry in safetensors.deserialize(content)}  # type: ignore[no-untyped-call]
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return Checkpoint(tensors, _grid(header.get("__metadata__") or {}))
-    except (safetensors.SafetensorError, ValueError, OverflowError) as error:
-        raise WeightsError(f"{path.name} must be a whole safetensors file, but: {error}.") from None
+        with safetensors.safe_open(path, framework="numpy"):
+            told = json.loads(header)
+        grid = _grid(told.pop("__metadata__", None) or {})
+        return {name: _entry(path, 8 + length, entry) for name, entry in told.items()}, grid
 
 
-def _array(entry: Mapping[str, Any]) -> np.ndarray:
-    if entry["dtype"] == "BF16":
-        return widened(entry["data"]).reshape(entry["shape"])
-    if entry["dtype"] not in _DTYPES:
-        raise ValueError(f"dtype {entry['dtype']} is none of {', '.join(_DTYPES)}, BF16")
-    return np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+def _entry(path: Path, start: int, told: Mapping[str, Any]) -> _Entry:
+    if told["dtype"] not in (*_DTYPES, "BF16"):
+        raise ValueError(f"dtype {told['dtype']} is none of {', '.join(_DTYPES)}, BF16")
+    begin, end = told["data_offsets"]
+    return _Entry(path, start + begin, end - begin, told["dtype"], tuple(told["shape"]))
+
+
+def _entries_of_index(path: Path) -> dict[str, _Entry]:
+    """What the files of an index hold together: what it says, in the folder that it lies in."""
+    if path.stat().st_size > _HEADER_BYTES:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes")
+    places = json.loads(path.read_text("utf-8"))["weight_map"]
+    entries: dict[str, _Entry] = {}
+    for shard in dict.fromkeys(places.values()):
+        file = _shard(path, shard)
+        found, _ = _entries(file)
+        if sorted(found) != sorted(name for name, place in places.items() if place == shard):
+            raise ValueError(f"{file.name} holds other tensors than it says")
+        entries |= found
+    return entries
+
+
+def _shard(index: Path, name: object) -> Path:
+    if not isinstance(name, str) or name != Path(name).name or not name.lower().endswith(".safetensors"):
+        raise ValueError(f"{shown(name)} is no name of a .safetensors file beside it")
+    if not (index.parent / name).is_file():
+        raise ValueError(f"{shown(name)}, which it names, is missing beside it")
+    return index.parent / name
 
 
 def _grid(metadata: Mapping[str, str]) -> tuple[int, int] | None:
@@ -106,8 +290,55 @@ def widened(bfloat16: bytes) -> np.ndarray:
     return (np.frombuffer(bfloat16, "<u2").astype("<u4") << 16).view("<f4")
 
 
-def read_keras(path: Path) -> dict[str, list[np.ndarray]]:
+# Zip archives
+
+
+@contextmanager
+def opened_zip(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """A zip archive no two of whose files share bytes, so that all together are no larger than it is.
+
+    Raises:
+        ValueError: They do, or its list of files is far longer than weights need.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if _directory_size(file, size) > _DIRECTORY_BYTES:
+        raise ValueError("its list of files is far longer than weights need")
+    with zipfile.ZipFile(file) as archive:
+        if sum(entry.compress_size for entry in archive.infolist()) > size:
+            raise ValueError("the files in it overlap: together they are larger than it is")
+        yield archive
+
+
+def _directory_size(file: BinaryIO, size: int) -> int:
+    """Bytes of a zip archive's list of its files, as its end says; 0 where that end is not found."""
+    file.seek(max(0, size - 2**16 - 22))
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0:
+        return 0
+    if tail[max(0, end - 20) : end].startswith(b"PK\x06\x07"):  # may be larger than 4 GB: its end has a longer twin
+        file.seek(int.from_bytes(tail[end - 12 : end - 4], "little") + 40)
+        return int.from_bytes(file.read(8), "little")
+    return int.from_bytes(tail[end + 12 : end + 16], "little")
+
+
+def stored_bytes(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file in an archive that is not compressed, and so no larger than the archive; its checksum is verified."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise ValueError(f"{name} in it is compressed, which weights are not")
+    return archive.read(entry)
+
+
+# Keras
+
+
+def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> dict[str, list[np.ndarray]]:
     """Reads the variables in a ``.weights.h5`` or ``.keras`` file, of which the model itself is not built.
+
+    Args:
+        path: Of the file.
+        wanted: How much room it may take.
 
     Returns:
         By the group of a layer, such as ``layers/encoder/blocks/block/mlp/dense_1``, its variables in Keras' order;
@@ -117,19 +348,16 @@ def read_keras(path: Path) -> dict[str, list[np.ndarray]]:
         WeightsError: The file is truncated, or is something else.
         OSError: It cannot be read.
     """
-    content = path.read_bytes()
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                entry = archive.getinfo(_IN_KERAS)
-                if entry.compress_type != zipfile.ZIP_STORED:
-                    raise ValueError(f"{_IN_KERAS} in it is compressed, which Keras' is not")
-                content = archive.read(entry)
-        with h5py.File(io.BytesIO(content), "r") as file:
-            return _layers(file)
-    except Exception as error:  # HDF5 and zip say in many types that a file is not theirs
-        reason = str(error) or type(error).__name__
-    raise WeightsError(f"{path.name} must be a whole file that Keras saved, but: {reason}.")
+    require_file(path)
+    with path.open("rb") as file, one_sentence(f"{path.name} must be a whole file that Keras saved, but:"):
+        wanted.require_room(os.fstat(file.fileno()).st_size)
+        if path.name.lower().endswith(".keras"):
+            with opened_zip(file) as archive:
+                content = stored_bytes(archive, _IN_KERAS)
+        else:
+            content = file.read()
+        with h5py.File(io.BytesIO(content), "r") as stored:
+            return _layers(stored)
 
 
 def _layers(file: h5py.File) -> dict[str, list[np.ndarray]]:
@@ -138,17 +366,30 @@ def _layers(file: h5py.File) -> dict[str, list[np.ndarray]]:
     The attribute that names a layer is not read: in a broken file, HDF5 crashes or hangs over a text of any length
     (with random bytes in the file, within seconds; never in 2,000 such files without it).
     """
-    found: dict[str, dict[int, np.ndarray]] = {}
+    found: dict[str, dict[int, h5py.Dataset]] = {}
+    items = 0
 
     def visit(place: str, item: Any) -> None:  # meets no link that leads out of the file
+        nonlocal items
+        items += 1
+        if place.count("/") > _DEPTH or items > _ITEMS:
+            raise ValueError(f"it holds groups more than {_DEPTH} deep, or more than {_ITEMS:,} of them")
         owner, _, number = place.rpartition("/")
         if isinstance(item, h5py.Dataset) and place.startswith("layers/") and owner.endswith("/vars"):
-            found.setdefault(owner.removesuffix("/vars"), {})[int(number)] = _dataset(item)
+            found.setdefault(owner.removesuffix("/vars"), {})[int(number)] = item
 
     file.visititems(visit)
     if not found:
         raise ValueError("it holds no variables of layers")
-    return {group: [arrays[number] for number in sorted(arrays)] for group, arrays in found.items()}
+    _require_apart([item for items in found.values() for item in items.values()])
+    return {group: [_dataset(arrays[number]) for number in sorted(arrays)] for group, arrays in found.items()}
+
+
+def _require_apart(arrays: list[h5py.Dataset]) -> None:
+    """Raises ValueError where arrays share bytes: an address in the file is wrong, or it would grow when it is read."""
+    places = sorted((item.id.get_offset() or 0, item.id.get_storage_size()) for item in arrays if item.size)
+    if any(start + size > after for (start, size), (after, _) in pairwise(places)):
+        raise ValueError("arrays in it overlap")
 
 
 def keras_groups(model: keras.Model) -> dict[str, str]:
@@ -182,6 +423,9 @@ def _dataset(item: h5py.Dataset) -> np.ndarray:
     # Keras stores arrays whole: anything else could read another file, or grow far beyond this one.
     if item.external or item.is_virtual or item.id.get_storage_size() != item.size * item.dtype.itemsize:
         raise ValueError(f"{item.name} does not lie in it as Keras stores an array")
+    # A damaged description of numbers has another order of bytes, or a place of the exponent that HDF5 would follow.
+    if item.dtype.kind not in "fuiV" or (item.dtype.kind == "f" and item.id.get_type() not in _FLOATS):
+        raise ValueError(f"{item.name} in it holds no numbers as Keras stores them")
     array = np.asarray(item[()])
     # Two bytes that HDF5 has no number type for: how Keras stores bfloat16.
     return widened(array.tobytes()).reshape(array.shape) if array.dtype == np.dtype("V2") else array

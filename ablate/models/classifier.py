@@ -40,7 +40,7 @@ def build(
     """
     model = drawn(spec, input_shape, num_classes, name=name)
     if spec.weights is not None:
-        load_weights(model, spec.weights)
+        load_weights(model, spec.weights, key=spec.weights_key)
     return model
 
 

@@ -2,8 +2,9 @@
 
 Such a file is a zip archive: ``data.pkl``, which pickles the dict, and one file of raw numbers for each storage that
 its tensors lie in. A pickle is a program, and Python's unpickler imports and calls what it names. Here its
-instructions are followed by hand instead: they can make numbers, texts, tuples, lists, dicts and tensors, and reading
-any other one is an error. Nothing is looked up, imported or called by a name that comes from the file.
+instructions are followed by hand instead: they can make numbers, texts, tuples, lists, dicts and tensors. Nothing is
+looked up, imported or called by a name that comes from the file. Whatever else it asks for, such as the date that a
+trainer notes beside the weights, becomes an `_Unread`, which only says what it would have been made from.
 
 Source: the layout is that of PyTorch's ``torch/serialization.py`` since version 1.6.
 """
@@ -11,13 +12,28 @@ Source: the layout is that of PyTorch's ``torch/serialization.py`` since version
 import math
 import pickletools
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ablate.models.checkpoints import WeightsError, widened
+from ablate.models.checkpoints import (
+    EVERYTHING,
+    Checkpoint,
+    Wanted,
+    below,
+    no_such_key,
+    one_sentence,
+    opened_zip,
+    require_file,
+    shown,
+    stored_bytes,
+    unread,
+    unwrapped,
+    widened,
+)
 
 _DTYPES = {
     "torch DoubleStorage": "<f8",
@@ -31,83 +47,244 @@ _DTYPES = {
     "torch ByteStorage": "u1",
     "torch BoolStorage": "?",
 }
+_REAL = ("torch DoubleStorage", "torch FloatStorage", "torch HalfStorage", "torch BFloat16Storage")
 _TENSOR = "torch._utils _rebuild_tensor_v2"
-_PARAMETER = "torch._utils _rebuild_parameter"
+_PARAMETERS = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state")
 _DICT = "collections OrderedDict"
-_NAMESPACE = "argparse Namespace"  # timm stores its command line beside the weights
-_NESTED = ("state_dict", "model")  # where timm, and other trainers, put the state dict
+_OF_TENSORS = ("torch._utils ", "torch._tensor ")  # what these make are tensors of kinds that are not read
+_RUNS = ("builtins", "__builtin__", "os", "posix", "nt", "subprocess", "sys", "importlib", "runpy", "ctypes", "socket")
+_BUILTINS = {
+    *("set", "frozenset", "list", "dict", "tuple", "complex", "bytes", "bytearray", "str", "unicode", "int", "long"),
+    *("float", "bool", "slice", "range", "xrange", "object", "type", "Ellipsis", "NotImplemented"),
+}
+_FIRST = ("state_dict", "model", "model_state_dict")  # where timm, and other trainers, put the weights as trained
 _LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_INSTRUCTIONS = 500_000
+"""Of a pickle: some 100 a tensor, so that 2,000 tensors with optimizer, average and a log are far fewer."""
+_STEPS = 3_000_000
+"""From one object to another, in search of tensors."""
+_NESTED = 4
+"""Dicts within dicts in which tensors are looked for: an average stands at callbacks.NAME.state, for one."""
 
 
 def read_pth(path: Path) -> dict[str, np.ndarray]:
-    """Reads the state dict of a ``torch.save`` file; one under ``state_dict`` or ``model``, as timm writes it, too.
+    """Reads the state dict of a ``torch.save`` file, as `open_pth` does.
+
+    Raises:
+        WeightsError: The file is truncated, is something else, or asks for what would run a program.
+        OSError: It cannot be read.
+    """
+    return open_pth(path).tensors
+
+
+def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) -> Checkpoint:
+    """Reads a state dict: the one at the file's top, under ``state_dict`` or ``model``, or the only one that there is.
+
+    Args:
+        path: Of the file.
+        key: Where another one lies: its key, or keys joined by dots; or what its tensors' names begin with.
+        wanted: Which of its tensors are read.
 
     Returns:
         Arrays by name; bfloat16 comes as float32. They may be read-only views into one buffer.
 
     Raises:
-        WeightsError: The file is truncated, is something else, or holds or asks for anything but plain data.
+        WeightsError: The file is truncated, is something else, asks for what would run a program, or has no such key.
         OSError: It cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            stored = _Archive(archive, path.stat().st_size)
-            return _state_dict(_Machine(stored).run(stored.program()))
-    except OSError:
-        raise
-    except zipfile.BadZipFile as error:
-        reason = f"it is no whole zip archive ({error}; what torch before 1.6 wrote must be saved again by a newer one)"
-    except Exception as error:  # a hostile archive can make zipfile and pickletools raise anything
-        reason = str(error) or type(error).__name__
-    raise WeightsError(f"{path.name} must be a state dict that torch.save wrote, but {reason}.")
+    require_file(path)
+    with path.open("rb") as file, one_sentence(f"{path.name} must be a state dict that torch.save wrote, but"):
+        if not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile("what torch before 1.6 wrote must be saved again by a newer one")
+        with opened_zip(file) as archive:
+            stored = _Archive(archive)
+            found = _Found(_Machine(stored).run(stored.program()))
+            place, tensors = found.chosen(key)
+            arrays = stored.arrays(unwrapped(tensors), wanted)
+            return Checkpoint(arrays, None, key or place or None, found.others(key or place))
 
 
-def _state_dict(value: object) -> dict[str, np.ndarray]:
-    """The dict of tensors, at the top or nested; without the prefix that a parallel wrapper puts before each name."""
-    if not isinstance(value, dict):
-        raise ValueError(f"it holds a {type(value).__name__}")
-    for found in (value, *(value[key] for key in _NESTED if key in value)):
-        if isinstance(found, dict) and found and all(isinstance(tensor, np.ndarray) for tensor in found.values()):
-            wrapped = all(str(name).startswith("module.") for name in found)
-            return {str(name).removeprefix("module.") if wrapped else str(name): t for name, t in found.items()}
-    keys = ", ".join([str(key) for key in value][:10]) or "none"
-    raise ValueError(f"it holds no dict of tensors, at its top or under {' or '.join(_NESTED)}; its keys are {keys}")
+@dataclass(frozen=True)
+class _Storage:
+    """Raw numbers in a file of the archive, of which none is read yet."""
+
+    key: str
+    dtype: str
+    numbers: int
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Numbers of a storage: where they lie in it, counted in numbers."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
 
 
 class _Archive:
     """The files inside of a zip that torch wrote: all below one folder, none compressed."""
 
-    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
-        self.size = size
         programs = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
         if len(programs) != 1:
             raise ValueError(f"it has {len(programs)} files FOLDER/data.pkl inside")
         self.folder = programs[0].removesuffix("data.pkl")
-        order = f"{self.folder}byteorder"
-        if order in archive.namelist() and self._bytes("byteorder") != b"little":
+        if f"{self.folder}byteorder" in archive.namelist() and self._bytes("byteorder") != b"little":
             raise ValueError("its numbers are not little-endian")
 
     def program(self) -> bytes:
         return self._bytes("data.pkl")
 
-    def storage(self, key: str, dtype: str, numbers: int) -> np.ndarray:
-        content = self._bytes(f"data/{key}")
-        array = widened(content) if dtype == "bfloat16" else np.frombuffer(content, dtype)
-        if array.size != numbers:
-            raise ValueError(f"storage {key} has {array.size} numbers, not {numbers}")
-        return array
+    def arrays(self, tensors: dict[str, _Tensor], wanted: Wanted) -> dict[str, np.ndarray]:
+        """The numbers of those that are wanted; each storage is read once."""
+        takes = {name: wanted.takes(name, tensor.shape) for name, tensor in tensors.items()}
+        sizes = {tensor.storage: self._size(tensor.storage) for tensor in tensors.values()}
+        storages = {tensor.storage for name, tensor in tensors.items() if takes[name]}
+        wanted.require_room(sum(sizes[storage] for storage in storages))
+        read = {storage: self._storage(storage) for storage in storages}
+        return {name: _view(tensor, read.get(tensor.storage)) for name, tensor in tensors.items()}
 
-    def _bytes(self, name: str) -> bytes:
+    def _storage(self, storage: _Storage) -> np.ndarray:
+        content, dtype = self._bytes(f"data/{storage.key}"), _DTYPES[storage.dtype]
+        return widened(content) if dtype == "bfloat16" else np.frombuffer(content, dtype)
+
+    def _size(self, storage: _Storage) -> int:
+        size, dtype = self._entry(f"data/{storage.key}").file_size, _DTYPES[storage.dtype]
+        width = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+        if size != storage.numbers * width:
+            raise ValueError(f"storage {storage.key} has {size // width} numbers, not {storage.numbers}")
+        return size
+
+    def _entry(self, name: str) -> zipfile.ZipInfo:
         if self.folder + name not in self.archive.NameToInfo:
             raise ValueError(f"{name} is missing in it")
-        entry = self.archive.getinfo(self.folder + name)
-        # torch compresses nothing, so that no entry needs to be larger than the file.
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > self.size:
-            raise ValueError(f"{name} is compressed, or larger than the file")
-        return self.archive.read(entry)
+        return self.archive.getinfo(self.folder + name)
+
+    def _bytes(self, name: str) -> bytes:
+        return stored_bytes(self.archive, self._entry(name).filename)
+
+
+def _view(tensor: _Tensor, storage: np.ndarray | None) -> np.ndarray:
+    """A view into a storage; of one that was not read, the shape alone."""
+    if storage is None:
+        dtype = _DTYPES[tensor.storage.dtype]
+        return unread(tensor.shape, "<f4" if dtype == "bfloat16" else dtype)
+    strides = [step * storage.itemsize for step in tensor.stride]
+    return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides, writeable=False)
+
+
+# What a file holds
+
+
+class _Found:
+    """The state dicts in what a pickle made, by their keys joined by dots; "" is the top."""
+
+    def __init__(self, value: object) -> None:
+        if isinstance(value, _Unread):
+            raise ValueError(f"it holds a whole {_dotted(value.name)}: save its state_dict() instead")
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}")
+        self.top = value
+        self.steps = 0
+        self.dicts: dict[str, dict[str, _Tensor]] = {}
+        self.broken: dict[str, str] = {}
+        for place, found in _nested(value):
+            tensors = {str(name): tensor for name, tensor in found.items() if isinstance(tensor, _Tensor)}
+            rest = [(name, part) for name, part in found.items() if not isinstance(part, _Tensor)]
+            odd = next((f"{_label(name)} in it is {what}" for name, part in rest if (what := self._odd(part))), None)
+            if odd is not None:
+                self.broken[place] = odd
+            elif tensors and any(isinstance(name, _Unread) for name in found):
+                self.broken[place] = "it has tensors under keys that are no names"
+            elif tensors and not self._hold_tensors([part for _, part in rest]):
+                self.dicts[place] = tensors
+
+    def chosen(self, key: str | None) -> tuple[str, dict[str, _Tensor]]:
+        """The state dict that a key takes, or the one as trained; and where it lies."""
+        first = self._first() if key is None else key
+        if first in self.dicts:
+            return first, self.dicts[first]
+        if first in self.broken:
+            raise ValueError(self.broken[first])
+        for place in sorted(self.dicts, key=len, reverse=True):
+            within = first.removeprefix(f"{place}.") if first.startswith(f"{place}.") else first
+            if found := below(self.dicts[place], within):
+                return first, found
+        raise ValueError(no_such_key(first, [*filter(None, self.dicts), *self._prefixes()]))
+
+    def others(self, key: str) -> tuple[str, ...]:
+        """Where else weights lie: tensors of real numbers."""
+        return tuple(place for place in self.dicts if place not in ("", key) and self._real(place))
+
+    def _first(self) -> str:
+        ours = [place for place in ("", *_FIRST) if place in self.dicts or (place and place in self.broken)]
+        only = [place for place in self.dicts if self._real(place)]
+        if ours or len(only) == 1:
+            return (ours or only)[0]
+        if only:
+            there = ", ".join(shown(place) for place in only[:10])
+            raise ValueError(f"it holds several: say model.weights_key=NAME, one of {there}")
+        if "" in self.broken:
+            raise ValueError(self.broken[""])
+        keys = ", ".join(_label(key) for key in list(self.top)[:10]) or "none"
+        raise ValueError(f"it holds no dict of tensors, at its top or under state_dict or model; its keys are {keys}")
+
+    def _real(self, place: str) -> bool:
+        return any(tensor.storage.dtype in _REAL for tensor in self.dicts[place].values())
+
+    def _odd(self, part: object) -> str | None:
+        """What a tensor is that is none of those read here."""
+        if isinstance(part, _Unread) and (part.name.startswith(_OF_TENSORS) or self._hold_tensors([part])):
+            return f"made by {_dotted(part.name)}, which is not read"
+        return None
+
+    def _hold_tensors(self, parts: list[object]) -> bool:
+        """Whether there is a tensor anywhere in them."""
+        waiting, seen = parts, set()
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, _Tensor | _Storage):
+                return True
+            if isinstance(part, dict | list | tuple | _Unread) and id(part) not in seen:
+                seen.add(id(part))
+                inside = part.parts if isinstance(part, _Unread) else part.values() if isinstance(part, dict) else part
+                self.steps += 1 + len(inside)
+                if self.steps > _STEPS:
+                    raise ValueError("its objects hold each other in more ways than those beside weights do")
+                waiting.extend(inside)
+        return False
+
+    def _prefixes(self) -> list[str]:
+        """What names begin with, where one state dict holds several models."""
+        names = (name.partition(".")[0] for tensors in self.dicts.values() for name in tensors if "." in name)
+        return list(dict.fromkeys(names))
+
+
+def _nested(top: dict[Any, Any]) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Dicts in a dict, each once, with the keys that lead to it."""
+    waiting, seen = [("", 0, top)], {id(top)}
+    for place, depth, found in waiting:
+        yield place, found
+        for key, value in found.items() if depth < _NESTED else ():
+            if isinstance(value, dict) and isinstance(key, str) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append((f"{place}.{key}" if place else key, depth + 1, value))
+
+
+def _label(key: object) -> str:
+    return shown(key) if isinstance(key, str | int) else "a key that is no name"
+
+
+def _dotted(name: str) -> str:
+    return shown(name.replace(" ", "."))
+
+
+# The pickle
 
 
 @dataclass(frozen=True)
@@ -117,8 +294,12 @@ class _Named:
     name: str
 
 
-class _Dropped:
-    """Stands for an object that is not read, such as timm's command line."""
+@dataclass(eq=False, repr=False)
+class _Unread:
+    """Stands for an object that is not made: its class or function, and all that it would have been made from."""
+
+    name: str
+    parts: list[Any]
 
 
 class _Machine:
@@ -126,13 +307,14 @@ class _Machine:
 
     def __init__(self, archive: _Archive) -> None:
         self.archive = archive
-        self.storages: dict[str, np.ndarray] = {}
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
     def run(self, program: bytes) -> object:
-        for instruction, argument, _ in pickletools.genops(program):
+        for number, (instruction, argument, _) in enumerate(pickletools.genops(program)):
+            if number == _INSTRUCTIONS:
+                raise ValueError(f"its pickle has more than {_INSTRUCTIONS:,} instructions, which no weights need")
             if instruction.name == "STOP":
                 return self.stack.pop()
             self.follow(instruction.name, argument)
@@ -187,38 +369,47 @@ class _Machine:
         self._update(self._since_mark())
 
     def do_global(self, name: str) -> None:
-        if name not in (_TENSOR, _PARAMETER, _DICT, _NAMESPACE, *_DTYPES):
-            raise ValueError(f"its pickle asks for {name.replace(' ', '.')}, which is no tensor; nothing of it was run")
-        self.stack.append(_Named(name))
+        module, _, called = name.partition(" ")
+        if module.partition(".")[0] in _RUNS and not ("builtin" in module and called in _BUILTINS):
+            raise ValueError(f"its pickle asks for {_dotted(name)}, which is no tensor; nothing of it was run")
+        read = name in (_TENSOR, *_PARAMETERS, _DICT, *_DTYPES)
+        self.stack.append(_Named(name) if read else _Unread(name, []))
 
     def do_binpersid(self, _: None) -> None:
         kind, dtype, key, _device, numbers = self.stack.pop()
-        if kind != "storage" or not isinstance(dtype, _Named) or dtype.name not in _DTYPES or not isinstance(key, str):
+        if kind != "storage" or not isinstance(key, str) or not isinstance(dtype, _Named | _Unread):
             raise ValueError("its pickle refers to something that is no storage of numbers")
-        if key not in self.storages:
-            self.storages[key] = self.archive.storage(key, _DTYPES[dtype.name], numbers)
-        self.stack.append(self.storages[key])
+        if dtype.name not in _DTYPES:
+            self.stack.append(_Unread(dtype.name, [_Storage(key, dtype.name, 0)]))
+        elif not isinstance(numbers, int):
+            raise ValueError("its pickle refers to a storage of no known size")
+        else:
+            self.stack.append(_Storage(key, dtype.name, numbers))
 
     def do_reduce(self, _: None) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
-        if called == _Named(_TENSOR):
+        if called == _Named(_TENSOR) and not isinstance(arguments[0], _Unread):
             self.stack.append(_tensor(*arguments[:4]))
-        elif called == _Named(_PARAMETER) and isinstance(arguments[0], np.ndarray):
+        elif isinstance(called, _Named) and called.name in _PARAMETERS and isinstance(arguments[0], _Tensor):
             self.stack.append(arguments[0])
         elif called == _Named(_DICT) and arguments == ():
             self.stack.append({})
+        elif isinstance(called, _Named | _Unread):
+            self.stack.append(_Unread(called.name, [arguments]))
         else:
-            raise ValueError("its pickle calls something that makes no tensor")
+            raise ValueError("its pickle calls something that is no function")
 
     def do_newobj(self, _: None) -> None:
         arguments, made = self.stack.pop(), self.stack.pop()
-        if made != _Named(_NAMESPACE) or arguments != ():
-            raise ValueError("its pickle makes an object that is no tensor")
-        self.stack.append(_Dropped())
+        if not isinstance(made, _Unread):
+            raise ValueError("its pickle makes an object of something that is no class")
+        self.stack.append(_Unread(made.name, [arguments]))
 
     def do_build(self, _: None) -> None:
-        self.stack.pop()  # attributes: versions of modules on a state dict, the values of a command line
-        if not isinstance(self.stack[-1], dict | _Dropped):
+        state = self.stack.pop()  # attributes: versions of modules on a state dict, the values of a command line
+        if isinstance(self.stack[-1], _Unread):
+            self.stack[-1].parts.append(state)
+        elif not isinstance(self.stack[-1], dict):
             raise ValueError("its pickle sets attributes of something that has none")
 
     def _since_mark(self) -> list[Any]:
@@ -226,24 +417,29 @@ class _Machine:
         return items
 
     def _extend(self, items: list[Any]) -> None:
-        if not isinstance(self.stack[-1], list):
+        target = self.stack[-1].parts if isinstance(self.stack[-1], _Unread) else self.stack[-1]
+        if not isinstance(target, list):
             raise ValueError("its pickle appends to something that is no list")
-        self.stack[-1].extend(items)
+        target.extend(items)
 
     def _update(self, items: list[Any]) -> None:
-        if not isinstance(self.stack[-1], dict) or not all(isinstance(key, str | int) for key in items[::2]):
-            raise ValueError("its pickle sets items of no dict, or under keys that are no names")
-        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        if isinstance(self.stack[-1], _Unread):
+            self.stack[-1].parts.extend(items)
+            return
+        if not isinstance(self.stack[-1], dict):
+            raise ValueError("its pickle sets items of no dict")
+        # Only names are looked up as keys. Python would end over a tuple within a million others.
+        keys = [key if isinstance(key, str | int) else _Unread("key", [key]) for key in items[::2]]
+        self.stack[-1].update(zip(keys, items[1::2], strict=True))
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> np.ndarray:
-    """A view into a storage, which it does not leave, and none of whose numbers it repeats."""
-    if not isinstance(storage, np.ndarray) or storage.ndim != 1 or len(shape) != len(stride):
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> _Tensor:
+    """A part of a storage, which it does not leave, and none of whose numbers it repeats."""
+    if not isinstance(storage, _Storage) or len(shape) != len(stride):
         raise ValueError("a tensor in it has no storage, or strides that are not its shape's")
     if not all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *stride)):
         raise ValueError("a tensor in it has an offset, shape or stride that is no count")
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-    if 0 not in shape and (math.prod(shape) > storage.size or last >= storage.size):
+    if 0 not in shape and (math.prod(shape) > storage.numbers or last >= storage.numbers):
         raise ValueError("a tensor in it is larger than its storage")
-    strides = [step * storage.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides, writeable=False)
+    return _Tensor(storage, offset, tuple(shape), tuple(stride))

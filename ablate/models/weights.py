@@ -22,7 +22,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,19 @@ from keras import ops
 
 from ablate.models.checkpoints import (
     Checkpoint,
+    Wanted,
     WeightsError,
+    is_index,
     keras_groups,
     open_safetensors,
     read_keras,
     read_safetensors,
     replace_whole,
+    shown,
     write_safetensors,
 )
 from ablate.models.positional import SinePositional, resize, sine_table
-from ablate.models.pth import read_pth
+from ablate.models.pth import open_pth
 
 __all__ = [
     "Loaded",
@@ -73,8 +76,14 @@ _OFFICIAL = (
 _LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
 _POSITIONAL = "classifier.positional_emb"
 _HEAD = ("classifier.fc.weight", "classifier.fc.bias")
-_PTH = (".pth", ".pt", ".pth.tar")  # the last is what timm's training script writes
+_PTH = (".pth", ".pt", ".pth.tar", ".ckpt", ".bin")  # timm's script, Lightning and Hugging Face write the last three
 _KERAS = (".weights.h5", ".keras")
+_ROOM = 2**28
+"""Bytes of a file that are read for a model of any size: a head of 21,000 classes and more tokens are far fewer."""
+_ROOM_PER_PARAM = 64
+"""Bytes more for each of its parameters: Keras' files hold an optimizer too, and may be in float64."""
+_LISTED = 200
+_BFLOAT16_MAX = 3.3895313892515355e38  # NumPy does not know the type
 _KERAS_GROUPS = {
     "layers/dense": "head",
     "layers/learnable_positional": "positional",
@@ -96,6 +105,8 @@ class Loaded:
         interpolated: Set from the file's, for another resolution.
         kept: Still as the model had them: a head of another number of classes, a sine table of another resolution.
         unused: In the file only: the head, where the model ends in features.
+        key: Under which they lie in the file; None where it holds no others, or they lie at its top.
+        others: Keys of the file under which other tensors lie, such as an average of the weights.
     """
 
     source: str
@@ -103,12 +114,18 @@ class Loaded:
     interpolated: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    key: str | None = None
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line, which names whatever was not simply loaded."""
         told = [f"{what} {', '.join(names)}" for what, names in self.exceptions() if names]
         head = ", the head's among them" if self.head == "loaded" else ""
-        return "; ".join([f"{self.source}: loaded {len(self.loaded)} weights{head}", *told])
+        under = "" if self.key is None else f" of {shown(self.key)}"
+        if self.others:
+            there = ", ".join(shown(other) for other in self.others[:10])
+            told.insert(0, f"not those of {there} (model.weights_key=NAME takes them)")
+        return "; ".join([f"{self.source}: loaded {len(self.loaded)} weights{under}{head}", *told])
 
     @property
     def head(self) -> str:
@@ -132,7 +149,14 @@ def official_name(path: str) -> str | None:
     return None
 
 
-def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = None, warn: bool = True) -> Loaded:
+def load_weights(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    key: str | None = None,
+    grid: Grid | None = None,
+    warn: bool = True,
+) -> Loaded:
     """Sets a model's weights from a file; all that it holds, or none and a WeightsError.
 
     Two things may differ between file and model. Another number of classes keeps the model's own head. Another
@@ -141,8 +165,11 @@ def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = No
 
     Args:
         model: One that `ablate.models` built.
-        path: A ``.safetensors`` or ``.pth`` file (``.pt``, ``.pth.tar``) under the official state-dict names, or a
+        path: A ``.safetensors`` or ``.pth`` file (``.pt``, ``.pth.tar``, ``.ckpt``, ``.bin``) under the official
+            state-dict names, with or without the prefixes of trainers; the index of ``.safetensors`` files; or a
             ``.weights.h5`` or ``.keras`` file of such a model. No code in it is run.
+        key: Where a file of several state dicts is to be read, such as ``state_dict_ema``; or what the names of its
+            tensors begin with. None takes the weights as trained.
         grid: Rows and columns of tokens in the file, where its images were not square and it does not say so itself
             (`save_weights` does, in ``.safetensors``).
         warn: Whether to log what was not simply loaded; False leaves that to whoever reads what is returned.
@@ -151,14 +178,18 @@ def load_weights(model: keras.Model, path: str | Path, *, grid: Grid | None = No
         What was loaded, interpolated, kept and left unused.
 
     Raises:
-        WeightsError: The file is none of these, or is truncated; or a weight is missing, extra, of another shape, or a
-            positional embedding that is not the sine formula where the model's is fixed to it. All are listed.
+        WeightsError: The file is none of these, or is truncated; or a number in it is NaN or infinite; or a weight is
+            missing, extra, of another shape, or a positional embedding that is not the sine formula where the model's
+            is fixed to it. All are listed.
         FileNotFoundError: There is no such file.
     """
     path = Path(path).expanduser()
-    stored = _read(model, path)
+    wanted = _wanted(model)
+    stored = _read(model, path, key, wanted)
+    _require_finite(path.name, {n: t for n, t in stored.tensors.items() if wanted.takes(n, t.shape)})
     loaded = assign(model, stored.tensors, source=path.name, grid=grid or stored.grid)
-    if warn and any(names for _, names in loaded.exceptions()):
+    loaded = replace(loaded, key=stored.key, others=stored.others)
+    if warn and (stored.others or any(names for _, names in loaded.exceptions())):
         logger.warning("%s", loaded)
     return loaded
 
@@ -210,11 +241,12 @@ def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, source: str
 
     stored = turned.get(_POSITIONAL)
     problems = [f"missing {name}" for name in targets if name not in tensors]
-    problems += [f"extra {name}" for name in tensors if name not in targets and name not in unused]
+    problems += [f"extra {shown(name)}" for name in tensors if name not in targets and name not in unused]
     problems += _place(model, turned, targets, grid)
     problems += [problem for name in turned if (problem := _misfit(name, tensors[name], turned[name], targets[name]))]
     if problems:
-        raise WeightsError(f"{source} does not fit model {model.name!r}: {'; '.join(problems)}.")
+        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+        raise WeightsError(f"{source} does not fit model {model.name!r}: {'; '.join([*problems[:_LISTED], *more])}.")
 
     for name, tensor in turned.items():
         targets[name].assign(ops.cast(tensor, targets[name].dtype))
@@ -261,14 +293,43 @@ def _wide(weight: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(wide))
 
 
-def _read(model: keras.Model, path: Path) -> Checkpoint:
-    if path.name.endswith(".safetensors"):
-        return open_safetensors(path)
-    if path.name.endswith(_PTH):
-        return Checkpoint(read_pth(path))
-    if path.name.endswith(_KERAS):
-        return _from_keras(model, read_keras(path))
-    raise WeightsError(f"weights must be a .safetensors, .pth, .weights.h5 or .keras file, got {path.name!r}.")
+def _read(model: keras.Model, path: Path, key: str | None, wanted: Wanted) -> Checkpoint:
+    name = path.name.lower()
+    if name.endswith(".safetensors") or is_index(path):
+        return open_safetensors(path, key, wanted)
+    if name.endswith(_PTH):
+        return open_pth(path, key, wanted)
+    if not name.endswith(_KERAS):
+        raise WeightsError(
+            "weights must be a .safetensors, .pth, .weights.h5 or .keras file, got "
+            f"{path.name!r}; a .pth file may be called {', '.join(_PTH[1:])} too, and .safetensors.index.json is read."
+        )
+    if key is not None:
+        raise WeightsError(
+            f"model.weights_key must be null for {path.name}, which holds one set of weights, got {key}."
+        )
+    return _from_keras(model, read_keras(path, wanted))
+
+
+def _wanted(model: keras.Model) -> Wanted:
+    """What a model can take of a file: its own weights, and those that may have another shape than its own."""
+    sizes = {_name(weight): math.prod(weight.shape) for weight in model.weights}
+    own = sum(sizes.values())
+
+    def takes(name: str, shape: tuple[int, ...]) -> bool:
+        return name in sizes and (name in (_POSITIONAL, *_HEAD) or math.prod(shape) == sizes[name])
+
+    return Wanted(takes, _ROOM + _ROOM_PER_PARAM * own)
+
+
+def _require_finite(source: str, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises WeightsError where a training that starts from them could only diverge."""
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and (broken := tensor.size - int(np.isfinite(tensor).sum())):
+            raise WeightsError(
+                f"{source} must hold finite numbers, but {broken:,} of {tensor.size:,} in {name} are NaN or infinite; "
+                "take a checkpoint from before its training diverged."
+            )
 
 
 def _from_keras(model: keras.Model, groups: Mapping[str, list[np.ndarray]]) -> Checkpoint:
@@ -303,14 +364,20 @@ def _other_classes(tensors: Mapping[str, np.ndarray], targets: Mapping[str, Any]
 def _misfit(name: str, tensor: np.ndarray, turned: np.ndarray, weight: Any) -> str | None:
     if turned.shape != tuple(weight.shape):
         return f"{name} has shape {tensor.shape}, {weight.path} is {tuple(weight.shape)}"
-    return None if tensor.dtype.kind == "f" else f"{name} has dtype {tensor.dtype}, {weight.path} is {weight.dtype}"
+    if tensor.dtype.kind != "f":
+        return f"{name} has dtype {tensor.dtype}, {weight.path} is {weight.dtype}"
+    largest = _BFLOAT16_MAX if weight.dtype == "bfloat16" else float(np.finfo(weight.dtype).max)
+    beyond = tensor.size and tensor.itemsize > 2 and float(np.abs(tensor).max()) > largest
+    return f"{name} has numbers beyond {largest:.3g}, the largest of {weight.path}'s {weight.dtype}" if beyond else None
 
 
 def _unrelated(source: str, tensors: Mapping[str, Any], model: keras.Model, targets: Mapping[str, Any]) -> str:
-    theirs, ours = ((*list(names)[:3], "…") for names in (tensors, targets))
+    theirs, ours = ((*map(shown, list(names)[:3]), "…") for names in (tensors, targets))
+    prefixes = list(dict.fromkeys(name.partition(".")[0] for name in tensors if "." in name))
+    several = f"; model.weights_key=NAME takes those below one of {', '.join(map(shown, prefixes[:10]))}"
     return (
         f"{source} holds none of the weights of model {model.name!r}: its names are {', '.join(theirs)}, "
-        f"the model's {', '.join(ours)}."
+        f"the model's {', '.join(ours)}{several if len(prefixes) > 1 else ''}."
     )
 
 

@@ -336,6 +336,7 @@ def _recorded(
     def on_loaded(loaded: Loaded) -> None:
         digest = content(spec.model.weights or "")
         told = {"digest": digest, "head": loaded.head, "loaded": str(loaded)}
+        told |= {"key": loaded.key} if loaded.key is not None else {}
         writer.tag({f"ablate.weights.{name}": text for name, text in told.items()})
 
     def on_start(identity: str, data_digest: str, cost: Profile) -> None:

@@ -287,6 +287,7 @@ class Loop:
                 optimizer=copies(self._optimizer.variables),
                 average=self._averages.values if self._averages else [],
                 best=self._best,
+                weights=self._paths(),
             )
         )
 
@@ -302,8 +303,16 @@ class Loop:
     def _resume(self, listeners: Listeners) -> None:
         """Goes on from where an earlier attempt was kept, if there is one."""
         state = self._checkpoint.load() if self._checkpoint else None
-        if state is None:
+        if self._checkpoint is None or state is None:
             return
+        weights = self._model.weights
+        targets = {
+            "model": self._model.variables,
+            "optimizer": self._optimizer.variables,
+            "average": weights if self._averages else [],
+            "best": weights if self._chooses() and state.epochs else [],
+        }
+        self._checkpoint.require_fit(state, targets, self._paths())
         self._epochs, self._steps, self._best = state.epochs, list(state.steps), state.best
         self._seconds, self._epoch_seconds, self._spent = state.seconds, state.epoch_seconds, state.spent
         assign(self._model.variables, state.model)
@@ -313,6 +322,9 @@ class Loop:
         listeners.resume(len(self._epochs))
         for metrics in self._epochs:
             listeners.epoch(metrics)
+
+    def _paths(self) -> tuple[str, ...]:
+        return tuple(weight.path for weight in self._model.weights)
 
     # -------------------------------------------------------------------------------------------------- measuring
 

@@ -216,7 +216,7 @@ def _optimizer(model: keras.Model) -> AdamW | ScaledAdamW:
 def _require_same(one: keras.Model, other: keras.Model) -> None:
     """Raises TrainError where two models of one seed start from different weights."""
     for a, b in zip(one.weights, other.weights, strict=True):
-        if not np.array_equal(np.asarray(a), np.asarray(b)):
+        if not np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True):
             raise TrainError(
                 f"the same seed must give the same initial weights, got others in {a.path}; "
                 "draw them by a Keras initializer, or by keras.random with a seed."

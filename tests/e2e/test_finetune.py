@@ -12,8 +12,10 @@ from ablate.config import ConfigError, compose, to_config
 from ablate.data.spec import DataError, describe
 from ablate.identity import definition
 from ablate.models import save_weights
+from ablate.models.checkpoints import write_safetensors
 from ablate.models.weights import WeightsError, read_safetensors, state_dict
 from ablate.run import Workbench, check_weights, run
+from ablate.specs import SpecError
 from ablate.sweep.plan import make_plan
 from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.test_cli import ablate
@@ -133,6 +135,24 @@ def test_a_missing_file_fails_while_composing_and_planning(tmp_path, monkeypatch
     )
     with pytest.raises(ValueError, match=r"absent\.pth s0: model\.weights must name a file"):
         make_plan(["+sweep=mine"])
+
+
+def test_weights_key_needs_a_file_where_nothing_is_swept_and_means_nothing_to_a_point_without_one():
+    config = to_config(compose([*TINY, "data=digits", "model.weights_key=ema"]))
+    with pytest.raises(ConfigError, match=r"model\.weights_key must come with model\.weights.*add model\.weights=FILE"):
+        config.alone()
+    assert config.point().model.weights_key is None
+    with pytest.raises(SpecError, match=r"model\.weights_key must be a key of model\.weights' file, or null"):
+        to_config(compose([*TINY, "data=digits", "model.weights_key=''"])).point()
+
+
+def test_weights_key_is_part_of_a_runs_identity_and_its_choice_is_said(pretrained, tmp_path):
+    weights, path = read_safetensors(pretrained), tmp_path / "two.safetensors"
+    write_safetensors(path, {f"{key}.{name}": array for key in ("raw", "ema") for name, array in weights.items()})
+    words = [*TINY, "data=digits", f"model.weights={path}"]
+    raw, ema = (to_config(compose([*words, f"model.weights_key={key}"])).point() for key in ("raw", "ema"))
+    assert definition(raw.leaves()) != definition(ema.leaves())
+    assert check_weights({"raw": raw, "ema": ema})[1].startswith("weights: two.safetensors: loaded 19 weights of ema")
 
 
 def test_check_weights_names_the_run_that_a_file_does_not_fit(pretrained):

@@ -8,6 +8,8 @@ import pytest
 
 from ablate.config import compose, to_config
 from ablate.models import save_weights
+from ablate.models.checkpoints import write_safetensors
+from ablate.models.weights import state_dict
 from ablate.run import Workbench, run
 
 BASE = ["model=tiny", "data=digits", "train.epochs=2", "train.batch_size=256", "model.dim=16", "model.dropout=0.1"]
@@ -125,6 +127,7 @@ NEEDS = {
 EXEMPT = {
     "model.stochastic_depth": "the first of one layer has rate 0; the two-layer case stands below",
     "model.weights": "a file: the case stands below",
+    "model.weights_key": "a key of that file: the case stands below",
     "data.root": "where files lie, not what they hold: tests/unit/test_data_*.py",
     "data.class_level": "which folders are classes: tests/unit/test_data_folder.py",
     "data.skip_unreadable": "what becomes of damaged files: tests/unit/test_data_folder.py",
@@ -189,3 +192,12 @@ def test_knob_weights_change_where_a_training_starts(tmp_path):
     model = run(to_config(compose(BASE)).point(), WORKBENCH).model
     save_weights(model, tmp_path / "trained.safetensors")
     assert _fingerprint() != _fingerprint(f"model.weights={tmp_path}/trained.safetensors")
+
+
+def test_knob_weights_key_chooses_among_the_weights_of_a_file(tmp_path):
+    weights = state_dict(run(to_config(compose(BASE)).point(), WORKBENCH).model)
+    path = tmp_path / "two.safetensors"
+    halves = {f"ema.{name}": tensor / 2 for name, tensor in weights.items()}
+    write_safetensors(path, {f"raw.{name}": tensor for name, tensor in weights.items()} | halves)
+    raw, ema = (_fingerprint(f"model.weights={path}", f"model.weights_key={key}") for key in ("raw", "ema"))
+    assert raw != ema

@@ -185,6 +185,61 @@ def _state(seconds):
     return State([], [], float(seconds), 0.0, 0.0, [], [], [], [])
 
 
+def _refused(kept, content):
+    kept.path.write_bytes(content)
+    with pytest.raises(TrainError, match=r"state.npz must hold a run's state, but cannot be read.*remove it") as error:
+        kept.load()
+    assert str(error.value).count("\n") == 0
+
+
+def test_state_with_any_flipped_bit_or_early_end_is_refused_before_it_is_parsed(kept):
+    draw = np.random.default_rng(0)
+    arrays = [draw.normal(size=shape).astype("float32") for shape in ((3, 4), (4,), ())]
+    kept.save(replace(_state(1), model=arrays, best=arrays[:1], weights=("a/kernel", "a/bias", "b")))
+    content = kept.path.read_bytes()
+    found = kept.load()
+    assert [a.tolist() for a in found.model] == [a.tolist() for a in arrays] and found.weights[0] == "a/kernel"
+    for bit in draw.choice(8 * len(content), 2000, replace=False):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        _refused(kept, bytes(flipped))
+    for length in draw.choice(len(content), 300, replace=False):
+        _refused(kept, content[:length])
+    for other in (content + b"\0", content + content, content[-200:]):
+        _refused(kept, other)
+
+
+def test_state_of_an_older_version_without_a_digest_is_refused_in_one_sentence(kept):
+    kept.save(_state(1))
+    np.savez(kept.path, told=np.zeros(1, np.uint8))
+    _refused(kept, kept.path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: {"model": [*state.model[1:], state.model[0]]}, r"model 0 is float32\(.*\), not float32\(.*\)"),
+        (lambda state: {"model": [a.astype("float64") for a in state.model]}, r"model 0 is float64\(.*not float32\("),
+        (lambda state: {"optimizer": state.optimizer[:-1]}, r"it has \d+ arrays of optimizer, not \d+"),
+        (lambda state: {"average": []}, r"it has 0 arrays of average, not \d+"),
+        (lambda state: {"best": [a[..., :1] for a in state.best]}, r"best \d is float32\(.*\), not float32\(.*\)"),
+        (lambda state: {"weights": ("other/kernel", *state.weights[1:])}, r"its weights are other/kernel, "),
+    ],
+)
+def test_state_of_another_model_is_refused_before_anything_is_set(splits, trainer, kept, change, reason):
+    with pytest.raises(_Killed):
+        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_epoch=_raise_at(2, _Killed()))
+    state = kept.load()
+    kept.save(replace(state, **change(state)))
+    kept.release()
+    start = Trainer(lambda: build(MODEL, splits.input_shape, splits.num_classes))
+    start.reset(SEEDS)
+    with pytest.raises(TrainError, match=rf"state.npz must hold a state of this model .*{reason}.*; remove it to"):
+        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept)
+    for one, other in zip(trainer.model.weights, start.model.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
 HOLDER = """
 import sys
 from pathlib import Path

@@ -100,6 +100,15 @@ def test_training_leaves_the_global_generators_alone(splits, trainer):
     assert after == (random.random(), np.random.random())
 
 
+def test_model_that_starts_from_no_number_diverges_and_is_not_called_unseeded(splits):
+    def broken():
+        nothing = keras.initializers.Constant(float("nan"))
+        layers = [keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer=nothing)]
+        return keras.Sequential([keras.Input((8, 8, 1)), *layers])
+
+    assert Trainer(broken).fit(splits, replace(SPEC, epochs=1), SEEDS).status == "diverged"
+
+
 def test_model_that_draws_without_a_seed_is_refused():
     def unseeded():
         first = keras.random.normal((64, 10))
