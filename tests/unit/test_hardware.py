@@ -115,7 +115,7 @@ def test_a_user_without_a_home_is_told_what_needs_one(homeless, tmp_path):
         folder_for(DataSpec())
     assert folder_for(DataSpec(cache=str(tmp_path))) == tmp_path
     make_plan(["+sweep=pe_type"])
-    with pytest.raises(ConfigError, match=r"data\.root must name a home folder that is known here, got '~/photos'"):
+    with pytest.raises(ConfigError, match=r"data\.root must be a path, got ~/photos, and whose home folder"):
         to_config(compose(["data=folder", "data.root='~/photos'"])).point()
 
 
