@@ -1,7 +1,8 @@
 """The command line: ``python -m ablate [VERB [NAME]] key=value…``; each verb imports only what it needs."""
 
-import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NoReturn
 
 from ablate import registry
 from ablate.exits import FAILED, INTERRUPTED, TERMINATED, USAGE
+from ablate.output import Unwritten, make_readable, say, watched
 
 
 class UsageError(ValueError):
@@ -92,18 +94,43 @@ def _as_override(flag: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 done, 1 work failed, 2 a wrong command, 130 interrupted, 143 terminated."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    make_readable()
+    code, told = _outcome(sys.argv[1:] if arguments is None else arguments)
+    say(told)
+    sys.exit(code)
+
+
+def _outcome(arguments: Sequence[str]) -> tuple[int, str]:
+    """Runs one command: its exit code, and what is said on standard error."""
     try:
-        sys.exit(_dispatch(arguments))
+        with watched():
+            return _dispatch(arguments), ""
+    except Unwritten as error:
+        reason = f"ablate: standard output must be one that can be written, but: {error}."
+        return FAILED, "" if error.closed else reason  # whoever left has read enough
     except KeyboardInterrupt as stop:  # with a sentence where SIGTERM stopped a training
-        print(f"ablate: {stop}" if str(stop) else "interrupted.", file=sys.stderr)
-        sys.exit(TERMINATED if str(stop) else INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+        return (TERMINATED, f"ablate: {stop}") if str(stop) else (INTERRUPTED, "interrupted.")
     except ValueError as error:  # ours all derive from it: what must hold, what came, what to do
-        print(f"ablate: {error}", file=sys.stderr)
-        sys.exit(USAGE)
+        return USAGE, f"ablate: {error}"
+    except Exception as error:
+        return FAILED, f"ablate: {_unforeseen(error)}"
+
+
+def _unforeseen(error: Exception) -> str:
+    """One sentence for what no sentence was written for; the traceback stands in a file, to be reported."""
+    from ablate.tracking import redact
+
+    words = redact(" ".join(str(error).split())[:300]).rstrip(".")
+    told = f"{type(error).__name__}{words and f': {words}'}; this was not foreseen"
+    trace = traceback.format_exception(error)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="ablate-error-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(redact("".join(trace)))
+    except OSError:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{told}. It came up in {place.filename}, line {place.lineno}; no file could take the traceback."
+    return f"{told}. The traceback is in {name}: please report it."
 
 
 def _dispatch(arguments: Sequence[str]) -> int:

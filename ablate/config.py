@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -23,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate import paper, registry
+from ablate import databases, paper, registry
 from ablate.data.augment import AugmentSpec
 from ablate.data.spec import DataSpec
 from ablate.hardware import HardwareSpec
@@ -33,7 +34,7 @@ from ablate.secrets import VARIABLES, holds_password, kept
 from ablate.specs import ModelSpec
 from ablate.sweep import definition, document
 from ablate.sweep.space import MOST_POINTS, SweepSpec
-from ablate.tracking import TrackingSpec
+from ablate.tracking import TrackingSpec, check_form, redact
 from ablate.training.spec import SeedSpec, TrainSpec
 from ablate.words import ConfigError as ConfigError
 from ablate.words import as_text, as_word, exactly, quoted, said, shown
@@ -93,6 +94,15 @@ class StudySpec:
     storage: str = "sqlite:///optuna.db"
     heartbeat_seconds: int = 20
 
+    def check(self) -> None:
+        """Raises ConfigError for a queue that cannot be kept or watched; nothing is opened."""
+        _check_number("study.heartbeat_seconds", self.heartbeat_seconds, 1, 3600)
+        if reason := databases.ill_formed(self.storage, ("sqlite", "postgresql")):
+            raise ConfigError(
+                "study.storage must be a SQLite or PostgreSQL database (sqlite:///optuna.db, "
+                f"postgresql+psycopg://…), got {redact(self.storage)}: {reason}."
+            )
+
 
 class Engine(StrEnum):
     """Who starts a sweep's workers."""
@@ -147,18 +157,52 @@ class Config(RunSpec):
 
         Raises:
             ConfigError: ``repeat`` is negative, or the file of weights is not there.
+            HardwareError: Threads or devices are none, or beyond all machines.
             DataError: The augmentation makes no sense.
             TrainError: The training rule or a seed makes no sense.
             SpecError: The model cannot be built on any input.
         """
         if self.repeat < 0:
             raise ConfigError(f"repeat must be at least 0, got {self.repeat}.")
+        for key in _PATHS:
+            check_path(key, attrgetter(key)(self))
+        self.hardware.check()
         self.augment.check()
         self.train.check()
         self.seeds.check()
         _check_readable("model.weights", self.model.weights)
         model, seeds = self.model.resolved(), self.seeds
         return RunSpec(model, self.data, self.train, self.hardware, self.seed, seeds, self.augment, self.repeat)
+
+    def check_places(self) -> None:
+        """What is no part of a run: where records and queue are kept, and who works. Nothing is opened.
+
+        Raises:
+            ConfigError: The queue's storage, or a number, makes no sense.
+            TrackingError: The tracking store's URI, or the experiment's name, does.
+        """
+        check_form(self.tracking)
+        self.study.check()
+        check_path("tracking.spool", self.tracking.spool)
+        _check_number("workers", self.workers, 1, 10_000)
+        _check_number("retries", self.retries, 0, 1_000)
+
+
+_PATHS = ("model.weights", "data.root", "data.cache", "train.checkpoint_dir")
+"""Leaves that name a file or a folder."""
+
+
+def check_path(key: str, path: str | None) -> None:
+    """Raises ConfigError for what no file system can hold, before anything is looked for or made there."""
+    if path == "":
+        raise ConfigError(f"{key} must be a path of at least one character, got nothing.")
+    if wrong := problem(key, path):
+        raise ConfigError(wrong)
+
+
+def _check_number(key: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ConfigError(f"{key} must be at least {least} and at most {most:,}, got {value:,}.")
 
 
 def _check_readable(key: str, path: str | None) -> None:
@@ -395,15 +439,15 @@ class Composer:
         overrides, schema = parse_overrides(words), _SCHEMAS[config_name]
         for override in overrides:
             self._register(override)
-            if problem := _problem(override, schema):
-                raise ConfigError(problem)
+            if wrong := _problem(override, schema) or _of_no_sweep(override, overrides):
+                raise ConfigError(wrong)
         try:
             cfg: DictConfig = hydra_compose(
                 config_name, overrides=[*search_path_override(), *opened(overrides, schema)]
             )
             return cfg
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_sentence(error)) from None
+            raise ConfigError(sentence(error)) from None
         except yaml.YAMLError as error:  # of a file in conf/, which it names
             raise ConfigError(f"a file of settings must be YAML, but: {' '.join(str(error).split())}.") from None
 
@@ -444,7 +488,11 @@ def compose_report(words: list[str]) -> ReportConfig:
     Raises:
         ConfigError: Naming the key or choice that is wrong, and what there is.
     """
-    return cast(ReportConfig, OmegaConf.to_object(compose(words, config_name="report")))
+    options = cast(ReportConfig, _typed(compose(words, config_name="report")))
+    check_path("tracking.spool", options.tracking.spool)
+    for key in ("out", "source"):
+        check_path(key, getattr(options, key) or None)  # each verb says what an empty name is to it
+    return options
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -454,15 +502,34 @@ def to_config(cfg: DictConfig) -> Config:
         ConfigError: A value is missing or of the wrong type, or a plugin does not import.
         TrackingError: ``tracking.spool`` can be no folder.
     """
-    try:
-        for key in sorted(OmegaConf.missing_keys(cfg)):
-            raise ConfigError(f"{key} must be set, and has no default: add {key}=… to the command.")
-        config = cast(Config, OmegaConf.to_object(cfg))
-    except OmegaConfBaseException as error:
-        raise ConfigError(_sentence(error)) from None
+    config = cast(Config, _typed(cfg))
     config.tracking.check()
     load_plugins(config.plugins)
     return config
+
+
+def _typed(cfg: DictConfig) -> Any:
+    try:
+        for key in sorted(OmegaConf.missing_keys(cfg)):
+            raise ConfigError(f"{key} must be set, and has no default: add {key}=… to the command.")
+        config = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise ConfigError(sentence(error)) from None
+    for wrong in _mistyped(config):
+        raise ConfigError(wrong)
+    return config
+
+
+def _mistyped(node: Any, prefix: str = "") -> Iterator[str]:
+    """Leaves that are another one's value, of another type: OmegaConf lets ``${seed}`` be a path."""
+    for name, hint in get_type_hints(type(node)).items():
+        value, kind = getattr(node, name), _required(hint)
+        if is_dataclass(value):
+            yield from _mistyped(value, f"{prefix}{name}.")
+        elif (plain := get_origin(kind) or kind) in (str, int, float, bool, list, dict):
+            optional = type(None) in get_args(hint)
+            if not (isinstance(value, plain) or (value is None and optional)):
+                yield f"{prefix}{name} must be of type {plain.__name__}, got {value!r}."
 
 
 def without_secrets(words: list[str]) -> list[str]:
@@ -529,7 +596,7 @@ def read_spec(path: Path) -> RunSpec:
         recorded = OmegaConf.merge(OmegaConf.structured(RunSpec), OmegaConf.load(path))
         return cast(RunSpec, OmegaConf.to_object(recorded))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path} must hold the spec of a run, but: {_sentence(error)}") from None
+        raise ConfigError(f"{path} must hold the spec of a run, but: {sentence(error)}") from None
 
 
 def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
@@ -541,10 +608,11 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
     copy = cfg.copy()
     for key, value in leaves.items():
         try:
+            if wrong := _walk(Config, key.split("."), key, value):  # OmegaConf takes 7 for true
+                raise ConfigError(wrong)
             OmegaConf.update(copy, key, value, merge=False, force_add=key.startswith("model.options."))
         except OmegaConfBaseException as error:
-            problem = _walk(Config, key.split("."), key, value)
-            raise ConfigError(problem or _sentence(error)) from None
+            raise ConfigError(sentence(error)) from None
     return copy
 
 
@@ -618,8 +686,10 @@ def _problem(override: Override, schema: type) -> str | None:
     if override.is_sweep_override():
         return _several(override, schema)
     if key in (*GROUPS, "sweep") and (key in get_type_hints(schema) or (key == "recipe" and schema is Config)):
-        if value is None or isinstance(value, dict):
+        if value is None or (isinstance(value, dict) and key == "recipe"):
             return None
+        if isinstance(value, dict):
+            return _walk(schema, [key], key, value)
         value = _name(override)
         if value in group_choices(key) or (key == "model" and _is_model(value)):
             return None
@@ -641,6 +711,15 @@ def _several(override: Override, schema: type = Config) -> str:
     key, line = override.key_or_group, shown(str(override.input_line))
     meant = f", or where it is one text {exactly(key, said(override))}" if _kind(schema, key) is str else ""
     return f"{key} must be one value, got {line}; write a sweep (docs/sweeps.md){meant}."
+
+
+def _of_no_sweep(override: Override, overrides: Sequence[Override]) -> str | None:
+    """What is said of a sweep where none is named."""
+    key = override.key_or_group
+    named = any(other.key_or_group == "sweep" and not isinstance(other.value(), dict) for other in overrides)
+    if key.partition(".")[0] != "sweep" or named:
+        return None
+    return f"{key} must come with a sweep whose file it changes: add +sweep=NAME."
 
 
 _OF_AXES = ("levels", "low", "high", "step", "log", "when")
@@ -667,12 +746,21 @@ def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
     if len(path) > 1:
         return _walk(kind, path[1:], key, value)
     optional = type(None) in get_args(hints[path[0]])
+    if isinstance(value, str) and "${" in value:  # what it stands for is known when all is composed
+        return None
+    if is_dataclass(kind) and isinstance(value, dict):
+        problems = (_walk(kind, [str(name)], f"{key}.{name}", item) for name, item in value.items())
+        return next(filter(None, problems), None)
     if isinstance(kind, type) and issubclass(kind, StrEnum) and value not in list(kind):
         return registry.unknown(key, value, list(kind))
     if (is_dataclass(kind) or get_origin(kind) is dict) and not isinstance(value, dict) and value is not None:
         return _plain_for_many(kind, key, value)
     if get_origin(kind) is list and not isinstance(value, list) and not (value is None and optional):
         return f"{key} must be a list, e.g. {key}=[{value}], got {value!r}."
+    if isinstance(value, str) and "\0" in value:
+        return f"{key} must be text without NUL, got {value!r}."
+    if kind is bool and not isinstance(value, bool) and not (value is None and optional):
+        return f"{key} must be true or false, got {value!r}."
     if kind in (int, float, bool) and not (value is None and optional) and not _converts(kind, value):
         return f"{key} must be of type {kind.__name__}, got {value!r}."
     return None
@@ -700,7 +788,7 @@ _NODES: dict[type, Any] = {int: IntegerNode, float: FloatNode, bool: BooleanNode
 
 
 def _converts(kind: type, value: Any) -> bool:
-    if value is None:
+    if value in (None, "???"):  # which says that a value is missing
         return False
     try:
         OmegaConf.create({"probe": _NODES[kind](value=value)})
@@ -709,13 +797,16 @@ def _converts(kind: type, value: Any) -> bool:
     return True
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
+    """An error of Hydra's or OmegaConf's in one sentence, with the key that it is about."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     if len(lines) > 1 and text.endswith("raised while composing config:"):
         text = _of_file(text, lines[1:])
     elif error.__cause__ is not None:  # "Error merging override": the reason stands in what it came from
-        text = f"{text}: {_sentence(error.__cause__)}"
+        text = f"{text}: {sentence(error.__cause__)}"
+    if (key := getattr(error, "full_key", None)) and str(key) not in text:
+        text = f"{key}: {text}"
     return text if text.endswith(".") else f"{text}."
 
 

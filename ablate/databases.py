@@ -1,10 +1,11 @@
 """What the queue and the tracking store share: a lock that spans all who use a database, and what ails one."""
 
 import hashlib
+import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,56 @@ def sqlite_file(uri: str) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
     return Path(str(url.database).removeprefix("file:"))
+
+
+def ill_formed(uri: str, kinds: Collection[str]) -> str | None:
+    """What keeps a database's URI from being opened, as far as it can be told without opening anything.
+
+    Args:
+        uri: Of the database.
+        kinds: That will do, such as ``sqlite``.
+    """
+    import sqlalchemy
+
+    try:
+        url = sqlalchemy.engine.make_url(uri)
+        url.get_dialect().import_dbapi()
+    except (sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
+        missing = remedy(str(error), setting="it", library="")
+        return f"no driver for {uri.partition(':')[0]} is here; {missing}"
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # whose text may hold the password
+        return "it does not read kind://…"
+    if url.get_backend_name() not in kinds:
+        return f"its kind is {url.get_backend_name()}"
+    if url.get_backend_name() != "sqlite":
+        return None
+    file = sqlite_file(uri)
+    if file is None:
+        return "it names no file"
+    long = "\0" in str(file) or max(len(os.fsencode(part)) for part in file.parts) > 255
+    return "no file can have that name" if long else None
+
+
+def ask(uri: str, purpose: str) -> None:
+    """One quick try at a database before anything heavy is imported; a SQLite file that is not there is not made.
+
+    Raises:
+        OSError: Its folder cannot be written to.
+        filelock.Timeout: Somebody held its lock for minutes.
+        sqlalchemy.exc.SQLAlchemyError: It cannot be read or written.
+    """
+    import sqlalchemy
+
+    with Lock(uri, purpose)():  # whoever is making it holds the lock
+        if (file := sqlite_file(uri)) is not None and not file.exists():
+            return
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        try:
+            with engine.connect() as connection:
+                probe(connection)
+                connection.rollback()
+        finally:
+            engine.dispose()
 
 
 def probe(connection: "sqlalchemy.Connection") -> None:

@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ablate.identity import backend, keras_file
+
+MOST = 4096
+"""Threads or devices: more than any one machine has."""
+
+
+class HardwareError(ValueError):
+    """Hardware that is not here; one sentence."""
+
 
 class Precision(StrEnum):
     """Keras dtype policies."""
@@ -42,6 +51,14 @@ class HardwareSpec:
     precision: Precision = Precision.float32
     deterministic: bool = False
 
+    def check(self) -> None:
+        """Raises HardwareError for threads or devices that no machine has."""
+        for name, value in (("threads", self.threads), ("replicas", self.replicas)):
+            if value is not None and value < 1:
+                raise HardwareError(f"hardware.{name} must be at least 1, got {value}.")
+            if value is not None and value > MOST:
+                raise HardwareError(f"hardware.{name} must be at most {MOST:,}, got {value:,}.")
+
 
 def import_keras() -> None:
     """Imports Keras and its backend without TensorFlow's start-up notes, which no setting of its own hides altogether.
@@ -49,16 +66,19 @@ def import_keras() -> None:
     They are written below Python, so the file descriptor is what is turned away; an import that fails shows them.
 
     Raises:
-        ValueError: ``KERAS_BACKEND`` names none that trains here, or one that is not installed.
+        HardwareError: ``KERAS_BACKEND`` names none that trains here, or one that is not installed, or Keras' own file
+            of settings ends its import.
     """
     check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if sys.stderr is None:  # closed by whoever started this process
+        _import()
+        return
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes, open(os.dup(2), "wb") as screen:
         os.dup2(notes.fileno(), 2)
         try:
-            importlib.import_module("keras")
-            _find_devices()
+            _import()
         except BaseException:
             notes.seek(0)
             screen.write(notes.read())
@@ -67,19 +87,44 @@ def import_keras() -> None:
             os.dup2(screen.fileno(), 2)
 
 
+def _import() -> None:
+    try:
+        importlib.import_module("keras")
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        if not (file := keras_file()).exists():
+            raise
+        told = " ".join(str(error).split()).rstrip(".")
+        raise HardwareError(f"{file} must hold settings that Keras takes, but: {told}; mend or remove it.") from None
+    _settle()
+    _find_devices()
+
+
+def _settle() -> None:
+    """What this package stands on, whatever the user's keras.json says: it is no part of a run, and must not change it.
+
+    Keras' own defaults, but for the dtype policy, which ``prepare`` sets.
+    """
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+
+
 def check_backend() -> None:
-    """What Keras would say of ``KERAS_BACKEND`` without naming it.
+    """What Keras would say of ``KERAS_BACKEND``, or of the backend in its own file, without naming it.
 
     Raises:
-        ValueError: It names none that trains here, or one that is not installed.
+        HardwareError: It names none that trains here, or one that is not installed.
     """
-    name = os.environ.get("KERAS_BACKEND")
-    if not name:
+    said = os.environ.get("KERAS_BACKEND")
+    if not said and not keras_file().exists():
         return
+    name, where = backend(), "the environment's KERAS_BACKEND" if said else f"the backend in {keras_file()}"
     if name not in _BACKENDS:
-        raise ValueError(f"the environment's KERAS_BACKEND must be {' or '.join(_BACKENDS)}, got {name!r}.")
+        raise HardwareError(f"{where} must be {' or '.join(_BACKENDS)}, got {name!r}.")
     if importlib.util.find_spec(name) is None:
-        raise ValueError(f"the environment's KERAS_BACKEND must be one that is installed, got {name!r}: install it.")
+        raise HardwareError(f"{where} must be one that is installed, got {name!r}: install it.")
 
 
 _BACKENDS = ("tensorflow", "jax")
@@ -99,17 +144,17 @@ def prepare(spec: HardwareSpec) -> None:
     """Applies the spec to this process. Threads and devices hold from before the backend's first operation on.
 
     Raises:
-        ValueError: ``threads`` or ``replicas`` is below 1, there are fewer devices, or they are in use already.
+        HardwareError: ``threads`` or ``replicas`` make no sense, there are fewer devices, or they are in use already.
     """
-    for name, value in (("threads", spec.threads), ("replicas", spec.replicas)):
-        if value is not None and value < 1:
-            raise ValueError(f"hardware.{name} must be at least 1, got {value}.")
+    spec.check()
     import keras
+
+    _settle()
 
     if keras.backend.backend() == "tensorflow":
         _prepare_tensorflow(spec)
     elif spec.device != Device.auto or spec.replicas != 1:
-        raise ValueError(
+        raise HardwareError(
             "hardware.device and hardware.replicas must be auto and 1 without KERAS_BACKEND=tensorflow, got "
             f"{spec.device} and {spec.replicas}; choose JAX's devices by JAX_PLATFORMS."
         )
@@ -142,7 +187,7 @@ def _devices(spec: HardwareSpec) -> list[str]:
         return _processors(spec, found)
     count = len(found) if spec.replicas is None else spec.replicas
     if not 0 < count <= len(found):
-        raise ValueError(
+        raise HardwareError(
             f"hardware.replicas must be at most the number of GPUs, and TensorFlow sees {len(found)} GPUs, got "
             f"hardware.device={spec.device} and hardware.replicas={spec.replicas}; check the driver, or take "
             "hardware=cpu."
@@ -164,7 +209,7 @@ def _processors(spec: HardwareSpec, gpus: list[Any]) -> list[str]:
             parts = [tf.config.LogicalDeviceConfiguration()] * count
             tf.config.set_logical_device_configuration(processor, parts)
     except RuntimeError as error:
-        raise ValueError(
+        raise HardwareError(
             f"hardware.device={spec.device} and hardware.replicas={spec.replicas} must be set before this process "
             f"computes ({error}); take one kind of hardware a process."
         ) from error

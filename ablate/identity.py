@@ -104,13 +104,19 @@ def _version(package: str) -> str:
         return "absent"
 
 
+def keras_file() -> Path:
+    """Keras' file of its user's settings, which need not be there; where it looks for it, homeless users included."""
+    home = os.path.expanduser("~")
+    folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))
+    return Path(os.path.expanduser(folder)) / "keras.json"
+
+
 def backend() -> str:
     """The backend that Keras will choose, without importing it: as it does, by environment, then by its own file."""
     if named := os.environ.get("KERAS_BACKEND"):
         return named
-    file = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
     try:
-        return str(json.loads(file.read_text("utf-8")).get("backend", "tensorflow"))
+        return str(json.loads(keras_file().read_text("utf-8")).get("backend", "tensorflow"))
     except (OSError, ValueError, AttributeError):
         return "tensorflow"
 

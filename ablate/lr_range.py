@@ -6,6 +6,7 @@ exponential rise instead of a linear one.
 
 import csv
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ ROWS = 12
 """Of the printed table."""
 
 
+MOST_STEPS = 1_000_000
+
+
 class RangeError(ValueError):
     """Rates or steps that make no range test; one sentence."""
 
@@ -48,8 +52,8 @@ class Ramp:
 
     def check(self) -> None:
         """Raises RangeError for a ramp that cannot show a curve."""
-        if self.steps < 20:
-            raise RangeError(f"steps must be at least 20, got {self.steps}.")
+        if not 20 <= self.steps <= MOST_STEPS:
+            raise RangeError(f"steps must be at least 20 and at most {MOST_STEPS:,}, got {self.steps:,}.")
         if not 0 < self.low < self.high < math.inf:
             raise RangeError(f"low must be above 0 and below high, got low={self.low:g} and high={self.high:g}.")
 
@@ -195,6 +199,24 @@ def _suggested(curve: Curve) -> list[str]:
     return lines
 
 
+def make(folder: Path) -> None:
+    """Makes the folder that a test's results are for, and tries it, before anything trains.
+
+    Raises:
+        RangeError: The folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> RangeError:
+    return RangeError(f"out must name a folder that can be written to, but {folder}: {error.strerror}.")
+
+
 def write(curve: Curve, folder: Path) -> list[Path]:
     """Writes ``lr_range.csv`` and ``lr_range.png``.
 
@@ -214,7 +236,7 @@ def write(curve: Curve, folder: Path) -> list[Path]:
             rows.writerows(zip(steps, curve.rates, curve.losses, curve.smoothed, strict=True))
         _draw(curve, paths[1])
     except OSError as error:
-        raise RangeError(f"out must name a folder that can be written to, but {folder}: {error.strerror}.") from None
+        raise _unwritable(folder, error) from None
     return paths
 
 

@@ -476,19 +476,21 @@ class ModelSpec:
                 raise SpecError(registry.unknown("an axis in model.options", axis, registry.AXES))
         if self.mlp_ratio is not None and not math.isfinite(self.mlp_ratio):
             raise SpecError(f"model.mlp_ratio must be a finite number, got {self.mlp_ratio}.")
-        for name in ("layers", "kernel", "width", "attention_heads", "mlp_width"):
+        for name, most in _MOST.items():
             if getattr(self, name) < 1:
                 raise SpecError(f"model.{_LEAF.get(name, name)} must be at least 1, got {getattr(self, name)}.")
+            if getattr(self, name) > most:
+                raise SpecError(f"model.{_LEAF.get(name, name)} must be at most {most:,}, got {getattr(self, name):,}.")
         if self.key_dim is None and self.width % self.attention_heads:
             works = ", ".join(str(n) for n in range(1, self.width + 1) if self.width % n == 0 and n <= 16)
             raise SpecError(
                 f"model.dim must be divisible by model.heads, got dim={self.width}, heads={self.attention_heads}; "
                 f"heads={works} work."
             )
-        if self.key_width < 1:
-            raise SpecError(f"model.key_dim must be at least 1, got {self.key_dim}.")
-        if not 0 < self.norm_eps < math.inf:
-            raise SpecError(f"model.norm_eps must be above 0 and finite, got {self.norm_eps}.")
+        if not 1 <= self.key_width <= _MOST["width"]:
+            raise SpecError(f"model.key_dim must be at least 1 and at most {_MOST['width']:,}, got {self.key_width:,}.")
+        if not 0 < self.norm_eps <= 1:
+            raise SpecError(f"model.norm_eps must be above 0 and at most 1, got {self.norm_eps}.")
         if self.weights == "":
             raise SpecError("model.weights must name a file of weights, or be null to draw them, got an empty name.")
         if self.weights_key == "":
@@ -575,6 +577,16 @@ class ModelSpec:
         total = total.plus(self.variant("pooling").macs(self, tokens))
         return total.under(convention)
 
+
+_MOST = {
+    "layers": 10_000,
+    "kernel": 10_000,
+    "convs": 100,
+    "width": 1_000_000,
+    "attention_heads": 1_000_000,
+    "mlp_width": 10_000_000,
+}
+"""Of each number, ten times or more what any published model has: a larger one is a slip, and takes long to refuse."""
 
 _LEAF = {"width": "dim", "attention_heads": "heads", "mlp_width": "mlp_ratio x model.dim"}
 _RATES = (

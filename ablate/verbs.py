@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from ablate.config import (
     Config,
@@ -18,6 +21,7 @@ from ablate.config import (
     Format,
     ReportConfig,
     RunSpec,
+    check_path,
     compose,
     compose_report,
     expand,
@@ -28,12 +32,14 @@ from ablate.config import (
     parse_overrides,
     prepare_jobs,
     search_path_override,
+    sentence,
     to_config,
     without_secrets,
 )
 from ablate.data.spec import check_batch, describe, training_images
 from ablate.hardware import check_backend, import_keras
 from ablate.models import zoo
+from ablate.output import unbroken
 from ablate.sweep.compose import cost
 from ablate.sweep.inert import suspects
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
@@ -61,6 +67,7 @@ def train(words: list[str], flags: list[str]) -> int:
         plan = make_plan(words)
         return _as_hydra_job(words, flags, lambda cfg: _sweep(plan))
     config = to_config(compose(words))
+    config.check_places()
     _check(config).check_selection()
     return _as_hydra_job(words, flags, lambda cfg: _train_one(config))
 
@@ -88,24 +95,38 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
                 f"the working directory must be one that can be written to, but {Path.cwd()}: {error.strerror}; change "
                 "to another, or set hydra.run.dir, study.storage and tracking.uri."
             ) from None
-    outcome: list[int | ValueError] = []
+    outcome: list[int | Exception] = []
 
     def task(cfg: DictConfig) -> None:
         try:
-            outcome.append(job(cfg))
-        except ValueError as error:
-            logger.exception("the command was wrong")
+            with unbroken():
+                outcome.append(job(cfg))
+        except Exception as error:  # which Hydra would show by its traceback
+            logger.exception("the command was wrong" if isinstance(error, ValueError) else "not foreseen")
             outcome.append(error)
 
     sys.argv = [sys.argv[0], *flags, *search_path_override(), *opened(parse_overrides(without_secrets(words)))]
-    hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(task)()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it would show its errors by their last lines and a traceback's
+    try:
+        hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(sentence(error)) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise ConfigError(
+            f"hydra.run.dir must be a folder that can be made, but {str(error.filename)[:60]}: {error.strerror}."
+        ) from None
     for result in outcome:
-        if isinstance(result, ValueError):
+        if isinstance(result, Exception):
             raise result
     return max((result for result in outcome if isinstance(result, int)), default=0)
 
 
 def _train_one(config: Config) -> int:
+    from ablate import tracking
+
+    tracking.ask(config.tracking)  # a wrong address is told before TensorFlow is imported, which may take minutes
     import_keras()
     _check_weights({"this run": config.alone()})
     from ablate.sweep.worker import train_one
@@ -125,11 +146,26 @@ def _check_weights(specs: Mapping[str, RunSpec]) -> None:
 def _sweep(plan: Plan) -> int:
     for line in summary(plan):
         print(line)
+    _ask(plan)
     _check_weights({planned.point.label: planned.spec for planned in plan.points})
     _refuse_inert(plan)
     from ablate.sweep.leader import run_sweep
 
     return run_sweep(plan)
+
+
+def _ask(plan: Plan) -> None:
+    """Asks the records' and the queue's database whether they are there, before TensorFlow is imported.
+
+    Raises:
+        SweepError: The queue's cannot be used.
+        TrackingError: The records' cannot.
+    """
+    from ablate import tracking
+    from ablate.sweep.study import ask
+
+    tracking.ask(plan.config.tracking)
+    ask(plan.config.study.storage)
 
 
 def _refuse_inert(plan: Plan) -> None:
@@ -189,7 +225,11 @@ def _check_report(name: str | None, options: ReportConfig) -> None:
     Raises:
         ConfigError: The options contradict each other, or the margin is none.
     """
-    source, margin = options.source, options.margin
+    check_path("a file of records", name or None)
+    source, margin, factor = options.source, options.margin, options.factor
+    columns = factor if isinstance(factor, list) else [factor]
+    if factor is not None and not all(isinstance(column, str) and column for column in columns):
+        raise ConfigError(f"factor must be a column or a list of columns, got {factor!r}.")
     if source is not None and source.endswith(".jsonl"):
         raise ConfigError(f"source must be a CSV file of runs; for a file that export wrote, say report {source}.")
     if name is not None and name.endswith(".csv"):
@@ -220,6 +260,7 @@ def _writable(out: str, source: str | None = None) -> Iterator[Path]:
     Raises:
         ConfigError: It is no file's name, the file that is read, or cannot be written.
     """
+    check_path("out", out or None)
     path = Path(out)
     if not out or path.is_dir():
         raise ConfigError(f"out must name a file, got {f'{out}, which is a folder' if out else 'nothing'}.")
@@ -251,6 +292,7 @@ def tables(words: list[str]) -> int:
             raise ConfigError(registry.unknown("a key of tables", key, ("check", "records", "out")))
         if not isinstance(value, bool if key == "check" else str) or value == "":
             raise ConfigError(f"{key} must be {'true or false' if key == 'check' else 'a folder'}, got {value!r}.")
+        check_path(key, value if isinstance(value, str) else None)
     pages, folder = made.pages(Path(given.get("records", made.RECORDS))), Path(given.get("out", made.TABLES))
     if given.get("check", False):
         old = made.stale(pages, folder)
@@ -386,7 +428,7 @@ def lr_range(words: list[str]) -> int:
     Raises:
         RangeError: ``steps``, ``low`` or ``high`` make no sense, or ``out`` cannot be written to.
     """
-    from ablate.lr_range import Ramp, RangeError
+    from ablate.lr_range import Ramp, RangeError, make
 
     own = ("steps", "low", "high", "out")
     overrides = {word: parse_overrides([word])[0] for word in words}
@@ -399,6 +441,8 @@ def lr_range(words: list[str]) -> int:
         return _as_hydra_job(expand(rest), [], lambda cfg: _ramp(config, ramp, HydraConfig.get().runtime.output_dir))
     if not isinstance(given["out"], str):
         raise RangeError(f"out must name a folder, got {given['out']}.")
+    check_path("out", given["out"])
+    make(Path(given["out"]))
     return _ramp(config, ramp, given["out"])
 
 

@@ -78,7 +78,10 @@ def folder_for(spec: DataSpec) -> Path:
     Raises:
         DataError: It cannot.
     """
-    folder = _user_folder() if spec.cache is None else Path(spec.cache).expanduser()
+    try:
+        folder = _user_folder() if spec.cache is None else Path(spec.cache).expanduser()
+    except RuntimeError:
+        raise DataError("decoded images need a folder, and this user has no home: set data.cache=PATH.") from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -33,6 +33,10 @@ SOURCES = {
 (None: measured)."""
 
 
+MOST_SIDE = 16_384
+"""Pixels: a larger image of float32 alone fills a gibibyte a channel."""
+
+
 class DataError(ValueError):
     """Data that cannot be used; the message names the file or the leaf, and says what to do."""
 
@@ -167,6 +171,8 @@ class DataSpec:
         valid = isinstance(sides, list) and len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
         if sides is not None and not valid:
             raise DataError(f"data.image_size must be a side or [height, width], integers of at least 1, got {sides}.")
+        if sides is not None and max(sides) > MOST_SIDE:
+            raise DataError(f"data.image_size must have sides of at most {MOST_SIDE:,} pixels, got {sides}.")
         if self.channels not in (None, 1, 3):
             raise DataError(f"data.channels must be 1 (grey), 3 (RGB) or null, got {self.channels}.")
         if not _is_colour(self.background):

@@ -13,13 +13,17 @@ from ablate import registry
 from ablate.config import GROUPS, Config, RunSpec, composer, is_preset, parse_overrides, to_config, with_leaves
 from ablate.data.spec import check_batch, describe, training_images
 from ablate.models import zoo
-from ablate.specs import InputShape
+from ablate.specs import InputShape, SpecError
 from ablate.words import as_word
 
 _VARIANTS = tuple(f"model.{axis}" for axis in registry.AXES)
 _DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
 
 _PARTS = tuple(field.name for field in fields(RunSpec))
+
+
+MOST_PARAMS, MOST_TOKENS = 10**12, 10**6
+"""Of a model that is meant: beyond, weights alone take terabytes, and attention's weights as much for one image."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Specs:
             config = to_config(cfg)
             raw = OmegaConf.to_container(cfg, resolve=False)
             follows = dict(_following({name: raw.get(name) for name in _PARTS} if isinstance(raw, dict) else {}))
-            of_seed = tuple(leaf for leaf, source in follows.items() if source == "${seed}")
+            of_seed = tuple(leaf for leaf, source in follows.items() if (leaf[:6], source) == ("seeds.", "${seed}"))
             self._templates[key] = _Template(cfg, config, of_seed, len(of_seed) < len(follows))
         return self._templates[key]
 
@@ -186,10 +190,16 @@ def cost(spec: RunSpec, input_shape: InputShape, num_classes: int) -> Cost:
         SpecError: The model cannot be built on them.
     """
     model = spec.model
+    params, tokens = model.params(input_shape, num_classes), model.tokens(input_shape)
+    for what, count, most in (("parameters", params, MOST_PARAMS), ("tokens", tokens, MOST_TOKENS)):
+        if count > most:
+            raise SpecError(
+                f"a model must have at most {most:,} {what}, got {count:,}; make it, or its images, smaller."
+            )
     return Cost(
-        params=model.params(input_shape, num_classes),
+        params=params,
         trainable_params=model.trainable_params(input_shape, num_classes),
-        tokens=model.tokens(input_shape),
+        tokens=tokens,
         macs=model.macs(input_shape, num_classes),
         macs_modules=model.macs(input_shape, num_classes, convention="macs_modules"),
         macs_fvcore=model.macs(input_shape, num_classes, convention="macs_fvcore"),

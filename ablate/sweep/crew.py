@@ -17,6 +17,7 @@ from typing import Any
 from ablate.config import load_plugins
 from ablate.exits import FAILED, INTERRUPTED, TERMINATED
 from ablate.hardware import import_keras
+from ablate.output import make_readable
 from ablate.progress import SweepScreen
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.interrupts import interrupt, terminable
@@ -154,6 +155,7 @@ class _Teller:
 
 def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], mouth: Any) -> None:
     """One process of a crew; a signal that ends it is told by its exit code, as the command's own is."""
+    make_readable()
     signal.signal(signal.SIGINT, interrupt)
     leader = multiprocessing.parent_process()
     if leader is not None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ablate.config import Engine, load_plugins
 from ablate.hardware import import_keras
+from ablate.output import make_readable, unbroken
 from ablate.progress import SweepScreen
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
@@ -92,13 +93,14 @@ def at_work(plan: Plan, parent: str, folder: str, threads: int | None) -> None:
         folder: Where relative paths begin: the leader's working directory.
         threads: Of the process, where the plan leaves them open.
     """
+    make_readable()
     os.chdir(folder)
     plan = plan.from_a_file()
     load_plugins(plan.config.plugins)
     import_keras()
     from ablate.sweep.worker import work
 
-    with SweepScreen(len(plan.points), 0) as screen:
+    with unbroken(), SweepScreen(len(plan.points), 0) as screen:
         work(plan, parent, screen.of(0), threads=threads)
 
 

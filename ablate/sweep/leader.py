@@ -4,7 +4,8 @@ The leader works itself where one process is enough; any number of leaders may s
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from ablate.config import Engine
 from ablate.hardware import import_keras
@@ -45,7 +46,7 @@ def run_sweep(plan: Plan) -> int:
     for key in orphans:
         store.abandon(parent, key)
     record, before = store.resume(parent, plan.study), study.progress()
-    try:
+    with _closed_if_cut_short(record):
         with (
             terminable(),
             SweepScreen(len(plan.points), before.done + before.diverged + before.pruned, workers) as screen,
@@ -56,15 +57,26 @@ def run_sweep(plan: Plan) -> int:
                 _alone(plan, parent, screen)
             else:
                 work_together(plan, parent, screen, lambda: study.progress().left > 0)
+        troubles = _end(plan, store, study, record)
+    if troubles:
+        print("\n".join(troubles))
+    return int(bool(troubles))
+
+
+@contextmanager
+def _closed_if_cut_short(record: RunWriter) -> Iterator[None]:
+    """A sweep's record never says that it runs when it does not, whatever ended it."""
+    try:
+        yield
     except KeyboardInterrupt as stop:
         record.finish("killed", reason=str(stop) or "interrupted")
         if not str(stop):
             print("interrupted: the same command goes on from here.")
         raise
-    troubles = _end(plan, store, study, record)
-    if troubles:
-        print("\n".join(troubles))
-    return int(bool(troubles))
+    except BaseException as error:
+        with suppress(TrackingError):  # what ended the sweep is what must be told
+            record.finish("failed", reason=f"{type(error).__name__}: {error}")
+        raise
 
 
 def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]:

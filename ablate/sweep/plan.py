@@ -193,9 +193,7 @@ def _check_command(config: Config, given: Mapping[str, Any]) -> None:
         for group, said in given.items():
             if axis.startswith(f"{group}.") and isinstance(said, dict):
                 raise SweepError(f"{axis} is an axis of the sweep: to pin it, say {axis}=…, got {group}={said}.")
-    for name, least in (("workers", 1), ("retries", 0)):
-        if getattr(config, name) < least:
-            raise SweepError(f"{name} must be at least {least}, got {getattr(config, name)}.")
+    config.check_places()
     if config.engine_options and config.engine == Engine.local:
         raise SweepError(f"engine_options must come with engine=ray or slurm, got {config.engine_options} with local.")
 

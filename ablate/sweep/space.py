@@ -127,7 +127,7 @@ class SweepSpec:
         """Axis -> its levels, checked.
 
         Raises:
-            SweepError: An axis has no levels, one twice, or is the seed.
+            SweepError: An axis has no levels, one twice, or is the seed; or axes of a zip are not equally long.
         """
         if not self.axes:
             raise SweepError(
@@ -145,6 +145,12 @@ class SweepSpec:
             if self.method != Method.zip:  # there an axis may stand still while another moves
                 _check_once(self.name, axis, levels)
             out[axis] = list(levels)
+        lengths = {axis: len(levels) for axis, levels in out.items()}
+        if self.method == Method.zip and len(set(lengths.values())) > 1:
+            raise SweepError(
+                f"axes of sweep {self.name} must be equally long with method=zip, got lengths {lengths}; name a level "
+                "again where an axis stands still."
+            )
         return out
 
     def seed_list(self) -> list[int]:
@@ -554,10 +560,7 @@ def _grid(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, A
 
 def _zip(sweep: SweepSpec, levels: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
     length = max(map(len, levels.values()))
-    moving = {axis: values * length if len(values) == 1 else values for axis, values in levels.items()}
-    lengths = {axis: len(values) for axis, values in levels.items()}
-    if any(len(values) != length for values in moving.values()):
-        raise SweepError(f"axes of sweep {sweep.name} must be equally long with method=zip, got lengths {lengths}.")
+    moving = {axis: values * length if len(values) == 1 else values for axis, values in levels.items()}  # pinned
     return [dict(zip(levels, values, strict=True)) for values in zip(*moving.values(), strict=True)]
 
 

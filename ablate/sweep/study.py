@@ -35,6 +35,8 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from ablate import databases
+from ablate.config import StudySpec
 from ablate.databases import Lock, complaint, lasts, probe, remedy
 from ablate.schemas import Schema, make_whole
 from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
@@ -158,6 +160,7 @@ class Study:
                 others must.
 
         Raises:
+            ConfigError: The storage is none, or the heartbeat.
             SweepError: The storage cannot be opened; the message leaves passwords out.
         """
         self.name, self._storage_uri, self._seconds = name, storage, heartbeat_seconds
@@ -166,13 +169,7 @@ class Study:
         self._held: dict[int, Claim] = {}
         self._heartbeat: Heartbeat | None = None
         self._always, self._pace, self._waiting, self._taken = always_read, Pace(), dict[str, int](), set[str]()
-        if heartbeat_seconds < 1:
-            raise SweepError(f"study.heartbeat_seconds must be at least 1, got {heartbeat_seconds}.")
-        if storage.split(":", 1)[0].split("+", 1)[0] not in ("sqlite", "postgresql"):
-            raise SweepError(
-                f"study.storage must be a SQLite or PostgreSQL database (sqlite:///optuna.db, postgresql+psycopg://…), "
-                f"got {redact(storage)}."
-            )
+        StudySpec(storage, heartbeat_seconds).check()
         self._lock, self._links = Lock(storage, "queue"), Lock(storage, "links")
         try:
             with self._lock():  # Optuna's own making of tables breaks where two do it at once
@@ -202,12 +199,7 @@ class Study:
         self._study_id = self._storage.get_study_id_from_name(self.name)
 
     def _error(self, error: Exception) -> SweepError:
-        words = complaint(error)
-        advice = remedy(words, setting="study.storage", library="Optuna")
-        return SweepError(
-            f"study.storage must be a database that Optuna can open and write, but {redact(self._storage_uri)} fails: "
-            f"{redact(words.splitlines()[0]).rstrip('.')}; {advice}."
-        )
+        return _error_of(self._storage_uri, error)
 
     # ------------------------------------------------------------------------------------------------------ the queue
 
@@ -575,6 +567,28 @@ def _params(point: Point) -> dict[str, Any]:
         axis: level if isinstance(level, str | int | float | bool | None) else str(level)
         for axis, level in levels.items()
     }
+
+
+def ask(storage: str) -> None:
+    """Asks a queue's database whether it is there; makes nothing.
+
+    Raises:
+        SweepError: It does not answer, or cannot be written.
+    """
+    try:
+        databases.ask(storage, "queue")
+    except _CANNOT as error:
+        raise _error_of(storage, error) from None
+
+
+def _error_of(storage: str, error: Exception) -> SweepError:
+    words = complaint(error)
+    reason = redact(words.splitlines()[0]).rstrip(".")
+    advice = remedy(words, setting="study.storage", library="Optuna")
+    return SweepError(
+        f"study.storage must be a database that Optuna can open and write, but {redact(storage)} fails: {reason}; "
+        f"{advice}."
+    )
 
 
 def open_study(plan: Plan) -> Study:

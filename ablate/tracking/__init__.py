@@ -5,6 +5,7 @@ that importing mlflow costs. What a run carries besides parameters and metrics s
 """
 
 from ablate.provenance import provenance as provenance
+from ablate.tracking.client import ask as ask
 from ablate.tracking.reading import StudyRecord as StudyRecord
 from ablate.tracking.reading import cells as cells
 from ablate.tracking.reading import fetch_artifact as fetch_artifact
@@ -29,6 +30,7 @@ from ablate.tracking.tags import WORKER as WORKER
 from ablate.tracking.tags import param_text as param_text
 from ablate.tracking.tags import redrawn as redrawn
 from ablate.tracking.tags import redraws as redraws
+from ablate.tracking.uris import check_form as check_form
 from ablate.tracking.uris import redact as redact
 from ablate.tracking.uris import ui_hint as ui_hint
 from ablate.tracking.view import view_state as view_state

@@ -4,14 +4,16 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate import databases
 from ablate.databases import Lock, probe
 from ablate.schemas import Schema, make_whole
-from ablate.tracking.spec import TrackingError
+from ablate.tracking.spec import TrackingError, TrackingSpec
 from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
 
 if TYPE_CHECKING:
@@ -35,13 +37,28 @@ def opened(uri: str, experiment: str, lock: Lock) -> tuple[Any, str]:
         return client, _experiment_id(client, uri, experiment)
 
 
+def ask(tracking: TrackingSpec) -> None:
+    """Asks the store whether it is there, before anything heavy is imported; makes nothing.
+
+    Raises:
+        TrackingError: It does not answer, or cannot be written.
+    """
+    uri = tracking.resolved_uri()
+    check(uri)
+    probe_server(uri)
+    if is_database(uri):
+        with guard(uri):
+            databases.ask(uri, "mlflow")
+
+
 def client_class() -> Any:
     """MLflow's client class, imported with its telemetry and its chatter off."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 hold a training up for minutes
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
-    from mlflow.tracking import MlflowClient
+    with _some_home():
+        from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it raises we tell, without its traceback
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -74,6 +91,21 @@ def _revisions() -> list[str]:
 
 
 _SCHEMA = Schema(_make, _tables, _revisions, seeds={"experiments": 1, "workspaces": 1})
+
+
+@contextmanager
+def _some_home() -> Iterator[None]:
+    """A home folder for who has none, as users of containers may: MLflow asks for it while it is imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+    else:
+        yield
 
 
 def deleted_runs(client: Any, experiment_id: str) -> set[str]:

@@ -7,11 +7,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ablate.databases import complaint, remedy, sqlite_file
-from ablate.tracking.spec import TrackingError, TrackingSpec
+from ablate.databases import complaint, ill_formed, remedy, sqlite_file
+from ablate.tracking.spec import DEFAULT_URI, TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _USERINFO = re.compile(r"(?P<scheme>\b[a-z][\w+.-]*://)(?P<info>[^\s'\"]*)@", re.IGNORECASE)
@@ -72,11 +73,40 @@ def check(uri: str) -> None:
     Raises:
         TrackingError: No URI of a database or a server.
     """
-    scheme = uri.split(":", 1)[0] if ":" in uri else ""
-    if scheme in ("", "file") or (scheme == "sqlite" and file_of(uri) is None):
+    reason = ill_formed(uri, _DATABASES) if is_database(uri) else _no_server(uri)
+    if reason:
         raise TrackingError(
             f"tracking.uri must name a database or a server (sqlite:///mlflow.db, postgresql://…, http://…), "
-            f"got {redact(uri)}."
+            f"got {redact(uri)}: {reason}."
+        )
+
+
+def _no_server(uri: str) -> str | None:
+    """What keeps a URI from being a server's; kinds that plugins of MLflow bring are theirs to check."""
+    scheme = uri.split(":", 1)[0] if ":" in uri else ""
+    if scheme in ("http", "https"):
+        try:
+            parts = urlsplit(uri)
+            return None if parts.hostname and parts.port != 0 else "it names no host"
+        except ValueError:
+            return "its host or port is none"
+    known = ("databricks", "databricks-uc", "uc", *(each.name for each in entry_points(group="mlflow.tracking_store")))
+    return None if scheme in known else "it is neither"
+
+
+def check_form(tracking: TrackingSpec) -> None:
+    """Refuses names under which nothing could be kept; nothing is opened or asked.
+
+    Raises:
+        TrackingError: The URI is none of a database or server, or the experiment's name is none.
+    """
+    if tracking.uri == "":
+        raise TrackingError(f"tracking.uri must name a database or a server, got nothing; null takes {DEFAULT_URI}.")
+    check(tracking.resolved_uri())
+    name = tracking.resolved_experiment()
+    if not name.strip() or not name.isprintable() or len(name.encode("utf-8", "replace")) > 250:
+        raise TrackingError(
+            f"tracking.experiment must be a printable name of 1 to 250 bytes, got {name[:60]!r} ({len(name)} letters)."
         )
 
 

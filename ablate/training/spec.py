@@ -1,11 +1,20 @@
 """How a model is trained: budget, optimizer, schedule, seeds; pure data, no Keras here."""
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ablate import registry
 from ablate.paths import problem
+
+MOST = 1_000_000
+"""Of epochs, and of images in a batch: no run has more, and a larger number is a slip."""
+
+MOST_SECONDS = 31_536_000
+
+FLOAT32_MAX = 3.4e38
+"""What is larger becomes infinite in the step, whose numbers are float32."""
+
+_IN_FLOAT32 = f" (in float32, which ends at {FLOAT32_MAX})"
 
 
 class TrainError(ValueError):
@@ -142,6 +151,9 @@ class TrainSpec:
         for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise TrainError(f"train.{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("epochs", "cooldown_epochs", "batch_size"):
+            if getattr(self, name) > MOST:
+                raise TrainError(f"train.{name} must be at most {MOST:,}, got {getattr(self, name):,}.")
         if self.accumulate > self.batch_size:
             raise TrainError(
                 f"train.accumulate must be at most train.batch_size, got {self.accumulate} with "
@@ -149,8 +161,11 @@ class TrainSpec:
             )
         if self.cooldown_epochs < 0:
             raise TrainError(f"train.cooldown_epochs must be at least 0, got {self.cooldown_epochs}.")
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise TrainError(f"train.seconds must be above 0, or null for a number of epochs, got {self.seconds}.")
+        if self.seconds is not None and not 0 < self.seconds <= MOST_SECONDS:
+            raise TrainError(
+                f"train.seconds must be above 0 and at most {MOST_SECONDS:,} (a year), or null for a number of epochs, "
+                f"got {self.seconds}."
+            )
         if self.seconds is not None and self.cooldown_epochs:
             raise TrainError(
                 f"train.cooldown_epochs must be 0 beside train.seconds, got {self.cooldown_epochs}; set it to 0."
@@ -159,8 +174,8 @@ class TrainSpec:
             raise TrainError(f"train.patience must be at least 1, or null for none, got {self.patience}.")
 
     def _check_rates(self) -> None:
-        if not 0 < self.lr < math.inf:
-            raise TrainError(f"train.lr must be above 0 and finite, got {self.lr}.")
+        if not 0 < self.lr <= FLOAT32_MAX:
+            raise TrainError(f"train.lr must be above 0 and finite{_IN_FLOAT32}, got {self.lr}.")
         for name in ("min_lr", "warmup_lr"):
             if not 0 <= getattr(self, name) <= self.lr:
                 raise TrainError(
@@ -172,11 +187,13 @@ class TrainSpec:
                 f"train.warmup_epochs must be between 0 and train.epochs, got {self.warmup_epochs} with "
                 f"epochs={self.epochs}; set train.warmup_epochs=0 for none."
             )
-        if not 0 <= self.weight_decay < math.inf:
-            raise TrainError(f"train.weight_decay must be at least 0 and finite, got {self.weight_decay}.")
+        if not 0 <= self.weight_decay <= FLOAT32_MAX:
+            raise TrainError(f"train.weight_decay must be at least 0 and finite{_IN_FLOAT32}, got {self.weight_decay}.")
         if not 0 <= self.label_smoothing < 1:
             raise TrainError(f"train.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
-        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
-            raise TrainError(f"train.clip_norm must be above 0 and finite, or null for none, got {self.clip_norm}.")
+        if self.clip_norm is not None and not 0 < self.clip_norm <= FLOAT32_MAX:
+            raise TrainError(
+                f"train.clip_norm must be above 0 and finite{_IN_FLOAT32}, or null for none, got {self.clip_norm}."
+            )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise TrainError(f"train.ema_decay must be between 0 and 1, or null for none, got {self.ema_decay}.")

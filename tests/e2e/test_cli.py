@@ -1,6 +1,8 @@
 """The real command line: what it lists, and what a wrong word is told."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,12 +11,13 @@ from pathlib import Path
 import pytest
 
 
-def ablate(*words, cwd, timeout=300, **env):
+def ablate(*words, cwd, timeout=300, encoding=None, **env):
     """Runs ``python -m ablate`` in a folder of its own, as a user would."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     return subprocess.run(
         [sys.executable, "-m", "ablate", *words],
         cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=timeout,
+        encoding=encoding,
     )  # fmt: skip
 
 
@@ -105,3 +108,67 @@ def test_a_working_directory_that_cannot_be_written_to_is_one_sentence():
     assert result.returncode == 2
     assert result.stderr.startswith("ablate: the working directory must be one that can be written to")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp936"])
+def test_a_terminal_of_any_encoding_can_be_printed_to(tmp_path, encoding):
+    for words in (["--help"], ["plan", "+sweep=pe_type", "train.lr=[0.1]"], ["report", "nothing_here"]):
+        result = ablate(*words, cwd=tmp_path, encoding=encoding, PYTHONIOENCODING=encoding)
+        assert result.returncode == (0 if words == ["--help"] else 2) and "codec" not in result.stderr
+    assert "python -m ablate [VERB [NAME]] key=value" in ablate("--help", cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
+
+
+SWEEP = """
+question: Is ± read as plus or minus?
+base: {model: tiny, data: digits, data.per_class: 20, train.epochs: 1}
+axes: {model.positional: [learnable, none]}
+seeds: 2
+"""
+
+
+@pytest.mark.full
+def test_a_sweep_ends_on_record_when_its_reader_leaves_and_its_table_is_read_in_ascii(tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(SWEEP, "utf-8")
+    command = [sys.executable, "-m", "ablate", "+sweep=mine"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, env=env, text=True, **streams) as running:
+        assert running.stdout.readline() == "sweep mine: Is +/- read as plus or minus?\n"
+        running.stdout.close()
+        assert "the work goes on" in running.stderr.read()
+    assert running.returncode == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("select status, count(*) from runs group by status").fetchall() == [("FINISHED", 5)]
+    again = ablate("+sweep=mine", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert again.returncode == 0 and "mean +/- 95 % interval" in again.stdout, again.stderr
+
+
+ASKED = """
+import sys
+from ablate import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit as stop:
+    print(stop.code, [name for name in ("keras", "tensorflow") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tracking.uri=http://127.0.0.1:9"], "must answer"),
+        (["+sweep=pe_type", "tracking.uri=http://127.0.0.1:9"], "must answer"),
+        (
+            ["tracking.uri=sqlite:////proc/none/mlflow.db"],
+            "store sqlite:////proc/none/mlflow.db must be usable",
+        ),
+        (["+sweep=pe_type", "study.storage=sqlite:////proc/none/queue.db"], "study.storage must be a database that"),
+    ],
+)
+def test_a_store_or_queue_that_is_not_there_is_told_before_tensorflow_is_imported(tmp_path, words, said):
+    command = [sys.executable, "-c", ASKED, *words, "model.dropout=0.1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stdout.splitlines()[-1] == "2 []"
+    assert not list(tmp_path.glob("*.db"))

@@ -1,13 +1,21 @@
 """What a run computes on. Each case has a process of its own: these are a process's settings."""
 
 import json
+import os
+import pwd
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ablate.config import ConfigError, compose, to_config
+from ablate.data import DataError, DataSpec
+from ablate.data.cache import folder_for
 from ablate.hardware import HardwareSpec, import_keras, prepare
+from ablate.identity import backend
+from ablate.sweep.plan import make_plan
 from ablate.verbs import plan, train
 
 
@@ -41,6 +49,74 @@ def test_a_backend_that_cannot_be_had_is_named_with_its_variable(backend, said, 
     for use in (import_keras, lambda: plan(["+sweep=pe_type"]), lambda: train(["model=tiny"], [])):
         with pytest.raises(ValueError, match=rf"KERAS_BACKEND must be .*{said}"):
             use()
+
+
+OF_THE_USER = """
+import os, numpy as np
+from ablate.hardware import HardwareSpec, import_keras, prepare
+import_keras()
+import keras
+from ablate.models.classifier import build
+from ablate.specs import ModelSpec
+found = [keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()]
+keras.config.set_floatx("float16"), keras.config.set_image_data_format("channels_first")  # as who imports Keras himself
+prepare(HardwareSpec())
+found += [keras.config.floatx(), keras.config.image_data_format()]
+print(*found, build(ModelSpec(dim=8, heads=2), (8, 8, 1), 3)(np.zeros((2, 8, 8, 1))).dtype)
+"""
+
+
+def _with_keras_json(tmp_path, content):
+    (tmp_path / "keras.json").write_text(content)
+    command = [sys.executable, "-c", OF_THE_USER]
+    env = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"} | {"KERAS_HOME": str(tmp_path)}
+    return subprocess.run(command, capture_output=True, text=True, env=env)
+
+
+def test_a_users_keras_json_changes_no_run(tmp_path):
+    content = {"floatx": "float64", "epsilon": 0.1, "image_data_format": "channels_first", "backend": "tensorflow"}
+    done = _with_keras_json(tmp_path, json.dumps(content))
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = done.stdout.split()
+    assert said == ["float32", "1e-07", "channels_last", "float32", "channels_last", "<dtype:", "'float32'>"]
+
+
+@pytest.mark.parametrize("content", ['{"floatx": "bfloat16"}', '{"epsilon": 1}', "[]"])
+def test_a_keras_json_that_keras_does_not_take_is_named(tmp_path, content):
+    done = _with_keras_json(tmp_path, content)
+    assert f"HardwareError: {tmp_path}/keras.json must hold settings that Keras takes" in done.stderr.splitlines()[-1]
+
+
+def test_a_backend_of_keras_json_that_cannot_be_had_is_named_with_its_file(tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    with pytest.raises(ValueError, match=r"the backend in .*keras.json must be tensorflow or jax, got 'torch'"):
+        plan(["+sweep=pe_type"])
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user as containers have them: a number, without a name, a home or an environment."""
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "KERAS_HOME", "KERAS_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeError):
+        Path.home()
+
+
+def test_a_user_without_a_home_is_told_what_needs_one(homeless, tmp_path):
+    assert backend() == "tensorflow"
+    with pytest.raises(DataError, match=r"this user has no home: set data\.cache=PATH"):
+        folder_for(DataSpec())
+    assert folder_for(DataSpec(cache=str(tmp_path))) == tmp_path
+    make_plan(["+sweep=pe_type"])
+    with pytest.raises(ConfigError, match=r"data\.root must be a path, got ~/photos, and whose home folder"):
+        to_config(compose(["data=folder", "data.root='~/photos'"])).point()
 
 
 def test_hardware_refuses_no_threads():

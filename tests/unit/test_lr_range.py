@@ -48,7 +48,7 @@ def test_range_test_says_that_nothing_diverged():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["steps=5"], r"steps must be at least 20, got 5\."),
+        (["steps=5"], r"steps must be at least 20 and at most 1,000,000, got 5\."),
         (["steps=abc"], r"steps must be a whole number, got 'abc'\."),
         (["low=true"], r"low must be a number, got True\."),
         (["low=0"], r"low must be above 0 and below high, got low=0 and high=10\."),

@@ -69,8 +69,9 @@ def test_one_factor_changes_one_axis_at_a_time_from_the_baseline():
 
 def test_zip_moves_axes_together_and_wants_them_equally_long():
     assert _combinations(_sweep(method=Method.zip, axes={"p": [1, 2], "q": [3, 4]})) == [(1, 3), (2, 4)]
-    with pytest.raises(SweepError, match="equally long"):
-        _combinations(_sweep(method=Method.zip))
+    for axes in ({"p": [1, 2], "q": [3]}, {"p": [1, 2, 3], "q": [3, 4]}):  # one level is not spread over all, unsaid
+        with pytest.raises(SweepError, match=r"equally long .* name a level again where an axis stands still"):
+            _combinations(_sweep(method=Method.zip, axes=axes))
 
 
 def test_where_leaves_combinations_out_with_their_reason():

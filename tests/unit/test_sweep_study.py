@@ -15,6 +15,7 @@ import optuna
 import pytest
 import sqlalchemy
 
+from ablate.config import ConfigError
 from ablate.sweep import heartbeat
 from ablate.sweep.pace import Pace
 from ablate.sweep.space import SweepError, SweepSpec, span
@@ -408,7 +409,7 @@ def test_without_a_pruner_no_point_is_stopped(tmp_path):
 
 
 def test_study_takes_only_storages_that_lock_across_machines():
-    with pytest.raises(SweepError, match="must be a SQLite or PostgreSQL database") as caught:
+    with pytest.raises(ConfigError, match="must be a SQLite or PostgreSQL database") as caught:
         Study("mysql://me:secret@127.0.0.1/x", "s", POINTS)
     assert "secret" not in str(caught.value)
 
@@ -444,7 +445,7 @@ def test_study_in_a_file_that_another_program_holds_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("seconds", [0, -1])
 def test_study_wants_a_second_between_heartbeats(tmp_path, seconds):
-    with pytest.raises(SweepError, match="heartbeat_seconds must be at least 1"):
+    with pytest.raises(ConfigError, match="heartbeat_seconds must be at least 1"):
         Study(_storage(tmp_path), "s", POINTS, heartbeat_seconds=seconds)
 
 

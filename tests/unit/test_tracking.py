@@ -313,7 +313,9 @@ def test_redact_takes_out_passwords_alone(text: str, shown: str) -> None:
         ("sqlite://", "must name a database or a server"),
         (f"http://me:{SECRET}@127.0.0.1:9", "must answer"),
         (f"postgresql+nodriver://me:{SECRET}@127.0.0.1:9/x", "install the driver"),
-        (f"postgresql://me:{SECRET}@127.0.0.1:nine/x", "check tracking.uri"),
+        (f"postgresql://me:{SECRET}@127.0.0.1:nine/x", "must name a database or a server"),
+        (f"http://me:{SECRET}@127.0.0.1:nine", "its host or port is none"),
+        ("xxxx://somewhere", "must name a database or a server"),
     ],
 )
 def test_a_store_that_cannot_be_reached_is_one_sentence_without_passwords(

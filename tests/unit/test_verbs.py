@@ -206,3 +206,56 @@ def test_a_misspelt_axes_is_told_from_a_missing_one(mine, run):
 
 def test_models_says_what_a_file_of_settings_is(run):
     assert _refused(run("models", "tiny"), "tiny is a file of settings")
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "x", f"out={LONG}"],
+        ["report", f"{LONG}.jsonl"],
+        ["report", f"source={LONG}.csv", "factor=a", "value=b"],
+        ["card", "x", f"out={LONG}"],
+        ["export", "x", f"out={LONG}"],
+        ["sheet", "data=digits", f"out={LONG}.png"],
+        ["tables", f"records={LONG}"],
+        ["tables", f"out=some/{LONG}/folder"],
+        ["sync", f"tracking.spool={LONG}"],
+        ["lr_range", "model=tiny", "data=digits", f"out={LONG}"],
+        ["plan", "+sweep=mine", f"train.checkpoint_dir={LONG}"],
+        ["train", "model=tiny", "data=digits", f"data.cache={LONG}"],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_refused_at_once(mine, run, words):
+    assert _refused(run(*words), "must be a path of at most 255 bytes a name")
+
+
+def test_a_results_folder_that_cannot_be_written_is_told_before_the_range_test_trains(mine, run):
+    assert _refused(run("lr_range", "model=tiny", "data=digits", "out=sweeps/mine.yaml/x"), "out must name a folder")
+
+
+@pytest.mark.parametrize("verb", [["report", "x"], ["export", "x"], ["import", "x"], ["card", "x"], ["sync"]])
+@pytest.mark.parametrize("word", ["blocks=???", "out=???", "margin=${nope}", "tracking.uri=???", "alpha=???"])
+def test_a_value_that_is_missing_is_told_by_its_key(run, verb, word):
+    code, _, err = run(*verb, word)
+    assert code == 2 and word.partition("=")[0] in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("word", ["sweep.seeds=3", "sweep.axes={model:[tiny]}", "++sweep.name=x"])
+@pytest.mark.parametrize("verb", ["train", "plan", "lr_range"])
+def test_what_is_said_of_a_sweep_needs_one(run, verb, word):
+    assert _refused(run(verb, "model=tiny", "data=digits", word), "must come with a sweep whose file it changes")
+
+
+def test_true_and_false_are_what_a_switch_takes(mine, run):
+    for value in ("7", "1", "yes", "on", "null", "1.0"):
+        assert _refused(run("plan", "+sweep=mine", f"model.qkv_bias={value}"), "model.qkv_bias must be true or false")
+    assert _refused(run("plan", "+sweep=mine", "model={qkv_bias:7}"), "model.qkv_bias must be true or false, got 7")
+    Path("sweeps/mine.yaml").write_text("base: {model: tiny, data: digits}\naxes: {model.qkv_bias: [7, false]}\n")
+    assert _refused(run("plan", "+sweep=mine"), "model.qkv_bias must be true or false, got 7")
+
+
+def test_a_factor_is_a_column_or_several(run):
+    assert _refused(run("report", "source=good.csv", "factor=7", "value=b"), "factor must be a column or a list")

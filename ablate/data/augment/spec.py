@@ -7,6 +7,17 @@ from enum import StrEnum
 from ablate import registry
 from ablate.data.spec import DataError
 
+MOST_WORKERS = 1024
+"""Threads of one process."""
+
+MOST_PADDING = 16_384
+"""Pixels on a side; also the largest image."""
+
+MOST_ALPHA = 1e6
+"""Of a beta distribution, from which half and half is drawn long before; far beyond, the draw is NaN."""
+
+MOST_OPS = 100
+
 
 class Interpolation(StrEnum):
     """How pixels between pixels are computed; ``random`` draws bilinear or bicubic for each image, as timm does."""
@@ -72,8 +83,8 @@ class RandAugmentSpec:
 
     def check(self) -> None:
         """Raises DataError for what cannot be drawn."""
-        if self.ops < 0:
-            raise DataError(f"augment.rand_augment.ops must be at least 0, got {self.ops}.")
+        if not 0 <= self.ops <= MOST_OPS:
+            raise DataError(f"augment.rand_augment.ops must be at least 0 and at most {MOST_OPS}, got {self.ops:,}.")
         if not 0 <= self.magnitude <= 10:
             raise DataError(f"augment.rand_augment.magnitude must be between 0 and 10, got {self.magnitude}.")
         if not 0 <= self.std < math.inf:
@@ -121,15 +132,17 @@ class AugmentSpec:
         """Raises DataError for a leaf that makes no sense."""
         self.random_resized_crop.check()
         self.rand_augment.check()
-        for name in ("crop_padding", "mixup", "cutmix", "mix_off_epoch"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise DataError(f"augment.{name} must be at least 0, got {getattr(self, name)}.")
+        for name, most in (("crop_padding", MOST_PADDING), ("mixup", MOST_ALPHA), ("cutmix", MOST_ALPHA)):
+            if not 0 <= getattr(self, name) <= most:
+                raise DataError(f"augment.{name} must be at least 0 and at most {most:,}, got {getattr(self, name)}.")
+        if self.mix_off_epoch < 0:
+            raise DataError(f"augment.mix_off_epoch must be at least 0, got {self.mix_off_epoch}.")
         for name in ("flip", "mix_probability", "switch_probability", "erasing_probability"):
             _check_probability(name, getattr(self, name))
         if not 0 <= self.colour_jitter <= 1:
             raise DataError(f"augment.colour_jitter must be between 0 and 1, got {self.colour_jitter}.")
-        if self.workers < 1:
-            raise DataError(f"augment.workers must be at least 1, got {self.workers}.")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise DataError(f"augment.workers must be at least 1 and at most {MOST_WORKERS}, got {self.workers:,}.")
         for name, kind in (("auto_augment", Policy), ("interpolation", Interpolation)):
             if getattr(self, name) not in list(kind):
                 raise DataError(registry.unknown(f"augment.{name}", getattr(self, name), kind))
