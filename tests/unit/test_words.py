@@ -130,9 +130,9 @@ def test_options_of_a_group_may_be_called_what_reads_as_a_number(conf):
     ],
 )
 def test_a_file_of_settings_that_is_wrong_is_named_with_its_key(conf, text, said):
-    path = conf("here", text, name="cct_7_3x1")
+    path = conf("here", text, name="cct_9_3x1")
     with pytest.raises(ConfigError) as told:
-        compose(["model=cct_7_3x1"])
+        compose(["model=cct_9_3x1"])
     assert str(path) in str(told.value) and said in str(told.value) and "\n" not in str(told.value)
 
 
