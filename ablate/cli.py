@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ablate import registry
+from ablate.escaping import terminal
 from ablate.exits import FAILED, INTERRUPTED, TERMINATED, USAGE
 
 
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except ValueError as error:  # ours all derive from it: what must hold, what came, what to do
-        print(f"ablate: {error}", file=sys.stderr)
+        print(f"ablate: {terminal(str(error))}", file=sys.stderr)
         sys.exit(USAGE)
 
 
