@@ -88,7 +88,8 @@ class _Place:
         text = got if isinstance(got, str) else json.dumps(got, default=str)
         shown = repr(text) if isinstance(got, str) else text
         short = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-        raise ShapeError(visible(f"{self.key or 'the whole'} in line {self.line} must be {must}, got {short}"))
+        where, what = (visible(each)[: 4 * _SHOWN] for each in (self.key or "the whole", must))
+        raise ShapeError(f"{where} in line {self.line} must be {what}, got {visible(short)}")
 
 
 # --------------------------------------------------------------------------------------------------------- text, JSON
@@ -360,7 +361,7 @@ def _check_point(place: _Place, text: str, design: _Design) -> None:
 def _check_levels(place: _Place, levels: Mapping[str, Any], design: _Design) -> None:
     for axis, known in design.levels.items():
         if axis not in levels or param_text(levels[axis]) not in known:
-            place.at(axis).refuse(f"one of {', '.join(known[:9])}", levels.get(axis))
+            place.at(axis).refuse(f"one of {', '.join(each[:_SHOWN] for each in known[:9])}", levels.get(axis))
     combination = [levels[axis] for axis in design.levels]
     if design.combinations is not None and json.dumps(combination) not in design.combinations:
         place.refuse("one of the combinations in line 1", combination)

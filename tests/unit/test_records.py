@@ -266,7 +266,7 @@ def test_a_file_whose_keys_hold_anything_is_a_report_or_one_sentence(tmp_path, n
 
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["families-cifar10", "pe_type-mnist5k", "pareto-mnist5k", "tokenizer-mnist5k"])
+@pytest.mark.parametrize("name", ["families-cifar10", "pareto-mnist5k"])
 def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentence(tmp_path, name):
     def use(found):
         table, notes = records_table(found, Reading(margin=1.0))
