@@ -95,7 +95,7 @@ def _check_study(study: str, frame: "pd.DataFrame", path: Path) -> None:
     for line, of in enumerate(frame.get("tags.ablate.study", ()), start=2):
         if not (_blank(of) or of == study):
             raise RecordsError(
-                f"{path} must hold runs of its study, {study}, but line {line} is of {visible(of)}: take that line out."
+                f"{path} must hold runs of its study, {study}, but line {line} is of {visible(of)[:60]}: take it out."
             )
 
 
