@@ -266,8 +266,10 @@ def test_a_file_whose_keys_hold_anything_is_a_report_or_one_sentence(tmp_path, n
 
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["families-cifar10", "pareto-mnist5k"])
-def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentence(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "values"), [("families-cifar10", (*WRONG, *WORSE)), ("pareto-mnist5k", (*WRONG[:3], *WORSE[4:6]))]
+)
+def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentence(tmp_path, name, values):
     def use(found):
         table, notes = records_table(found, Reading(margin=1.0))
         for format in ("text", "md", "latex", "csv", "json"):
@@ -282,9 +284,8 @@ def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentenc
         records.write(found, tmp_path / "again.jsonl")
         records.read(tmp_path / "again.jsonl")
 
-    assert _outcomes(tmp_path, _lines(name, 9), (*WRONG, *WORSE), use)["refused"] > 1000
-    few = (None, "x", -1, 1e149, "inf", "$\\write18{id}$", "a\nb")
-    _outcomes(tmp_path, _lines(name, 4), few, lambda found: page.page(found))
+    assert _outcomes(tmp_path, _lines(name, 6), values, use)["refused"] > 300
+    _outcomes(tmp_path, _lines(name, 4), ("x", 1e149, "$\\write18{id}$"), lambda found: page.page(found))
 
 
 @pytest.mark.parametrize(
