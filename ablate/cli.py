@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ablate import registry
+from ablate.escaping import terminal
 from ablate.exits import FAILED, INTERRUPTED, TERMINATED, USAGE
 from ablate.output import Unwritten, make_readable, say, watched
 
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 done, 1 work failed, 2 a wrong command, 130 interrupted, 143 terminated."""
     make_readable()
     code, told = _outcome(sys.argv[1:] if arguments is None else arguments)
-    say(told)
+    say(terminal(told))
     sys.exit(code)
 
 

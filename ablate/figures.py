@@ -13,7 +13,7 @@ everywhere: white is no preference, red more, blue less. Over an image, colour i
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import stdtrit
 
+from ablate.escaping import label as shown
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -41,6 +43,8 @@ _NORM = LogNorm(min(_TICKS), max(_TICKS), clip=True)
 _COLOURS = "vlag"
 _DARKEST = 0.6  # brightness of a black pixel below a map: its colour must still be seen
 _MISTAKE = "tab:red"
+_LONGEST = 72
+"""Characters of a name beside the axes: a longer one would leave no room to draw in."""
 
 
 class FigureError(ValueError):
@@ -72,23 +76,24 @@ def effects(frame: "pd.DataFrame", ax: Axes, unit: str, *, margin: float | None 
         margin: Smallest effect of interest; shaded.
     """
     ticks: list[str] = []
+    heads: list[int] = []
     for (factor, baseline), group in frame.groupby(["factor", "baseline"], sort=False):
+        heads.append(len(ticks))
         ticks.append(f"{factor} (against {baseline})")
         for row in group.itertuples():
             if row.effect == row.effect and row.effect is not None:
                 _interval(ax, row.effect, row.low, row.high, len(ticks), row.kind)
             ticks.append(row.level)
-    heads = [n for n, tick in enumerate(ticks) if "(against " in tick]
     if margin is not None:
         ax.axvspan(-margin, margin, color=KINDS["equivalent"][0], alpha=0.12, linewidth=0)
     ax.axvline(0, color="0.5", linewidth=1)
-    ax.set_yticks(range(len(ticks)), ticks)
+    ax.set_yticks(range(len(ticks)), _names(ticks))
     for n in heads:
         ax.get_yticklabels()[n].set_fontweight("bold")
     ax.set_ylim(len(ticks) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
-    ax.set_xlabel(f"effect on {unit}")
+    ax.set_xlabel(shown(f"effect on {unit}"))
     _kinds(ax, [kind for kind in KINDS if kind in set(frame["kind"])])
     return ax
 
@@ -116,16 +121,17 @@ def learning_curves(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], lab
         factors: Columns that make a cell: colours tell the first, dashes the others.
         label: Of the values, with their unit.
     """
+    frame = _as_text(frame, factors)
     colour, markers = _looks(frame, factors)
     dashes: dict[str, Any] = dict(zip(markers, itertools.cycle(_DASHES), strict=False))
     seaborn.lineplot(
-        frame.assign(rest=frame[list(factors[1:])].agg(", ".join, axis=1)) if len(factors) > 1 else frame,
-        x="epoch", y="value", ax=ax, hue=factors[0], palette=colour, style="rest" if len(factors) > 1 else None,
+        frame.assign(**{_REST: frame[list(factors[1:])].agg(", ".join, axis=1)}) if len(factors) > 1 else frame,
+        x="epoch", y="value", ax=ax, hue=factors[0], palette=colour, style=_REST if len(factors) > 1 else None,
         dashes=dashes or True, estimator="mean", errorbar=("pi", 100), err_kws={"alpha": 0.15, "linewidth": 0},
     )  # fmt: skip
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
-    ax.set_ylabel(label)
+    ax.set_ylabel(shown(label))
     ax.grid(axis="y")
     _legend(ax, colour, [Line2D([], [], color="0.5", linestyle=(0, dash) if dash else "-", label=name)
                          for name, dash in dashes.items()])  # fmt: skip
@@ -147,10 +153,10 @@ def points(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], label: str) 
         ax.plot(group["value"], [at] * len(group), color=shade, marker="o", alpha=0.6, linestyle="none", label=cell)
         ax.plot([group["value"].mean()], [at], color=shade, marker="|", markersize=16, markeredgewidth=2.5)
     names = list(frame["cell"].drop_duplicates())
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), _names(names))
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(label)
+    ax.set_xlabel(shown(label))
     ax.grid(axis="x")
     return ax
 
@@ -168,6 +174,7 @@ def response(frame: "pd.DataFrame", ax: Axes, along: str, factors: Sequence[str]
         label: Of the values, with their unit.
     """
     hue = next((factor for factor in factors if factor != along), along)
+    frame = _as_text(frame, dict.fromkeys((along, hue)))
     colour, _ = _looks(frame, [hue])
     marks = dict(zip(colour, itertools.cycle(_MARKERS), strict=False))
     numbers = _numbers(frame[along])
@@ -176,15 +183,15 @@ def response(frame: "pd.DataFrame", ax: Axes, along: str, factors: Sequence[str]
                           errorbar=_student, dodge=0.3 if len(colour) > 1 else False, linewidth=1.3, markersize=7,
                           capsize=0.06, legend=False)  # fmt: skip
     else:
-        seaborn.lineplot(frame.assign(**{"at": numbers}), x="at", y="value", hue=hue, palette=colour, style=hue,
+        seaborn.lineplot(frame.assign(**{_REST: numbers}), x=_REST, y="value", hue=hue, palette=colour, style=hue,
                          markers=marks, dashes=False, ax=ax, errorbar=_student, err_style="bars", legend=False,
                          err_kws={"capsize": 4})  # fmt: skip
         if numbers.min() > 0 and numbers.max() >= 10 * numbers.min():
             ax.set_xscale("log")
         ax.set_xticks(sorted(set(numbers)), [f"{number:g}" for number in sorted(set(numbers))])
         ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel(along)
-    ax.set_ylabel(label)
+    ax.set_xlabel(shown(along))
+    ax.set_ylabel(shown(label))
     ax.grid(axis="y")
     ax.legend(handles=[Line2D([], [], color=colour[level], marker=marks[level], label=level) for level in colour],
               loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, borderaxespad=0.3)  # fmt: skip
@@ -194,7 +201,8 @@ def response(frame: "pd.DataFrame", ax: Axes, along: str, factors: Sequence[str]
 def _numbers(levels: "pd.Series") -> "pd.Series | None":
     """Levels as numbers, of ``[32, 32]`` the first; None where one is a word."""
     found = levels.str.extract(r"^\[?(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:, [^\]]*\])?$", expand=False)
-    return None if found.isna().any() else found.astype(float)
+    numbers = found.astype(float)
+    return numbers if np.isfinite(numbers).all() else None
 
 
 def _student(values: "pd.Series") -> tuple[float, float]:
@@ -225,9 +233,9 @@ def beside(frame: "pd.DataFrame", ax: Axes, label: str) -> Axes:
         ax.plot([low, high], [at, at], color=COLOURS[1], linewidth=2)
     n = " to ".join(f"{count:.0f}" for count in dict.fromkeys((ours["n"].min(), ours["n"].max())) if count == count)
     ax.plot(ours["ours"], place[ours.index], color=COLOURS[1], marker="o", linestyle="none", label=f"ours (n = {n})")
-    ax.set_yticks(range(len(rows)), rows)
+    ax.set_yticks(range(len(rows)), _names(rows))
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel(label)
+    ax.set_xlabel(shown(label))
     ax.grid(axis="x")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.3)
     return ax
@@ -236,7 +244,7 @@ def beside(frame: "pd.DataFrame", ax: Axes, label: str) -> Axes:
 def visible(seeds: Sequence[int], differences: Sequence[float], ax: Axes, unit: str) -> Axes:
     """The smallest difference that shows, over the seeds of each side, both scales logarithmic."""
     seaborn.lineplot(x=list(seeds), y=list(differences), ax=ax, color=COLOURS[0], marker="o")
-    ax.set(xscale="log", yscale="log", xlabel="seeds of each side", ylabel=f"smallest difference in {unit}")
+    ax.set(xscale="log", yscale="log", xlabel="seeds of each side", ylabel=shown(f"smallest difference in {unit}"))
     ticks = [number for number in (2, 3, 5, 10, 20, 30, 50, 100) if min(seeds) <= number <= max(seeds)]
     ax.set_xticks(ticks, [str(number) for number in ticks])
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -267,6 +275,7 @@ def pareto(
         factors: Colours tell the first, markers the others.
         higher_is_better: Of the values.
     """
+    frame = _as_text(frame, factors)
     colour, shape = _looks(frame, factors)
     cells = frame.groupby("cell", sort=False).agg({cost: "mean", "value": "mean", **dict.fromkeys(factors, "first")})
     best = front(cells[cost].to_numpy(), (1 if higher_is_better else -1) * cells["value"].to_numpy())
@@ -283,8 +292,8 @@ def pareto(
         ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel(cost_label)
-    ax.set_ylabel(label)
+    ax.set_xlabel(shown(cost_label))
+    ax.set_ylabel(shown(label))
     ax.grid()
     _legend(ax, colour, [Line2D([], [], color="0.5", marker=marker, linestyle="none", label=name)
                          for name, marker in shape.items()])  # fmt: skip
@@ -305,6 +314,19 @@ def front(cost: Array, value: Array) -> Array:
     better = (cost[:, None] < cost) | (value[:, None] > value)
     beaten: Array = np.any(no_worse & better, axis=0)
     return np.logical_not(beaten)
+
+
+_REST = "\n"
+"""A column for what figures add to a frame: no factor has this name, since a name is one line where it is drawn."""
+
+
+def _as_text(frame: "pd.DataFrame", factors: Iterable[str]) -> "pd.DataFrame":
+    """Levels as a figure may say them."""
+    return frame.assign(**{factor: frame[factor].map(shown) for factor in factors})
+
+
+def _names(texts: Iterable[str]) -> list[str]:
+    return [shown(text, _LONGEST) for text in texts]
 
 
 def _looks(frame: "pd.DataFrame", factors: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -441,14 +463,15 @@ def gallery(
     """
     if axes.shape != (1 + len(maps), len(images)):
         raise FigureError(f"axes must be {1 + len(maps)} rows of {len(images)}, got {axes.shape}.")
+    names = _names(classes)
     for ax, image, label, said in zip(axes[0], images, labels, predicted, strict=True):
         show(ax, image)
         colour = _MISTAKE if said != label else "black"
-        ax.set_title(f"true {classes[label]}\npredicted {classes[said]}", color=colour, fontsize=9)
+        ax.set_title(f"true {names[label]}\npredicted {names[said]}", color=colour, fontsize=9)
     for row, (name, weights) in zip(axes[1:], maps.items(), strict=True):
         for ax, image, own in zip(row, images, weights, strict=True):
             show(ax, overlay(own, grid, image))
-        row[0].set_ylabel(name, fontsize=9)
+        row[0].set_ylabel(shown(name), fontsize=9)
     axes[0, 0].set_ylabel("image", fontsize=9)
     _colour_bar(axes[1:])
 
@@ -471,7 +494,7 @@ def mean_maps(axes: Array, weights: Array, grid: Grid, labels: Array, classes: S
             token_map(weights[labels == label].mean(axis=0), grid), ax=ax, cmap=_COLOURS, norm=_NORM, cbar=False,
             square=True, xticklabels=False, yticklabels=False, annot=True, fmt=".1f", annot_kws={"fontsize": 6},
         )  # fmt: skip
-        ax.set_title(f"{classes[label]} (n = {int(np.sum(labels == label))})", fontsize=9)
+        ax.set_title(f"{shown(classes[label], _LONGEST)} (n = {int(np.sum(labels == label))})", fontsize=9)
     _colour_bar(axes)
 
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ablate.escaping import terminal, visible
 from ablate.training.history import EpochMetrics
 
 
@@ -102,18 +103,18 @@ class SweepScreen:
 
     def say(self, line: str) -> None:
         """A line of its own, above the rows."""
-        self._console.print(line, soft_wrap=True, markup=False)
+        self._console.print(terminal(line), soft_wrap=True, markup=False, emoji=False)
 
     def ended(self, label: str, outcome: str, *, failed: bool) -> None:
         self._done = min(self._done + 1, self._total)  # an attempt that is repeated ends as well
         self._failed += failed
-        self.say(f"[{self._done}/{self._total}] {label}: {outcome}")
+        self.say(f"[{self._done}/{self._total}] {visible(label)}: {outcome}")
         self._progress.update(self._task, completed=self._done, failed=self._failed)
 
     def _render(self) -> Group:
         rows = Table.grid(padding=(0, 2))
         for number, worker in enumerate(self._workers):
-            rows.add_row(f"worker {number}", Text(worker.label or "waits"), Text(worker.note))
+            rows.add_row(f"worker {number}", Text(visible(worker.label) or "waits"), Text(visible(worker.note)))
         return Group(rows, self._progress)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngImageFile
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from ablate.data.arrays import Arrays
@@ -27,6 +28,7 @@ from ablate.data.cache import Example
 from ablate.data.listing import LISTED, note, unreadable
 from ablate.data.resize import fit
 from ablate.data.spec import Colour, DataError, DataSpec, InputShape
+from ablate.escaping import visible
 
 _GREY = ("1", "L", "LA", "La")
 _COLOUR = ("RGB", "RGBA", "RGBa", "P", "PA", "CMYK", "YCbCr")
@@ -98,7 +100,8 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
             ``data.image_size`` is null.
     """
     console = Console(file=sys.stderr)
-    shown = track(files, description=f"Decoding {Path(where).name}", total=count, console=console, transient=True)
+    told = f"Decoding {escape(visible(Path(where).name))}"
+    shown = track(files, description=told, total=count, console=console, transient=True)
     first: tuple[str, tuple[int, int]] | None = None
     failed: list[DataError] = []
     damaged = 0  # at the start, before any size is known

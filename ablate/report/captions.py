@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ablate.escaping import label as shown
+from ablate.escaping import sentence
 from ablate.report import compute
 from ablate.report.records import Records
 from ablate.report.rendering import ON_TEST, UNFINISHED
@@ -33,7 +35,7 @@ def title(
     """What was asked, what is in the cells, and under which budget and rule: a small budget is not to be overlooked."""
     cells = f"{label(metric)}, mean ± {confidence(alpha)} interval over seeds (Student's t)"
     cells += "" if higher_is_better else "; lower is better"
-    asked = f"{definition['name']}: {definition.get('question', '')}".rstrip(": ")
+    asked = sentence(f"{definition['name']}: {definition.get('question', '')}".rstrip(": "))
     seeds = ", ".join(map(str, definition["seeds"]))
     if definition.get("foreign"):  # runs that others made: nobody recorded how
         return f"{asked}\n{cells}; {len(runs)} runs"
@@ -54,8 +56,8 @@ def stage(records: Records, *, asked: bool = True) -> str:
         records: What the figure draws.
         asked: Whether the question stands above.
     """
-    question = records.definition.get("question", "") if asked else ""
-    return "\n".join([*([question] if question else []), _behind(records)])
+    question = sentence(records.definition.get("question", "")) if asked else ""
+    return "\n".join(shown(line) for line in (question, _behind(records)) if line)
 
 
 def _behind(records: Records) -> str:
@@ -64,7 +66,8 @@ def _behind(records: Records) -> str:
     n = f"n = {_ends(seeds)} seed{'' if seeds == [1] else 's'} a cell" if runs else "no finished run"
     if records.definition.get("foreign"):
         return f"{records.definition['name']}: {n}"
-    epochs = [int(each) for each in recorded(runs, "train.epochs") if each.isdigit()]
+    counts = map(compute.whole, recorded(runs, "train.epochs"))
+    epochs = [count for count in counts if count is not None]
     early = "early training, " if epochs and max(epochs) < PUBLISHED_EPOCHS else ""
     said = f"{early}{trained(runs)} (published: {PUBLISHED_EPOCHS} epochs)" if early else trained(runs)
     return f"{records.definition['name']} on {data(runs)}: {said}, {n}"

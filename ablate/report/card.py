@@ -5,10 +5,12 @@ Results are self-reported, so nothing sets ``verified``.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate import tracking
+from ablate.escaping import markdown, markdown_code, visible
 from ablate.report.records import Records
 from ablate.report.runs import Run, attempts, by_seed, counted
 from ablate.report.table import METRIC
@@ -86,8 +88,8 @@ def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license:
     row = next((row for row in rows if row["run_id"] == run_id), None)
     if row is None:
         raise CardError(f"card needs the id of a run that {where} holds, got {run_id!r}; report format=csv lists them.")
-    if row.get("tags.ablate.status") != "finished" or not _known(row.get(f"metrics.{METRIC}")):
-        status = row.get("tags.ablate.status")
+    value, status = row.get(f"metrics.{METRIC}"), row.get("tags.ablate.status")
+    if status != "finished" or value is None or not math.isfinite(value):
         raise CardError(f"card needs a run that finished and was tested, got {run_id}, which is {status}.")
     known = {key: value for key, value in row.items() if _known(value)}
     estimate = _over_seeds(rows, known)
@@ -134,7 +136,7 @@ def _name(row: Mapping[str, Any]) -> str:
 def _header(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None) -> str:
     from omegaconf import OmegaConf
 
-    source = _param(row, "data.source")
+    source = _plain(_param(row, "data.source"))
     hub = _HUB.get(source)
     data = {"type": hub[0] if hub else source, "name": hub[1] if hub else source, "split": "test"}
     accuracy = float(row[f"metrics.{METRIC}"]) / 100
@@ -144,15 +146,20 @@ def _header(row: Mapping[str, Any], estimate: Estimate, name: str, license: str 
         metrics.append({"type": "accuracy", "value": round(estimate.mean / 100, 6), "name": mean})
     task = {"type": "image-classification", "name": "Image classification"}
     head = {
-        **({"license": license} if license else {}),
+        **({"license": _plain(license)} if license else {}),
         "library_name": "keras",
         "pipeline_tag": "image-classification",
         "tags": ["keras", "image-classification", "compact-transformer", "ablate"],
         **({"datasets": [hub[0]]} if hub else {}),
         "metrics": ["accuracy"],
-        "model-index": [{"name": name, "results": [{"task": task, "dataset": data, "metrics": metrics}]}],
+        "model-index": [{"name": _plain(name), "results": [{"task": task, "dataset": data, "metrics": metrics}]}],
     }
     return f"---\n{OmegaConf.to_yaml(OmegaConf.create(head))}---"
+
+
+def _plain(name: str) -> str:
+    """A name that OmegaConf takes for no interpolation."""
+    return visible(name).replace("${", "$ {")
 
 
 # ---------------------------------------------------------------------------------------------------------------- text
@@ -161,10 +168,11 @@ def _header(row: Mapping[str, Any], estimate: Estimate, name: str, license: str 
 def _body(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None) -> list[str]:
     study = row.get("tags.ablate.study")
     parts = ", ".join(f"{part} {_param(row, f'model.{part}')}" for part in _MODEL if f"params.model.{part}" in row)
-    of = f", of study `{study}`" if study else ""
+    of = f", of study {markdown_code(str(study))}" if study else ""
+    run = markdown_code(str(row["run_id"]))
     return [
-        f"# {name}", "", f"An image classifier trained with `ablate`, run `{row['run_id']}`{of}.", "",
-        "## Task and model", "", f"Image classification by a Compact Transformer: {parts}.", "",
+        f"# {markdown(name, begins=True)}", "", f"An image classifier trained with `ablate`, run {run}{of}.", "",
+        "## Task and model", "", f"Image classification by a Compact Transformer: {markdown(parts)}.", "",
         "## Data", "", *_data(row), "", "## Recipe", "", *_recipe(row), "",
         "## Results", "", *_results(row, estimate), "", "## Cost", "", *_cost(row), "",
         "## Licence", "", _licence(license), "", "## How to load it", "", *_load(row), "",
@@ -173,25 +181,25 @@ def _body(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | 
 
 
 def _data(row: Mapping[str, Any]) -> list[str]:
-    held = _param(row, "data.val_fraction")
-    split = _param(row, "data.split_seed")
-    out = [f"- `{_param(row, 'data.source')}`; {held} of its training images held out for validation (split {split})"]
+    held, split = (markdown(_param(row, f"data.{name}")) for name in ("val_fraction", "split_seed"))
+    source = markdown_code(_param(row, "data.source"))
+    out = [f"- {source}; {held} of its training images held out for validation (split {split})"]
     if "metrics.data.train_images" in row:
         out.append(f"- {int(row['metrics.data.train_images']):,} images were trained on")
-    out.append(f"- image size {_param(row, 'data.image_size')} (null: as they are)")
+    out.append(f"- image size {markdown(_param(row, 'data.image_size'))} (null: as they are)")
     if digest := row.get("tags.ablate.data.digest"):
-        out.append(f"- sha256 over pixels, labels and split: `{digest}`")
+        out.append(f"- sha256 over pixels, labels and split: {markdown_code(str(digest))}")
     return out
 
 
 def _recipe(row: Mapping[str, Any]) -> list[str]:
     trained = row.get("metrics.final.epochs_trained")
-    epochs = f"{_param(row, 'train.epochs')} epochs" + (f" ({int(trained)} trained)" if trained else "")
-    select = _param(row, "train.select")
+    epochs = f"{markdown(_param(row, 'train.epochs'))} epochs" + (f" ({int(trained)} trained)" if trained else "")
+    select = markdown(_param(row, "train.select"))
     out = [f"- AdamW, cosine schedule, {epochs}; weights of {_SELECTED.get(select, select)}"]
-    out += [f"- `{name}`: {row[f'params.{name}']}" for name in _RECIPE if f"params.{name}" in row]
+    out += [f"- `{name}`: {markdown(_param(row, name))}" for name in _RECIPE if f"params.{name}" in row]
     augment = {key.removeprefix("params."): value for key, value in row.items() if key.startswith("params.augment.")}
-    return [*out, *(f"- `{name}`: {value}" for name, value in sorted(augment.items()))]
+    return [*out, *(f"- {markdown_code(name)}: {markdown(str(value))}" for name, value in sorted(augment.items()))]
 
 
 def _results(row: Mapping[str, Any], estimate: Estimate) -> list[str]:
@@ -211,17 +219,18 @@ def _results(row: Mapping[str, Any], estimate: Estimate) -> list[str]:
 
 def _cost(row: Mapping[str, Any]) -> list[str]:
     out = [f"- {words}: {row[f'metrics.{name}']:,.0f}" for name, words in _COSTS.items() if f"metrics.{name}" in row]
-    return [*out, *(f"- trained on: {row[tag]}" for tag in ("tags.ablate.cpu",) if tag in row)]
+    return [*out, *(f"- trained on: {markdown(str(row[tag]))}" for tag in ("tags.ablate.cpu",) if tag in row)]
 
 
 def _licence(license: str | None) -> str:
     if license:
-        return f"These weights: {license}, as stated by whoever published this card. The data has its own licence."
+        stated = f"These weights: {markdown(license)}, as stated by whoever published this card."
+        return f"{stated} The data has its own licence."
     return "Not stated: make the card with `license=NAME`, and look at what the licence of the data allows."
 
 
 def _load(row: Mapping[str, Any]) -> list[str]:
-    mean, std = _param(row, "data.mean"), _param(row, "data.std")
+    mean, std = (markdown(_param(row, f"data.{name}")) for name in ("mean", "std"))
     own = "the data set's own, which `ablate` knows or measures" if "null" in (mean, std) else "as below"
     return [
         "```python",
@@ -239,9 +248,9 @@ def _reproduce(row: Mapping[str, Any]) -> list[str]:
     versions = {key.rpartition(".")[2]: value for key, value in row.items() if key.startswith("tags.ablate.version.")}
     out = ["- `config.yaml` among the run's artifacts is its whole configuration"]
     if versions:
-        out.append("- " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
-    out += [f"- identity `{row['tags.ablate.identity']}`"] if "tags.ablate.identity" in row else []
+        out.append("- " + markdown(", ".join(f"{name} {version}" for name, version in sorted(versions.items()))))
+    out += [f"- identity {markdown_code(str(row['tags.ablate.identity']))}"] if "tags.ablate.identity" in row else []
     if commit := row.get("tags.mlflow.source.git.commit"):
         dirty = " with uncommitted changes" if row.get("tags.ablate.git.dirty") == "true" else ""
-        out.append(f"- commit `{commit}`{dirty}")
+        out.append(f"- commit {markdown_code(str(commit))}{dirty}")
     return out

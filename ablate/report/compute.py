@@ -177,8 +177,13 @@ def _costs(
 def _schedule(run: Mapping[str, Any], epochs: int) -> int:
     """Epochs with cooldown, as planned; an early end is an unfinished schedule too."""
     named = [run.get(f"params.train.{name}") for name in ("epochs", "cooldown_epochs")]
-    planned = sum(int(value) for value in named if isinstance(value, str) and value.isdigit())
+    planned = sum(count for value in named if isinstance(value, str) and (count := whole(value)) is not None)
     return planned or epochs
+
+
+def whole(text: str) -> int | None:
+    """A count that was recorded as text; None where it is none, or none that can be."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def _known(value: Any) -> bool:

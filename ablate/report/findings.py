@@ -5,9 +5,12 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
+from ablate.escaping import markdown as escaped
+from ablate.escaping import visible, width
 from ablate.report.audit import Difference
 from ablate.report.audit import lines as audited
 from ablate.report.contrasts import Analysis, Contrast, Effect, Observation, Rule, analyse
+from ablate.report.rendering import markdown_table
 from ablate.report.table import ALPHA, confidence
 from ablate.stats import Kind, Verdict
 
@@ -52,17 +55,18 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), al
     """For a terminal: a heading, then each factor's levels against their baseline, then effects and how it was done."""
     if not analysis.contrasts:
         return []
-    out = [f"verdicts on {unit}, treatment minus baseline{_intervals(analysis, confidence(alpha))}"]
+    out = [f"verdicts on {visible(unit)}, treatment minus baseline{_intervals(analysis, confidence(alpha))}"]
     two = _two(analysis)
-    words = [(_where(each), *_cells(each, flag, two=two)) for each, flag in _flagged(analysis, audit)]
+    words = [(visible(_where(each)), *_cells(each, flag, two=two)) for each, flag in _flagged(analysis, audit)]
     for (factor, baseline), group in groupby(
         zip(analysis.contrasts, words, strict=True), lambda each: (each[0].factor, each[0].baseline)
     ):
         rows = [row for _, row in group]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        out.append(f"  {factor}, against {baseline}")
-        out += ["    " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*out, *(f"  {note}" for note in remarks(analysis, audit))]
+        widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
+        out.append(f"  {visible(factor)}, against {visible(baseline)}")
+        padded = ([c + " " * (w - width(c)) for c, w in zip(row, widths, strict=True)] for row in rows)
+        out += ["    " + "  ".join(row).rstrip() for row in padded]
+    return [*out, *(f"  {visible(note)}" for note in remarks(analysis, audit))]
 
 
 def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[list[str]]:
@@ -88,9 +92,8 @@ def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (),
     if not analysis.contrasts:
         return []
     head, *body = rows(analysis, unit=unit, audit=audit, alpha=alpha)
-    table = [head, ["---"] * len(head), *body]
-    text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
-    return [*text, "", *(f"- {note}" for note in remarks(analysis, audit))]
+    told = (escaped(note, begins=True) for note in remarks(analysis, audit))
+    return [*markdown_table(head, body, len(head)), "", *(f"- {note}" for note in told)]
 
 
 def _interval(analysis: Analysis, words: str) -> str:

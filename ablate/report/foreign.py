@@ -1,16 +1,22 @@
 """Runs that are not ours, from a CSV file or an MLflow experiment, as a study like any other: no pandas at import."""
 
 import csv
+import io
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from ablate import tracking
+from ablate.escaping import csv_text
 from ablate.report.records import Records, RecordsError
+from ablate.report.shape import LARGEST, ShapeError, text_of
 from ablate.tracking import TrackingSpec
 
 
@@ -19,23 +25,17 @@ def from_csv(path: Path, factors: Sequence[str], value: str, seed: str, baseline
 
     Args:
         path: A CSV file with a header.
-        factors: Columns that are compared, the rows' names first.
+        factors: Columns that are compared, the rows' names first; spellings of one number or truth value are one level.
         value: Column of the result, a number or all with a percent sign; nan or an infinity is a run that diverged,
-            empty one without a result, which enters nothing and is counted.
+            empty one without a result, which enters nothing and is counted. Rows that a tracker's column calls crashed,
+            running or the like are left out, and a note says which.
         seed: Column that tells runs of one cell apart; empty numbers them in the order of the file.
         baseline: Factor -> level that others are held against; one not named has the first in the file.
 
     Raises:
         RecordsError: The file cannot be read, has no such column, a value that is no number, or one seed twice.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, restkey=_REST, restval=""))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RecordsError(f"source must be a CSV file of runs, got {path}: {reason}.") from None
-    if long := [n for n, row in enumerate(rows, start=1) if _REST in row]:
-        raise RecordsError(f"row {long[0]} of {path} must have a cell a column, got more: quote what holds a comma.")
+    rows = _cells(path, [*factors, value, *([seed] if seed else [])])
     return from_rows(rows, factors, value, seed, baseline, name=path.stem, source=str(path))
 
 
@@ -109,6 +109,11 @@ def from_rows(
 
     _require_columns(rows, factors, value, seed, source)
     ids = [str(row["run_id"]) if logged else f"row {n + 1}" for n, row in enumerate(rows)]
+    if not logged:
+        rows, ids, left_out = _finished(rows, ids, (*factors, value, seed), source)
+        notes = [*notes, *left_out]
+    spelt = {column: _spellings(str(row[column]) for row in rows) for column in (*factors, seed) if column}
+    rows = [{**row, **{column: spelt[column][str(row[column])] for column in spelt}} for row in rows]
     seeds = _seeds(rows, factors, seed, ids)
     results = _results([row[value] for row in rows], value, ids)
     ended = [_ENDED.get(str(row["status"]), "finished") if logged else "finished" for row in rows]
@@ -142,8 +147,104 @@ def from_rows(
 
 _REST = "\n"  # no column has this name
 _ENDED = {"FAILED": "failed", "KILLED": "killed", "RUNNING": "running", "SCHEDULED": "running"}
+_STATES = ("state", "status", "run state", "run status", "sys/state")
+"""Columns in which trackers say how a run ended: W&B, MLflow, Optuna, Neptune and others."""
+_FAILURES = ("sys/failed",)
+_UNFINISHED = {
+    *("crashed", "failed", "fail", "failure", "error", "killed", "aborted", "interrupted", "canceled", "cancelled"),
+    *("timeout", "timed_out", "out_of_memory", "node_fail", "preempted", "preempting", "pruned"),
+    *("running", "active", "in progress", "in_progress", "pending", "queued", "scheduled", "waiting", "starting"),
+}
+_NAMED = 5  # of the runs that are left out
 _OURS = ("seed", "repeat", "trial", "cell", "value", "run_id", "epoch", "params", "macs", "tokens")
 """Names that points of ours, and frames made of them, have for something else."""
+
+
+def _cells(path: Path, wanted: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file, by column.
+
+    Raises:
+        RecordsError: It is none, or has other marks between its cells, more cells in a row, a wanted column twice.
+    """
+    try:
+        text = text_of(path)
+        reader = csv.DictReader(io.StringIO(text, newline=""), restkey=_REST, restval="", strict=True)
+        columns = [csv_text(column) for column in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        rows = list(reader)
+    except (OSError, ShapeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RecordsError(f"source must be a CSV file of runs, got {path}: {reason}.") from None
+    if twice := [column for column in wanted if columns.count(column) > 1]:
+        raise RecordsError(f"{path} must have each column once, got {twice[0]} {columns.count(twice[0])} times.")
+    first = text.partition("\n")[0].rstrip("\r")
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if not set(wanted) <= set(columns) and set(wanted) <= {each.strip('"') for each in first.split(mark)}:
+            raise RecordsError(
+                f"{path} must have commas between its cells, got {name}: save it with commas, and numbers with a "
+                "decimal point."
+            )
+    if long := [n for n, row in enumerate(rows, start=1) if _REST in row]:
+        raise RecordsError(f"row {long[0]} of {path} must have a cell a column, got more: quote what holds a comma.")
+    return [{column: csv_text(cell) for column, cell in row.items()} for row in rows]
+
+
+def _finished(
+    rows: Sequence[Mapping[str, Any]], ids: Sequence[str], wanted: Sequence[str], source: str
+) -> tuple[list[Mapping[str, Any]], list[str], list[str]]:
+    """Rows of runs that finished, as far as a tracker's column says, their ids, and a note on the others.
+
+    Args:
+        rows: A run each.
+        ids: Of them.
+        wanted: Columns that are asked for: one of these says nothing of how a run ended.
+        source: Where they come from, for people.
+
+    Raises:
+        RecordsError: None finished.
+    """
+    columns = [column for column in rows[0] if column not in wanted]
+    said = [next(filter(None, (_unfinished(column, row[column]) for column in columns)), None) for row in rows]
+    left_out = [(n, *told) for n, told in enumerate(said) if told is not None]
+    if not left_out:
+        return list(rows), list(ids), []
+    by = " and ".join(dict.fromkeys(column for _, column, _ in left_out))
+    if len(left_out) == len(rows):
+        raise RecordsError(f"{source} must hold runs that finished, got {len(rows)} runs of which {by} says none did.")
+    named = ", ".join(f"{ids[n]} ({word})" for n, _, word in left_out[:_NAMED])
+    more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+    note = f"{len(left_out)} of {len(rows)} runs did not finish, as {by} says, and are left out: {named}{more}"
+    kept = [n for n, told in enumerate(said) if told is None]
+    return [rows[n] for n in kept], [ids[n] for n in kept], [note]
+
+
+def _unfinished(column: str, cell: object) -> tuple[str, str] | None:
+    """Column and word, where a tracker's column says of a run that it did not finish."""
+    kind, text = column.strip().casefold(), str(cell).strip()
+    word = text.rpartition(".")[2].casefold()  # TrialState.PRUNED
+    if kind in _FAILURES and word == "true":
+        return column, "failed"
+    return (column, text) if kind in _STATES and word in _UNFINISHED else None
+
+
+def _spellings(texts: Iterable[str]) -> dict[str, str]:
+    """Text -> how its value was first spelt: 1e-4 and 0.0001 are one level, and so are True and true."""
+    first: dict[tuple[str, object], str] = {}
+    return {text: first.setdefault(_meant(text), text) for text in texts}
+
+
+def _meant(text: str) -> tuple[str, object]:
+    """What a spelling means: a number's value, a truth value, nothing, or else the text."""
+    bare = text.strip()
+    if bare.casefold() in ("true", "false", "nan", ""):
+        return "word", bare.casefold() or "nan"
+    if _NUMBER.fullmatch(bare):  # none that begins with a zero, such as 01, which may be a name
+        with suppress(InvalidOperation):
+            return "number", Decimal(bare)
+    return "text", bare
+
+
+_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
 
 def _require_columns(
@@ -176,10 +277,13 @@ def _baselines(baseline: Mapping[str, Any], levels: Mapping[str, Sequence[str]])
     named = _flat(baseline)
     if unknown := [factor for factor in named if factor not in levels]:
         raise RecordsError(f"baseline must name a level of {', '.join(levels)}, got one of {', '.join(unknown)}.")
+    found = {factor: every[0] for factor, every in levels.items()}
     for factor, level in named.items():
-        if level not in levels[factor]:
+        known = {_meant(each): each for each in levels[factor]}
+        if _meant(level) not in known:
             raise RecordsError(f"baseline.{factor} must be one of {', '.join(levels[factor])}, got {level}.")
-    return {factor: named.get(factor, every[0]) for factor, every in levels.items()}
+        found[factor] = known[_meant(level)]
+    return found
 
 
 def _flat(levels: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -265,10 +369,14 @@ def _result(text: str, name: str, run: str) -> tuple[str, float]:
     try:
         number = float(text.removesuffix("%")) if text else math.nan
     except ValueError:
+        if re.fullmatch(r"[+-]?\d+,\d+ ?%?", text):
+            raise RecordsError(f"{name} must have a decimal point in every row, got {text!r} in {run}.") from None
         raise RecordsError(
             f"{name} must be a number in every row, got {text!r} in {run}: leave it empty where a run has no result, "
             "and nan where it diverged."
         ) from None
+    if LARGEST < abs(number) < sys.float_info.max:
+        raise RecordsError(f"{name} must be at most {LARGEST:g} in every row, got {text} in {run}: say nan of it.")
     if abs(number) < sys.float_info.max:  # which is what a database of MLflow's has for an infinity
         return "finished", number
     return "diverged" if text else "no result", math.nan

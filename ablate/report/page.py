@@ -4,15 +4,17 @@ Nothing in it is fetched: style and figures (SVG) stand inside, and no script is
 from the page, so that one drawing serves light and dark.
 """
 
-import html
 import io
 import re
+import shlex
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ablate.escaping import html_text
 from ablate.report import audit, compute, findings, frames, rendering, searches
 from ablate.report.contrasts import Contrast
 from ablate.report.records import Records
@@ -85,8 +87,8 @@ def _whole(
 ) -> str:
     asked, _, budget = table.title.partition("\n")
     parts = [
-        f"<header><p class=kicker>ablation study</p><h1>{_text(asked)}</h1>",
-        f"<p class=budget>{_text(budget)}</p></header>",
+        f"<header><p class=kicker>ablation study</p><h1>{html_text(asked)}</h1>",
+        f"<p class=budget>{html_text(budget)}</p></header>",
         _section("Verdicts", _verdicts(table)),
         _section("Table", _table(table)),
         _section("Figures", f"<div class=figures>{''.join(map(_figure, figures))}</div>" if figures else ""),
@@ -94,7 +96,7 @@ def _whole(
         _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table, definition)])),
         _section("How to reproduce", _reproduce(records, definition)),
     ]
-    return _SHELL.format(title=_text(asked), style=_STYLE, body="\n".join(part for part in parts if part))
+    return _SHELL.format(title=html_text(asked), style=_STYLE, body="\n".join(part for part in parts if part))
 
 
 def _remarks(table: Table, definition: Mapping[str, Any]) -> list[str]:
@@ -110,16 +112,12 @@ def _remarks(table: Table, definition: Mapping[str, Any]) -> list[str]:
 _CLEAN = "audit: the sides of each contrast differ in nothing but the declared factor"
 
 
-def _text(value: object) -> str:
-    return html.escape(str(value), quote=True)
-
-
 def _section(title: str, content: str) -> str:
-    return f"<section><h2>{_text(title)}</h2>\n{content}\n</section>" if content else ""
+    return f"<section><h2>{html_text(title)}</h2>\n{content}\n</section>" if content else ""
 
 
 def _list(items: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{html_text(item)}</li>" for item in items) + "</ul>"
 
 
 # ------------------------------------------------------------------------------------------------------------ verdicts
@@ -131,12 +129,12 @@ def _verdicts(table: Table) -> str:
         return "<p>Nothing is compared: a verdict needs runs of at least two levels.</p>"
     unit, out, say = _points(label(table.metric)), [], partial(sentence, alpha=table.alpha)
     for factor, baseline, found in _by_factor(table):
-        rows = "".join(f"<li class={c.verdict.kind}>{_text(say(c, unit, flags))}</li>" for c, flags in found)
-        lead = _text(_led(factor, baseline, found))
+        rows = "".join(f"<li class={c.verdict.kind}>{html_text(say(c, unit, flags))}</li>" for c, flags in found)
+        lead = html_text(_led(factor, baseline, found))
         told = f"<ul class=verdicts>{rows}</ul>"
         if len(found) > MOST_ROWS:
             told = f"<details><summary>all {len(found)} comparisons</summary>{told}</details>"
-        out.append(f"<h3>{_text(factor)}</h3><p class=lead>{lead}</p>{told}")
+        out.append(f"<h3>{html_text(factor)}</h3><p class=lead>{lead}</p>{told}")
     return "".join(out)
 
 
@@ -264,7 +262,8 @@ def _html_table(head: Sequence[str], body: Iterable[Sequence[str]], words: int) 
 
     def row(cells: Sequence[str], tag: str) -> str:
         marks = ["" if n < words else " class=number" for n in range(len(cells))]
-        return "<tr>" + "".join(f"<{tag}{m}>{_text(c)}</{tag}>" for c, m in zip(cells, marks, strict=True)) + "</tr>"
+        told = (f"<{tag}{mark}>{html_text(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
+        return f"<tr>{''.join(told)}</tr>"
 
     rows = "".join(row(cells, "td") for cells in body)
     return f"<div class=wide tabindex=0><table><thead>{row(head, 'th')}</thead><tbody>{rows}</tbody></table></div>"
@@ -284,7 +283,7 @@ def _cost(
     total = float(records.frame[seconds].astype(float).sum()) if seconds in records.frame else 0.0
     machine = " or ".join(_distinct(records.frame, "tags.ablate.cpu")) or "a machine that nobody recorded"
     said = f"All runs together trained for {total / 3600:.2f} hours on {machine}."
-    return f"<p>{_text(said)}</p>" + _html_table([*factors, "seconds a run", "minutes of all"], body, len(factors))
+    return f"<p>{html_text(said)}</p>" + _html_table([*factors, "seconds a run", "minutes of all"], body, len(factors))
 
 
 def _levels(index: Any) -> list[str]:
@@ -293,6 +292,11 @@ def _levels(index: Any) -> list[str]:
 
 def _distinct(frame: "pd.DataFrame", column: str) -> list[str]:
     return [str(value) for value in frame[column].dropna().unique()] if column in frame else []
+
+
+def _again(definition: Mapping[str, Any]) -> str:
+    """The command's words, as a shell takes them: a name may be of a file that anybody wrote."""
+    return f"+sweep={shlex.quote(definition['name'])}"
 
 
 def _reproduce(records: Records, definition: Mapping[str, Any]) -> str:
@@ -305,10 +309,10 @@ def _reproduce(records: Records, definition: Mapping[str, Any]) -> str:
     versions = [f"{c.removeprefix(prefix)} {' or '.join(_distinct(frame, c))}" for c in frame if c.startswith(prefix)]
     told |= {"versions": ", ".join(versions), "platform": " or ".join(_distinct(frame, "tags.ablate.platform"))}
     told["data digest"] = " or ".join(_distinct(frame, "tags.ablate.data.digest"))
-    lines = "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in told.items() if text)
-    command = "" if definition.get("foreign") else f"<pre>python -m ablate +sweep={_text(definition['name'])}</pre>"
+    lines = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in told.items() if text)
+    command = "" if definition.get("foreign") else f"<pre>python -m ablate {html_text(_again(definition))}</pre>"
     runs = ", ".join(map(str, frame["run_id"])) if len(frame) <= 200 else f"{len(frame)} of them"
-    return f"{command}<dl>{lines}</dl><details><summary>run ids</summary><p class=ids>{_text(runs)}</p></details>"
+    return f"{command}<dl>{lines}</dl><details><summary>run ids</summary><p class=ids>{html_text(runs)}</p></details>"
 
 
 # ------------------------------------------------------------------------------------------------------------- figures
@@ -411,7 +415,9 @@ def drawn(name: str, draw: "Callable[[Axes], object]", height: float, caption: s
         **{"grid.color": _GRID, "svg.fonttype": "none", "svg.hashsalt": caption, "font.size": 10.5},
         **{"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "legend.fontsize": 10},
     }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        for said in ("Glyph .* missing from font", "constrained_layout not applied"):  # the reader's fonts draw the
+            warnings.filterwarnings("ignore", said)  # text; names may be wider than the figure, and still be read
         canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
         draw(canvas.subplots())
         buffer = io.StringIO()
@@ -434,7 +440,7 @@ def _inline(svg: str) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    said = _text(figure.caption)
+    said = html_text(figure.caption)
     return f'<figure><div role=img aria-label="{said}">{figure.svg}</div><figcaption>{said}</figcaption></figure>'
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ablate import paper, tracking
 from ablate.config import RunSpec, compose, to_config
+from ablate.escaping import markdown as escaped
 from ablate.identity import LEFT_OUT
 from ablate.models import zoo
 from ablate.report import captions, searches
@@ -546,7 +547,7 @@ def _footnote(ours: Ours, printed: Printed | None) -> str:
 
 
 def _legend(found: Layout, notes: Sequence[str]) -> list[str]:
-    out = [f"- [{number}] {note}" for number, note in enumerate(notes, start=1)]
+    out = [f"- [{number}] {escaped(note)}" for number, note in enumerate(notes, start=1)]
     every = [one for line in found.lines for one in line.printed.values()]
     if any(not one.verified for one in every):
         out.append("- ? a transcription that nobody has held against the paper; nothing is claimed from it")

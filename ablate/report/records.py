@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.escaping import visible
+from ablate.report import shape
+from ablate.report.shape import FORMAT, VERSION
+
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT, VERSION = "ablate-records", 1
 _ROOT = "params.data.root"
 _FIRST = "tags.ablate.imported.run"
 _REDRAWN = "tags.ablate.redrawn."
@@ -72,35 +75,27 @@ def read(path: Path) -> Records:
     """Reads what ``write`` wrote.
 
     Raises:
-        RecordsError: The file is not there, holds something else, or less than it says.
+        RecordsError: The file is not there, holds something else, or less than it says; it names line and key.
     """
     import pandas as pd
 
     try:
-        head, *runs = [json.loads(line) for line in path.read_text("utf-8").splitlines()] or [None]
-        if not isinstance(head, dict) or "format" not in head:
-            raise ValueError("its first line is of another kind" if runs or head else "it is empty")
-        if head["format"] != FORMAT or head["version"] != VERSION:
-            raise ValueError(f"{head['format']} version {head['version']}")
-        study, definition, shared = head["study"], head["definition"], head["shared"]
-        curves = {run["run_id"]: run.pop("curves") for run in runs}
-        frame = pd.DataFrame([{**shared, **run} for run in runs])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = shape.load(path)
+    except (OSError, shape.ShapeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RecordsError(
             f"records must be a file that python -m ablate export wrote (version {VERSION}), got {path}: {reason}."
         ) from None
-    if len(runs) != head.get("runs"):
-        raise RecordsError(f"{path} must hold {head.get('runs')} runs, got {len(runs)}: export it again.")
-    _check_study(study, frame, path)
-    return Records(study, definition, head["started"], frame, curves, str(path))
+    head, frame = found.head, pd.DataFrame([dict(row) for row in found.rows])
+    _check_study(head["study"], frame, path)
+    return Records(head["study"], head["definition"], head["started"], frame, found.curves, str(path))
 
 
 def _check_study(study: str, frame: "pd.DataFrame", path: Path) -> None:
     for line, of in enumerate(frame.get("tags.ablate.study", ()), start=2):
         if not (_blank(of) or of == study):
             raise RecordsError(
-                f"{path} must hold runs of its study, {study}, but line {line} is of {of}: take that line out."
+                f"{path} must hold runs of its study, {study}, but line {line} is of {visible(of)[:60]}: take it out."
             )
 
 

@@ -7,11 +7,11 @@ both intervals of each; verdicts are a whole sweep's and stand in the JSON, whic
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from ablate.escaping import csv_cell, json_text, latex, markdown, markdown_cell, visible, width
 from ablate.report.table import COSTS, RANK, ReportError, Row, Table, label
 
 Format = Literal["text", "md", "latex", "csv", "json"]
@@ -40,7 +40,8 @@ def render(table: Table, format: Format | str, notes: Sequence[str] = ()) -> str
 def _text(table: Table, notes: Sequence[str]) -> str:
     head, body = cells(table)
     aligned = _aligned(head, body, len(table.factors))
-    return "\n".join([table.title, "", *aligned, "", *_found(table, "lines"), *notes])
+    title = map(visible, table.title.partition("\n")[::2])
+    return "\n".join([*title, "", *aligned, "", *_found(table, "lines"), *map(visible, notes)])
 
 
 def _md(table: Table, notes: Sequence[str]) -> str:
@@ -48,7 +49,8 @@ def _md(table: Table, notes: Sequence[str]) -> str:
     head, body = cells(table)
     found = _found(table, "markdown")
     rows = markdown_table(head, body, len(table.factors))
-    return "\n".join([f"### {asked}", "", budget, "", *rows, "", *found, *(f"- {note}" for note in notes)])
+    asked, budget, *said = (markdown(line, begins=True) for line in (asked, budget, *notes))
+    return "\n".join([f"### {asked}", "", budget, "", *rows, "", *found, *(f"- {note}" for note in said)])
 
 
 def _found(table: Table, form: Literal["lines", "markdown"]) -> list[str]:
@@ -109,54 +111,32 @@ def _range(values: Sequence[int]) -> str:
 
 def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], factors: int) -> list[str]:
     """Columns under their heads, numbers to the right."""
-    widths = [max(len(line[n]) for line in [head, *body]) for n in range(len(head))]
+    lines = [[visible(cell) for cell in line] for line in [head, *body]]
+    widths = [max(width(line[n]) for line in lines) for n in range(len(head))]
 
     def write(line: Sequence[str]) -> str:
-        left, right = line[:factors], line[factors:]
-        words = [cell.ljust(width) for cell, width in zip(left, widths, strict=False)]
-        words += [cell.rjust(width) for cell, width in zip(right, widths[factors:], strict=True)]
-        return "  ".join(words).rstrip()
+        blanks = [" " * (wide - width(cell)) for cell, wide in zip(line, widths, strict=True)]
+        pairs = enumerate(zip(line, blanks, strict=True))
+        return "  ".join(cell + blank if n < factors else blank + cell for n, (cell, blank) in pairs).rstrip()
 
-    return [write(head), "  ".join("-" * width for width in widths), *map(write, body)]
+    return [write(lines[0]), "  ".join("-" * wide for wide in widths), *map(write, lines[1:])]
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> list[str]:
     """Lines of a Markdown table, its first ``left`` columns to the left and numbers to the right."""
     rule = ["---" if n < left else "---:" for n in range(len(head))]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [head, rule, *body]]
+    lines = [list(map(markdown_cell, line)) for line in [head, *body]]
+    return ["| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]]]
 
 
 # --------------------------------------------------------------------------------------------------------------- LaTeX
-
-
-_ESCAPES = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"},
-    **{
-        "±": r"$\pm$",
-        "\u2212": "$-$",
-        "\u00d7": r"$\times$",
-        "†": r"$\dagger$",
-        "‡": r"$\ddagger$",
-        "°": r"$^{\circ}$",
-        "§": r"\S{}",
-    },
-    **{"°": r"$^{\circ}$", "[": "{[}", "]": "{]}", "…": r"\ldots{}", "²": "$^2$", "\u03b1": r"$\alpha$"},
-}
-_SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
-
-
-def escaped(text: str) -> str:
-    """Text as LaTeX prints it; what it has no sign for becomes a question mark."""
-    plain = _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text)
-    return plain.encode("latin-1", "replace").decode("latin-1")
 
 
 def _latex(table: Table, notes: Sequence[str]) -> str:
     asked, _, budget = table.title.partition("\n")
     head, body = cells(table)
     lines = [r"% needs \usepackage[utf8]{inputenc} and \usepackage{booktabs}", r"\begin{table}", r"\centering"]
-    lines += [rf"\caption{{{escaped(asked)} {escaped(budget)}.}}", *latex_tabular(head, body, len(table.factors))]
+    lines += [rf"\caption{{{latex(asked)} {latex(budget)}.}}", *latex_tabular(head, body, len(table.factors))]
     if table.analysis is not None and table.analysis.contrasts:
         from ablate.report import findings
 
@@ -169,13 +149,13 @@ def _latex(table: Table, notes: Sequence[str]) -> str:
 def latex_tabular(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> list[str]:
     """Lines of a booktabs table."""
     columns = "".join("l" if n < left else "r" for n in range(len(head)))
-    lines = [rf"{' & '.join(map(escaped, row))} \\" for row in [head, *body]]
+    lines = [rf"{' & '.join(map(latex, row))} \\" for row in [head, *body]]
     return [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule",
             r"\end{tabular}"]  # fmt: skip
 
 
 def _small(notes: Sequence[str]) -> list[str]:
-    return [rf"\par\footnotesize {escaped(note)}." for note in notes]
+    return [rf"\par\footnotesize {latex(note)}." for note in notes]
 
 
 # --------------------------------------------------------------------------------------------------------- CSV and JSON
@@ -193,7 +173,8 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
     more = ["read_at"] * readings
     effects = _effects(table)
     more += [f"{factor}_{name}" for factor in effects for name in _EFFECTS]
-    writer.writerow([*table.factors, "metric", *_NUMBERS, "best_of_4", *COSTS, *heads, "select", *more, "run_ids"])
+    named = [*map(csv_cell, table.factors), "metric", *_NUMBERS, "best_of_4", *COSTS, *heads, "select"]
+    writer.writerow([*named, *map(csv_cell, more), "run_ids"])
     for row in table.rows:
         estimate = row.estimate
         values = [getattr(estimate, name) for name in _NUMBERS] if estimate else [0, "", "", "", ""]
@@ -201,8 +182,9 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
         counts = [row.outcomes.get(name, 0) for name in outcomes]
         read = ["; ".join(row.read)] * readings
         against = [value for of in effects.values() for value in of.get(row.levels, ("",) * len(_EFFECTS))]
-        said = (" ".join(row.select), *read, *against, " ".join(row.run_ids))
-        writer.writerow([*row.levels, table.metric, *values, row.best_of_4, *costs, *counts, *said])
+        *levels, metric, select = map(csv_cell, (*row.levels, table.metric, " ".join(row.select)))
+        rest = [*map(csv_cell, read), *against, csv_cell(" ".join(row.run_ids))]
+        writer.writerow([*levels, metric, *values, row.best_of_4, *costs, *counts, select, *rest])
     return out.getvalue().rstrip("\n")
 
 
@@ -224,7 +206,7 @@ def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None
 
 
 def _json(table: Table, notes: Sequence[str]) -> str:
-    return json.dumps(content(table, notes), indent=1, ensure_ascii=False, allow_nan=False)
+    return json_text(json.dumps(content(table, notes), indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def content(table: Table, notes: Sequence[str]) -> dict[str, Any]:

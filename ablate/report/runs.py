@@ -1,6 +1,7 @@
 """A store's frame -> the runs of a study: one an attempt, and which attempt counts."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,12 +57,14 @@ def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
 def _run(row: Mapping[str, Any], metric: str) -> Run:
     params = {key.removeprefix("params."): value for key in _BUDGET if isinstance(value := row.get(key), str)}
     costs = {name: _metric(row, f"cost.{name}") for name in COSTS}
-    reason = row.get("tags.ablate.reason")
+    reason, outcome, value = row.get("tags.ablate.reason"), _outcome(row), _metric(row, metric)
+    if value is not None and math.isinf(value):  # no mean can hold it
+        outcome, value = "diverged" if outcome == "finished" else outcome, None
     return Run(
         point=row["tags.ablate.point"],
         run_id=row["run_id"],
-        outcome=_outcome(row),
-        value=_metric(row, metric),
+        outcome=outcome,
+        value=value,
         reason=reason if isinstance(reason, str) else "",
         cost={name: int(value) for name, value in costs.items() if value is not None},
         budget=params,

@@ -82,6 +82,7 @@ def test_card_says_what_flatters_and_what_is_not_stated() -> None:
         (ROWS, "cct9", "card needs the id of a run that here holds, got 'cct9'"),
         ([_row(**{"tags.ablate.status": "diverged"})], "cct0", "finished and was tested, got cct0, which is diverged"),
         ([_row(value=float("nan"))], "cct0", "finished and was tested"),
+        ([_row(value=float("inf"))], "cct0", "finished and was tested"),
     ],
 )
 def test_card_refuses_a_run_without_a_result(rows: list[dict[str, Any]], run_id: str, said: str) -> None:

@@ -13,7 +13,7 @@ FORBIDDEN = {
     "paths": {"ablate.*"},
     "pickles": {"ablate.*"},
     "specs": {"ablate.* -ablate.registry"},
-    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs -ablate.paths -ablate.pickles"},
+    "data": {"ablate.* -ablate.data -ablate.registry -ablate.specs -ablate.paths -ablate.pickles -ablate.escaping"},
     "training": {"ablate.* -ablate.training -ablate.data -ablate.registry -ablate.paths -ablate.locks"},
     "profile": {"ablate.* -ablate.specs"},
     "tracking": {
@@ -24,7 +24,8 @@ FORBIDDEN = {
     "schemas": {"ablate.* -ablate.databases", "mlflow", "optuna"},
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
-    "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.*"},
+    "escaping": {"ablate.*"},
+    "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.* -ablate.escaping"},
     "report": {
         *("keras", "tensorflow", "mlflow", "optuna", "ablate.training", "ablate.sweep"),
         "ablate.models.* -ablate.models.zoo",

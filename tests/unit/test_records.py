@@ -1,9 +1,14 @@
 """Records that travel: out of a store, into a file, into another store; and runs that others made."""
 
+import collections
+import contextlib
+import functools
+import gzip
 import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +17,23 @@ from scipy import stats
 
 from ablate import cli
 from ablate.config import ConfigError, compose_report
-from ablate.report import Reading, foreign, page, records, records_table, render, report_records, report_study, studies
+from ablate.report import (
+    Reading,
+    ReportError,
+    captions,
+    card,
+    compute,
+    foreign,
+    frames,
+    page,
+    published,
+    records,
+    records_table,
+    render,
+    report_records,
+    report_study,
+    studies,
+)
 from ablate.report.runs import attempts, counted
 from ablate.report.table import more_is_better
 from ablate.tracking import Store, TrackingSpec
@@ -158,6 +179,198 @@ def test_a_file_that_lost_lines_is_noticed(where, tmp_path):
         records.read(path)
     with pytest.raises(records.RecordsError, match="No such file"):
         records.read(tmp_path / "none.jsonl")
+
+
+# ------------------------------------------------------------------------------------------ the shape of a records file
+
+OURS = Path(__file__).parents[2] / "docs" / "records"
+DEEP = functools.reduce(lambda inside, _: [inside], range(40), [])
+WRONG = (5, None, [], {}, "x", [1], math.nan, DEEP, -1, 10**30, True)
+WORSE = ("", "inf", "-inf", 1.5, 1e149, 1e308, {"a": 1}, "²", "9" * 5000, [[]], [None], ["a"], {"a": []}, "\ud800",
+         "a\nb", "$\\write18{id}$", [1e150], "[[\"seed\",0]]")  # fmt: skip
+_ALIKE = ("params.", "metrics.train/", "metrics.val/", "metrics.cost.m", "tags.ablate.version.", "train/t", "val/l")
+_GONE = object()
+
+
+def _lines(name, runs, keep=lambda key: True):
+    """A real file's first lines, as data."""
+    head, *rest = (json.loads(line) for line in (OURS / f"{name}.jsonl").read_text("utf-8").splitlines()[: runs + 1])
+    head["runs"] = len(rest)
+    head["shared"] = {key: value for key, value in head["shared"].items() if keep(key)}
+    return [head, *({key: value for key, value in run.items() if keep(key)} for run in rest)]
+
+
+def _places(value, depth=4):
+    """Ways to everything in a mapping: of a list its first two, of keys of one kind the first."""
+    if not depth or not isinstance(value, dict | list):
+        return
+    met = set()
+    for key, inside in value.items() if isinstance(value, dict) else list(enumerate(value))[:2]:
+        kind = next((start for start in _ALIKE if str(key).startswith(start)), key)
+        if kind not in met:
+            met.add(kind)
+            yield (key,)
+            yield from ((key, *rest) for rest in _places(inside, depth - 1))
+
+
+def _changed(whole, way, value):
+    copied = json.loads(json.dumps(whole))
+    inside = functools.reduce(lambda outer, key: outer[key], way[:-1], copied)
+    if value is _GONE:
+        del inside[way[-1]]
+    else:
+        inside[way[-1]] = value
+    return copied
+
+
+def _mutants(lines, values):
+    """Each key of the study and of a run, points and levels within their texts included, removed or replaced."""
+    for number in (0, 1):
+        for way in _places(lines[number]):
+            for value in (_GONE, *values):
+                yield [*lines[:number], _changed(lines[number], way, value), *lines[number + 1 :]]
+    for key in {"tags.ablate.point", "tags.ablate.levels"} & lines[1].keys():
+        inner = json.loads(lines[1][key])
+        for way in _places(inner):
+            for value in (_GONE, *values):
+                yield [lines[0], {**lines[1], key: json.dumps(_changed(inner, way, value))}, *lines[2:]]
+
+
+def _outcomes(tmp_path, lines, values, use):
+    """How many mutants were taken, and how many refused; ``use`` may refuse by a sentence of ours alone."""
+    path, told = tmp_path / "mutant.jsonl", collections.Counter()
+    for mutant in _mutants(lines, values):
+        path.write_text("\n".join(map(json.dumps, mutant)) + "\n")
+        try:
+            use(records.read(path))
+            told["taken"] += 1
+        except ValueError as error:
+            assert type(error).__module__.startswith("ablate"), (error, mutant)
+            assert "\n" not in str(error) and len(str(error)) < 900
+            told["refused"] += 1
+    return told
+
+
+@pytest.mark.parametrize("name", ["families-cifar10", "pareto-mnist5k"])
+def test_a_file_whose_keys_hold_anything_is_a_report_or_one_sentence(tmp_path, name):
+    def use(found):
+        table, notes = records_table(found)
+        for format in ("text", "csv"):
+            render(table, format, notes)
+
+    lines = _lines(name, 2, keep=lambda key: not key.startswith("params.model.o"))
+    values = WRONG[:9] if name.startswith("families") else (5, None)
+    told = _outcomes(tmp_path, lines, values, use)
+    assert told["taken"] > 50 and told["refused"] > 100
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "values"), [("families-cifar10", (*WRONG, *WORSE)), ("pareto-mnist5k", (*WRONG[:3], *WORSE[4:6]))]
+)
+def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentence(tmp_path, name, values):
+    def use(found):
+        table, notes = records_table(found, Reading(margin=1.0))
+        for format in ("text", "md", "latex", "csv", "json"):
+            render(table, format, notes)
+        runs, _ = frames.tidy(found)
+        frames.curves(found, runs), captions.stage(found), compute.readable(found)
+        published.markdown(published.layout("table1", [found]))
+        with contextlib.suppress(card.CardError):
+            card.from_records(found, found.frame["run_id"].iloc[0])
+        with contextlib.suppress(ReportError):
+            report_records(found, "text", Reading(at="epoch:1"))
+        records.write(found, tmp_path / "again.jsonl")
+        records.read(tmp_path / "again.jsonl")
+
+    assert _outcomes(tmp_path, _lines(name, 6), values, use)["refused"] > 300
+    _outcomes(tmp_path, _lines(name, 4), ("x", 1e149, "$\\write18{id}$"), lambda found: page.page(found))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ((1, "tags.ablate.point", 5), "tags.ablate.point in line 2 must be text, got 5"),
+        ((1, "tags.ablate.point", "[5]"), r"tags.ablate.point in line 2 must be a list of pairs \[axis, level\]"),
+        ((0, "definition", None), "definition in line 1 must be a mapping, got null"),
+        ((1, "metrics.val/loss", [1]), r"metrics.val/loss in line 2 must be a number, got \[1\]"),
+        ((1, "curves", None), "curves in line 2 must be a mapping, got null"),
+        ((1, "curves", {"val/loss": [1, "x"]}), "curves.val/loss in line 2 must be a list of numbers"),
+        ((1, "metrics.x", math.nan), "line 2 holds NaN, which is no JSON"),
+        ((1, "params.x", DEEP), "line 2 nests more than 16 lists and mappings"),
+        ((1, "metrics.x", 10**30), "line 2 holds a whole number of more than 64 bits"),
+        ((1, "params.x", "\ud800"), "line 2 holds text that is no Unicode"),
+        ((1, "metrics.a$b", 1), r"must be params.…, metrics.…, tags.…, .* got 'metrics.a\$b'"),
+        ((1, "run_id", "same"), None),
+        ((2, "run_id", "same"), None),
+        ((0, "study", "x' or '1"), "study in line 1 must be of at most 200 letters, digits"),
+    ],
+)
+def test_a_file_that_is_wrong_names_line_key_and_what_must_hold(tmp_path, change, said):
+    lines, path = _lines("families-cifar10", 3), tmp_path / "x.jsonl"
+    number, key, value = change
+    lines[number][key] = value
+    path.write_text("\n".join(map(json.dumps, lines)))
+    if said is None:
+        assert len(records.read(path).frame) == 3
+        lines[2 if number == 1 else 1][key] = value
+        path.write_text("\n".join(map(json.dumps, lines)))
+        said = "run_id in line 3 must be the id of no other run, got 'same'"
+    with pytest.raises(records.RecordsError, match=said) as refused:
+        records.read(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_line_that_names_a_key_twice_or_nests_without_end_is_one_sentence(tmp_path):
+    head, *rest = (OURS / "families-cifar10.jsonl").read_text("utf-8").splitlines()
+    path = tmp_path / "x.jsonl"
+    for line, said in (('{"run_id":"a","run_id":"b"}', "line 2 holds the key 'run_id' twice"),
+                       ("[" * 100_000, "line 2 nests more than 16"), ("5", "line 2 is no mapping"),
+                       (rest[0][:200], "line 2 is cut off or no JSON")):  # fmt: skip
+        path.write_text("\n".join([head, line, *rest[1:]]))
+        with pytest.raises(records.RecordsError, match=said):
+            records.read(path)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda text: text.encode("utf-16"), "it is text in UTF-16: save it in UTF-8"),
+        (lambda text: text.encode() + b"\xff", "it is no text in UTF-8"),
+        (gzip.compress, "it is compressed .gzip.: unpack it first"),
+        (lambda text: b"", "it is empty"),
+        (lambda text: b"\n\n", "line 1 is cut off or no JSON .Expecting value"),
+        (lambda text: text.encode()[:-500], "line 6 is cut off or no JSON"),
+    ],
+)
+def test_a_file_in_another_encoding_or_cut_off_is_one_sentence(tmp_path, made, said):
+    text, path = (OURS / "families-cifar10.jsonl").read_text("utf-8"), tmp_path / "x.jsonl"
+    path.write_bytes(made(text.encode() if made is gzip.compress else text))
+    with pytest.raises(records.RecordsError, match=said):
+        records.read(path)
+    with pytest.raises(records.RecordsError, match="it is a folder"):
+        records.read(tmp_path)
+
+
+def test_a_file_with_a_byte_order_mark_other_ends_of_lines_or_odd_ones_in_a_string_reads_the_same(tmp_path):
+    text, path = (OURS / "families-cifar10.jsonl").read_text("utf-8"), tmp_path / "x.jsonl"
+    wanted = records.read(OURS / "families-cifar10.jsonl").frame
+    path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    pd.testing.assert_frame_equal(records.read(path).frame, wanted)
+    path.write_text(text.replace("Intel(R)", "a\u2028b\x85c"), "utf-8")  # ends of lines to str.splitlines
+    assert "a\u2028b\x85c" in records.read(path).frame["tags.ablate.cpu"].iloc[0]
+
+
+def test_infinite_metrics_read_as_numbers_and_enter_no_mean(tmp_path):
+    lines, path = _lines("families-cifar10", 4), tmp_path / "x.jsonl"
+    lines[1]["metrics.final.test_top1_percent"] = "inf"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    found = records.read(path)
+    assert found.frame["metrics.final.test_top1_percent"].iloc[0] == math.inf
+    assert "1 diverged" in report_records(found)
+    records.write(found, tmp_path / "again.jsonl")
+    assert '"inf"' in (tmp_path / "again.jsonl").read_text()
 
 
 # ------------------------------------------------------------------------------------------------------- anybody's runs
@@ -445,3 +658,108 @@ def test_alpha_and_direction_reach_a_store_and_its_page(where, capsys):
         assert _code(*words, *more) == 0
         said = capsys.readouterr().out
         assert "99 %" in said and "95 %" not in said and "lower is better" in said
+
+
+def _best(found, metric="acc"):
+    table, notes = records_table(found, Reading(metric))
+    return [(*row.levels, row.estimate.n) for row in table.rows], [*table.notes, *notes]
+
+
+@pytest.mark.parametrize(
+    ("levels", "cells"),
+    [
+        (("1e-4", "0.0001", "1E-04", " 0.0001"), [("1e-4", 4)]),
+        (("1", "1.0", "+1", "1e0"), [("1", 4)]),
+        (("True", "true", "TRUE", "false"), [("True", 3), ("false", 1)]),
+        (("nan", "NaN", "", "none"), [("nan", 3), ("none", 1)]),
+        (("01", "1", "1.", "001"), [("01", 1), ("1", 2), ("001", 1)]),
+        (
+            ("adam", "Adam", "0.1", "0.10000000000000001"),
+            [("adam", 1), ("Adam", 1), ("0.1", 1), ("0.10000000000000001", 1)],
+        ),
+        (("1e999999999999", "1e1", "10", "1_0"), [("1e999999999999", 1), ("1e1", 2), ("1_0", 1)]),
+        (("-0", "0", "0.0", "-.5"), [("-0", 3), ("-.5", 1)]),
+    ],
+)
+def test_spellings_of_one_level_are_one_level_shown_as_the_first(tmp_path, levels, cells):
+    rows = "".join(f"{level},{80 + n}\n" for n, level in enumerate(levels))
+    found = _opened(_written(tmp_path / "runs.csv", f"lr,acc\n{rows}"), "factor=lr", "value=acc")
+    assert _best(found)[0] == cells
+
+
+def test_a_baseline_and_a_seed_are_known_by_value_too(tmp_path):
+    source = _written(tmp_path / "runs.csv", "lr,seed,acc\n1e-3,1,80\n1e-4,1,81\n0.001,2.0,82\n0.0001,2,83\n")
+    found = _opened(source, "factor=lr", "value=acc", "seed=seed", "baseline.lr=0.0001")
+    assert found.definition["baseline"] == {"lr": "1e-4"} and found.definition["seeds"] == [1, 2]
+    source = _written(tmp_path / "runs.csv", "lr,seed,acc\n1e-3,1,80\n0.001,1.0,81\n")
+    with pytest.raises(records.RecordsError, match="runs of one cell must differ in seed, got row 1 and row 2"):
+        _opened(source, "factor=lr", "value=acc", "seed=seed")
+
+
+_WORDS_OF_TRACKERS = [
+    ("State", "finished", ["crashed", "failed", "killed", "running"]),  # W&B
+    ("Status", "FINISHED", ["FAILED", "KILLED", "RUNNING", "SCHEDULED"]),  # MLflow's UI
+    ("status", "FINISHED", ["FAILED", "KILLED", "RUNNING", "SCHEDULED"]),  # mlflow.search_runs
+    ("state", "COMPLETE", ["PRUNED", "FAIL", "RUNNING", "TrialState.WAITING"]),  # Optuna's trials_dataframe
+    ("sys/state", "Inactive", ["Active"]),  # Neptune
+    ("sys/failed", "False", ["True"]),
+]
+
+
+@pytest.mark.parametrize(("column", "fine", "others"), _WORDS_OF_TRACKERS)
+def test_runs_that_a_tracker_says_did_not_finish_are_left_out_and_named(tmp_path, column, fine, others):
+    lines = [f"{model},0,{fine},8{seed}" for model in "ab" for seed in range(3)]
+    lines[2:2] = [f"a,0,{word},{'n/a' if n else 10}" for n, word in enumerate(others)]
+    source = _written(tmp_path / "runs.csv", f"model,x,{column},acc\n" + "\n".join([*lines, "b,0,,85"]))
+    cells, notes = _best(_opened(source, "factor=model", "value=acc"))
+    assert cells == [("a", 3), ("b", 4)]
+    (told,) = (note for note in notes if "did not finish" in note)
+    assert told.startswith(
+        f"{len(others)} of {7 + len(others)} runs did not finish, as {column} says, and are left out: row 3 ("
+    )
+    assert all(f"row {3 + n} (" in told for n in range(len(others)))
+
+
+def test_a_run_that_crashed_and_was_started_again_is_one_run(tmp_path):
+    source = _written(tmp_path / "runs.csv", "lr,seed,State,acc\n1,1,crashed,\n1,1,finished,81\n2,1,finished,82\n")
+    found = _opened(source, "factor=lr", "value=acc", "seed=seed")
+    assert (
+        list(found.frame["run_id"]) == ["row 2", "row 3"]
+        and "1 of 3 runs did not finish" in found.definition["notes"][0]
+    )
+
+
+def test_a_column_of_states_that_is_asked_for_or_means_something_else_leaves_nothing_out(tmp_path):
+    rows = "running,1,80\ncrashed,1,81\nrunning,0,82\n"
+    source = _written(tmp_path / "runs.csv", "state,x,acc\n" + rows)
+    assert _best(_opened(source, "factor=state", "value=acc"))[0] == [("running", 2), ("crashed", 1)]
+    source = _written(tmp_path / "runs.csv", "state,x,acc\nOhio,1,80\nUtah,1,81\n")
+    assert _best(_opened(source, "factor=x", "value=acc"))[0] == [("1", 2)]
+    source = _written(tmp_path / "runs.csv", "state,x,acc\n" + rows)
+    with pytest.raises(records.RecordsError, match="must hold runs that finished, got 3 runs of which state says none"):
+        _opened(source, "factor=x", "value=acc")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"model;acc\na;80,5\nb;81,0\n", "must have commas between its cells, got semicolons"),
+        (b"model\tacc\na\t80.5\n", "must have commas between its cells, got tabs"),
+        (b'model,acc\na,"80,5"\nb,"81,0"\n', "acc must have a decimal point in every row, got '80,5' in row 1"),
+        ("model,acc\na,80\n".encode("utf-16"), "it is text in UTF-16: save it in UTF-8"),
+        (gzip.compress(b"model,acc\na,80\n"), "it is compressed .gzip.: unpack it first"),
+        ("model,acc\njürgen,80\n".encode("latin-1"), "it is no text in UTF-8"),
+        (b"model,acc,acc\na,80,81\n", "must have each column once, got acc 2 times"),
+        (b'model,acc\n"a,80\nb,81\n', "source must be a CSV file of runs, got .*: unexpected end of data"),
+        (b"model,acc\na,1e200\n", r"acc must be at most 1e\+150 in every row, got 1e200 in row 1"),
+    ],
+)
+def test_a_table_in_another_dialect_is_one_sentence(tmp_path, content, said):
+    (tmp_path / "runs.csv").write_bytes(content)
+    with pytest.raises(records.RecordsError, match=said):
+        _opened(f"source={tmp_path / 'runs.csv'}", "factor=model", "value=acc")
+
+
+def test_a_table_with_a_byte_order_mark_reads_as_one_without(tmp_path):
+    (tmp_path / "runs.csv").write_bytes("model,acc\r\na,80\r\nb,81\r\n".encode("utf-8-sig"))
+    assert _best(_opened(f"source={tmp_path / 'runs.csv'}", "factor=model", "value=acc"))[0] == [("a", 1), ("b", 1)]
