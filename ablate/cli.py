@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from ablate import registry
-from ablate.escaping import terminal
 from ablate.exits import FAILED, INTERRUPTED, TERMINATED, USAGE
-from ablate.output import Unwritten, make_readable, say, watched
+from ablate.output import Unwritten, make_readable, say, show, watched
 
 
 class UsageError(ValueError):
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 done, 1 work failed, 2 a wrong command, 130 interrupted, 143 terminated."""
     make_readable()
     code, told = _outcome(sys.argv[1:] if arguments is None else arguments)
-    say(terminal(told))
+    say(told)
     sys.exit(code)
 
 
@@ -136,7 +135,7 @@ def _unforeseen(error: Exception) -> str:
 
 def _dispatch(arguments: Sequence[str]) -> int:
     if any(word in ("--help", "-h") for word in arguments):
-        print(help_text())
+        show(help_text())
         return 0
     if "--version" in arguments:
         from ablate import __version__

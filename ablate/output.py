@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from ablate.escaping import terminal
+
 PLAIN = {
     "±": "+/-",
     "\N{MULTIPLICATION SIGN}": "x",
@@ -134,7 +136,13 @@ def _in_place_of_stdout(kind: Callable[[Any], Any]) -> Iterator[None]:
         sys.stdout = stream
 
 
+def show(*lines: str) -> None:
+    """Lines on standard output, whatever names stand in them: a terminal obeys none."""
+    for line in lines:
+        print(terminal(line))
+
+
 def say(line: str) -> None:
     """A line on standard error, if there is anything to say, and anybody reads it."""
     with suppress(OSError):
-        print(line, end="\n" if line else "", file=sys.stderr, flush=True)
+        print(terminal(line), end="\n" if line else "", file=sys.stderr, flush=True)

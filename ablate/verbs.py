@@ -39,7 +39,7 @@ from ablate.config import (
 from ablate.data.spec import check_batch, describe, training_images
 from ablate.hardware import check_backend, import_keras
 from ablate.models import zoo
-from ablate.output import unbroken
+from ablate.output import show, unbroken
 from ablate.sweep.compose import cost
 from ablate.sweep.inert import suspects
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
@@ -140,12 +140,11 @@ def _check_weights(specs: Mapping[str, RunSpec]) -> None:
         import_keras()
         from ablate.run import check_weights
 
-        print("\n".join(check_weights(specs)))
+        show(*check_weights(specs))
 
 
 def _sweep(plan: Plan) -> int:
-    for line in summary(plan):
-        print(line)
+    show(*summary(plan))
     _ask(plan)
     _check_weights({planned.point.label: planned.spec for planned in plan.points})
     _refuse_inert(plan)
@@ -296,10 +295,10 @@ def tables(words: list[str]) -> int:
     pages, folder = made.pages(Path(given.get("records", made.RECORDS))), Path(given.get("out", made.TABLES))
     if given.get("check", False):
         old = made.stale(pages, folder)
-        print(f"stale, make them with python -m ablate tables: {', '.join(old)}" if old else "all tables are current.")
+        show(f"stale, make them with python -m ablate tables: {', '.join(old)}" if old else "all tables are current.")
         return int(bool(old))
     changed = made.write(pages, folder)
-    print(f"{len(pages)} pages in {folder}, {len(changed)} changed.")
+    show(f"{len(pages)} pages in {folder}, {len(changed)} changed.")
     return 0
 
 
@@ -334,8 +333,8 @@ def export(name: str, words: list[str]) -> int:
     out = f"{name}{studies.SUFFIX}" if options.out is None else options.out
     with _writable(out) as path:
         records.write(found, path)
-    print(f"{len(found.frame)} runs of study {found.study} are in {path} ({path.stat().st_size:,} bytes).")
-    print("\n".join(map(stored.beside, others)), end="\n" * bool(others))
+    show(f"{len(found.frame)} runs of study {found.study} are in {path} ({path.stat().st_size:,} bytes).")
+    show(*map(stored.beside, others))
     return 0
 
 
@@ -353,18 +352,18 @@ def plan(words: list[str]) -> int:
     """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
     check_backend()
     planned = make_plan(words)
-    print("\n".join([*summary(planned), f"  {_finished_already(planned)}", f"  {_visible(planned)}"]))
+    show(*summary(planned), f"  {_finished_already(planned)}", f"  {_visible(planned)}")
     axes = list(planned.points[0].point.levels)
-    print(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
+    show(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
     first = planned.points[0].point
     for each in planned.points:
         if (each.point.seed, each.point.repeat, each.point.trial) != (first.seed, first.repeat, first.trial):
             break  # seeds turn slowest: the other seeds repeat these rows
         levels = "  ".join(f"{each.point.levels[axis]!s:<20}" for axis in axes)
         costs = f"{each.cost.params:>14,}{each.cost.macs:>18,}{each.cost.tokens:>8,}" if each.cost else ""
-        print(f"  {levels}{costs}")
+        show(f"  {levels}{costs}")
     for out in planned.left_out:
-        print(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
+        show(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
     if planned.config.calibrate:
         _calibrate(planned)
     return 0
@@ -374,15 +373,15 @@ def _calibrate(planned: Plan) -> None:
     import_keras()
     from ablate.sweep.calibrate import calibrate
 
-    print(f"\n  {'graph of':<36}{'points':>8}{'start':>10}{'a step':>12}{'all its runs':>16}{'memory':>12}")
+    show(f"\n  {'graph of':<36}{'points':>8}{'start':>10}{'a step':>12}{'all its runs':>16}{'memory':>12}")
     total = 0.0
     for each in calibrate(planned.points):
         total += each.run_seconds
-        print(
+        show(
             f"  {each.label:<36}{each.points:>8}{each.start_seconds:>8.1f} s{1000 * each.step_seconds:>9.1f} ms"
             f"{each.run_seconds / 60:>12.1f} min{each.peak_mib:>8.0f} MiB"
         )
-    print(f"  about {total / 60:.1f} minutes in all, with every core at one run; memory is one process's")
+    show(f"  about {total / 60:.1f} minutes in all, with every core at one run; memory is one process's")
 
 
 def _finished_already(planned: Plan) -> str:
@@ -418,7 +417,7 @@ def sheet(words: list[str]) -> int:
     content = contact_sheet(load(config.data), config.augment, config.seeds.augment)
     with _writable(given["out"]) as path:
         path.write_bytes(content)
-    print(f"each row: a training image, then the same in 8 epochs: {given['out']}")
+    show(f"each row: a training image, then the same in 8 epochs: {given['out']}")
     return 0
 
 
@@ -451,8 +450,8 @@ def _ramp(config: Config, ramp: "Ramp", folder: str) -> int:
     from ablate import lr_range
 
     curve = lr_range.measure_run(config.point(), ramp)
-    print("\n".join(lr_range.told(curve)))
-    print(" and ".join(map(str, lr_range.write(curve, Path(folder)))))
+    show(*lr_range.told(curve))
+    show(" and ".join(map(str, lr_range.write(curve, Path(folder)))))
     return 0
 
 
@@ -469,9 +468,9 @@ def sync(words: list[str]) -> int:
 
     tracking = compose_report(words).tracking
     delivered = Store(tracking).deliver()
-    print(f"delivered {delivered.told} runs to the tracking store; {delivered.waiting} wait in {tracking.spool}.")
+    show(f"delivered {delivered.told} runs to the tracking store; {delivered.waiting} wait in {tracking.spool}.")
     for said in (*delivered.aside, *filter(None, [delivered.reason])):
-        print(said)
+        show(said)
     return int(delivered.waiting > 0 or bool(delivered.aside))
 
 
@@ -513,7 +512,7 @@ def models(pattern: str) -> int:
         )
     names = zoo.matching(pattern)
     head = ("model", "tokens", "params", "MACs", "modules only", "fvcore")
-    print(f"{head[0]:<28}{head[1]:>8}{head[2]:>14}{head[3]:>18}{head[4]:>18}{head[5]:>18}")
+    show(f"{head[0]:<28}{head[1]:>8}{head[2]:>14}{head[3]:>18}{head[4]:>18}{head[5]:>18}")
     for name in names:
         named = zoo.parse(name)
         if named.image_size is None or named.num_classes is None:
@@ -521,7 +520,7 @@ def models(pattern: str) -> int:
         shape, classes = (*named.image_size, 3), named.num_classes
         counts = [named.spec.tokens(shape), named.spec.params(shape, classes)]
         counts += [named.spec.macs(shape, classes, convention=c) for c in ("macs", "macs_modules", "macs_fvcore")]
-        print(f"{name:<28}{counts[0]:>8,}{counts[1]:>14,}" + "".join(f"{count:>18,}" for count in counts[2:]))
+        show(f"{name:<28}{counts[0]:>8,}{counts[1]:>14,}" + "".join(f"{count:>18,}" for count in counts[2:]))
     return 0
 
 

@@ -15,6 +15,7 @@ from ablate.data.resize import fit_all
 from ablate.data.spec import DataError, DataSpec, module_of
 from ablate.data.split import check_held, fewer, stratified
 from ablate.data.stored import Stored
+from ablate.escaping import terminal
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def load(spec: DataSpec) -> Splits:
 def say(text: str) -> None:
     """Tells something of the data, once a process: on stderr, and in the run's log."""
     logger.info("%s", text)
-    print(text, file=sys.stderr)
+    print(terminal(text), file=sys.stderr)
 
 
 def _split(raw: Raw, spec: DataSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from typing import Any
 from ablate.config import load_plugins
 from ablate.exits import FAILED, INTERRUPTED, TERMINATED
 from ablate.hardware import import_keras
-from ablate.output import make_readable
+from ablate.output import make_readable, say
 from ablate.progress import SweepScreen
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.interrupts import interrupt, terminable
@@ -169,7 +169,7 @@ def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], 
 
             work(plan, parent, _Teller(mouth), threads=threads)
     except (SweepError, TrackingError) as error:  # queue or records cannot be written
-        print(f"ablate: {error}", file=sys.stderr)
+        say(f"ablate: {error}")
         sys.exit(FAILED)
     except Stopped:
         sys.exit(TERMINATED)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from ablate.config import Engine
 from ablate.hardware import import_keras
+from ablate.output import show
 from ablate.progress import SweepScreen
 from ablate.provenance import provenance
 from ablate.report import report_study
@@ -59,7 +60,7 @@ def run_sweep(plan: Plan) -> int:
                 work_together(plan, parent, screen, lambda: study.progress().left > 0)
         troubles = _end(plan, store, study, record)
     if troubles:
-        print("\n".join(troubles))
+        show(*troubles)
     return int(bool(troubles))
 
 
@@ -88,13 +89,13 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
         troubles.append(f"the search has no finished trial ({_standing(after)}), so it has found nothing")
     try:
         delivered = store.deliver()
-        print("".join(f"{said}\n" for said in delivered.aside), end="")
+        show(*delivered.aside)
         troubles += _lacking(plan, study, delivered)
         print(_table(plan, "text"))
         _tell(plan, record)
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
             with study.alone():  # several leaders end at once
-                print(register_best(plan, store))
+                show(register_best(plan, store))
     except TrackingError as error:  # all is trained, and what was logged is kept
         waits = f" {count} records wait in {plan.config.tracking.spool}." if (count := len(store.waiting())) else ""
         troubles.append(f"{error}{waits} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
@@ -140,7 +141,7 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
     """
     through = study.through()  # before the spool and the store are asked: what ends meanwhile is in neither
     delivered = store.deliver()
-    print("".join(f"{said}\n" for said in delivered.aside), end="")
+    show(*delivered.aside)
     there = store.waiting()
     there |= run_names(plan.config.tracking)
     gone = {key: runs for key, runs in through.items() if not runs & there}
@@ -152,7 +153,7 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
         )
     if gone and plan.search is None:
         study.forget(set().union(*gone.values()))
-        print(f"run again, since their record was deleted from {store.uri_shown}: {len(gone)} points")
+        show(f"run again, since their record was deleted from {store.uri_shown}: {len(gone)} points")
 
 
 def _is_known(plan: Plan, store: Store, runs: Iterable[set[str]]) -> bool:

@@ -18,6 +18,7 @@ from ablate.data.augment.sheet import contact_sheet
 from ablate.hardware import prepare
 from ablate.identity import backend, cell, content, settings, sources
 from ablate.models.weights import Loaded
+from ablate.output import show
 from ablate.profile import Profile
 from ablate.progress import RunScreen, Screen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
@@ -49,8 +50,7 @@ def train_one(config: Config) -> int:
     shown = screen.epoch, screen.batch, screen.resume
     with remembered(), terminable():
         record = _recorded(spec, Workbench(), writer, config.tracking.log_model, *shown)
-    print(outcome(record.history))
-    print(f"record: run {writer.run_id} in {store.uri_shown}")
+    show(outcome(record.history), f"record: run {writer.run_id} in {store.uri_shown}")
     return 0
 
 

@@ -285,6 +285,22 @@ def test_errors_of_the_command_line_hold_no_control_character(capsys):
     assert stop.value.code == 2 and "\\x1b[2J\\u202e.jsonl" in said and not HIDDEN.search(said)
 
 
+def test_plan_and_help_show_a_sweeps_words_as_they_stand(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(
+        'question: "Which\\e[31m pooling?"\nbase: {model: tiny, data: digits}\n'
+        'axes: {model.pooling: [seqpool, mean]}\nwhere: [{when: {model.pooling: mean}, reason: "too\\x07 loud"}]\n'
+    )
+    for words in (["plan", "+sweep=mine"], ["--help"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        told = capsys.readouterr()
+        assert ended.value.code == 0, told.err
+        assert "Which\\x1b[31m pooling?" in told.out and not re.search(r"[\x00-\x09\x0b-\x1f]", told.out)
+
+
 def test_metric_and_columns_of_anybodys_runs_are_escaped_too(tmp_path):
     path = tmp_path / "runs.csv"
     with path.open("w", newline="") as file:

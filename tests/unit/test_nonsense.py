@@ -39,6 +39,7 @@ MAY_STAND = {
     "train.checkpoint_every": [10**12, 10**30],
     "augment.mix_off_epoch": [0, 10**12, 10**30],
     "augment.rand_augment.std": [0.0, 1e300],  # the magnitude is cut to 0 to 10 afterwards
+    "model.weights_key": ["a" * 300],  # the file that it chooses from knows its keys
     # Numbers that only tell runs apart.
     "data.split_seed": [0, 10**12, 10**30],
     "repeat": [0, 10**12, 10**30],
