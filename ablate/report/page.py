@@ -334,7 +334,7 @@ def _figures(
     out = []
     if table.analysis is not None and table.analysis.contrasts:
         every = frames.contrasts(table.analysis)
-        largest = every["effect"].astype(float).abs().sort_values(ascending=False).index[:MOST_ROWS]
+        largest = every["effect"].astype(float).abs().sort_values(ascending=False, kind="stable").index[:MOST_ROWS]
         effects = every.loc[sorted(largest)]
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
         said = "Effect of each level against its factor's baseline, with simultaneous "

@@ -129,6 +129,19 @@ def test_page_of_many_cells_draws_what_can_be_read_and_says_what_it_leaves_out()
     assert "level 59" in effects and ">level 01<" not in effects and ">level 01<" not in points
 
 
+def test_page_draws_the_first_of_comparisons_whose_effects_are_equal():
+    levels = [f"level {n:02d}" for n in range(60)]
+    rows = [
+        {"model": level, "top1": str(60 + 10 * (n % 3) + seed), "seed": str(seed)}
+        for n, level in enumerate(levels)
+        for seed in range(2)
+    ]
+    text = page.page(from_rows(rows, ["model"], "top1", "seed", {}, name="a", source="runs.csv"), Reading("top1"))
+    drawn = set(re.findall(r">(level \d\d)<", re.findall("<svg.*?</svg>", text, flags=re.DOTALL)[0]))
+    zero = levels[3::3]  # no different from the baseline, level 00; of 59 effects 40 are larger, and 48 are drawn
+    assert drawn >= set(levels[1::3] + levels[2::3]) and drawn & set(zero) == set(zero[:8])
+
+
 @pytest.mark.parametrize(
     ("verdict", "said"),
     [
