@@ -115,6 +115,11 @@ def shown(text: object, length: int = 80) -> str:
 # Which tensors
 
 
+def taken(tensors: Mapping[str, T], key: str) -> dict[str, T]:
+    """Those that a key takes: below it in the file's own names, or in those without the prefixes of trainers."""
+    return below(tensors, key) or below(unwrapped(tensors), key)
+
+
 def below(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
     """Those whose names begin with a prefix and a dot, by the rest of their names."""
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
@@ -136,7 +141,7 @@ def _chosen(tensors: Mapping[str, T], key: str | None) -> dict[str, T]:
     """Those of a flat file that a key takes, under their plain names."""
     if key is None:
         return unwrapped(tensors)
-    if not (found := below(tensors, key)):
+    if not (found := taken(tensors, key)):
         raise ValueError(no_such_key(key, sorted({name.partition(".")[0] for name in tensors if "." in name})))
     return unwrapped(found)
 

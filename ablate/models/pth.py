@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,13 @@ from ablate.models.checkpoints import (
     EVERYTHING,
     Checkpoint,
     Wanted,
-    below,
     no_such_key,
     one_sentence,
     opened_zip,
     require_file,
     shown,
     stored_bytes,
+    taken,
     unread,
     unwrapped,
     widened,
@@ -84,14 +84,16 @@ def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) ->
 
     Args:
         path: Of the file.
-        key: Where another one lies: its key, or keys joined by dots; or what its tensors' names begin with.
+        key: Where another one lies: its key, or keys joined by dots; or what its tensors' names begin with, with or
+            without the key of the dict that they lie in. Without it, the dict that is read by default goes first.
         wanted: Which of its tensors are read.
 
     Returns:
         Arrays by name; bfloat16 comes as float32. They may be read-only views into one buffer.
 
     Raises:
-        WeightsError: The file is truncated, is something else, asks for what would run a program, or has no such key.
+        WeightsError: The file is truncated, is something else, asks for what would run a program, or has no such key,
+            or several that are no default.
         OSError: It cannot be read.
     """
     require_file(path)
@@ -101,9 +103,9 @@ def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) ->
         with opened_zip(file) as archive:
             stored = _Archive(archive)
             found = _Found(_Machine(stored).run(stored.program()))
-            place, tensors = found.chosen(key)
-            arrays = stored.arrays(unwrapped(tensors), wanted)
-            return Checkpoint(arrays, None, key or place or None, found.others(key or place))
+            chosen = found.chosen(key)
+            arrays = stored.arrays(unwrapped(chosen.tensors), wanted)
+            return Checkpoint(arrays, None, chosen.key or None, found.others(chosen.place))
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,25 @@ def _view(tensor: _Tensor, storage: np.ndarray | None) -> np.ndarray:
 # What a file holds
 
 
+class _Chosen(NamedTuple):
+    """Tensors of one dict: all of them, or those below a prefix.
+
+    Attributes:
+        place: Keys that lead to the dict, joined by dots; "" is the top.
+        prefix: What the tensors' names began with; "" takes all.
+        tensors: By the rest of their names.
+    """
+
+    place: str
+    prefix: str
+    tensors: dict[str, _Tensor]
+
+    @property
+    def key(self) -> str:
+        """The full key, which takes these alone."""
+        return ".".join(filter(None, (self.place, self.prefix)))
+
+
 class _Found:
     """The state dicts in what a pickle made, by their keys joined by dots; "" is the top."""
 
@@ -202,31 +223,49 @@ class _Found:
             elif tensors and any(isinstance(name, _Unread) for name in found):
                 self.broken[place] = "it has tensors under keys that are no names"
             elif tensors and not self._hold_tensors([part for _, part in rest]):
+                if place in self.dicts:
+                    raise ValueError(f"it holds two dicts of tensors under one key, {shown(place)}")
                 self.dicts[place] = tensors
 
-    def chosen(self, key: str | None) -> tuple[str, dict[str, _Tensor]]:
-        """The state dict that a key takes, or the one as trained; and where it lies."""
-        first = self._first() if key is None else key
-        if first in self.dicts:
-            return first, self.dicts[first]
-        if first in self.broken:
-            raise ValueError(self.broken[first])
-        for place in sorted(self.dicts, key=len, reverse=True):
-            within = first.removeprefix(f"{place}.") if first.startswith(f"{place}.") else first
-            if found := below(self.dicts[place], within):
-                return first, found
-        raise ValueError(no_such_key(first, [*filter(None, self.dicts), *self._prefixes()]))
+    def chosen(self, key: str | None) -> _Chosen:
+        """The state dict as trained, or that of a key, or those of its tensors whose names begin with a key."""
+        place = self._first() if key is None else key
+        if place in self.dicts:
+            return _Chosen(place, "", self.dicts[place])
+        if place in self.broken:
+            raise ValueError(self.broken[place])
+        return self._below(place)
 
-    def others(self, key: str) -> tuple[str, ...]:
+    def _below(self, key: str) -> _Chosen:
+        """What a full key takes, or what a bare one takes of the dict as trained, or of the only one that has it."""
+        full = [(place, key[len(place) + 1 :]) for place in self.dicts if place and key.startswith(f"{place}.")]
+        default = self._default()
+        if default in self.broken and not full:
+            raise ValueError(self.broken[default])
+        bare = [(place, key) for place in self.dicts]
+        for asked in (full, [(place, key) for place in self.dicts if place == default], bare):
+            found = [_Chosen(*where, tensors) for where in asked if (tensors := taken(self.dicts[where[0]], where[1]))]
+            if len(found) > 1:
+                there = ", ".join(shown(chosen.key) for chosen in found[:10])
+                raise ValueError(f"model.weights_key={shown(key)} is in it more than once: say one of {there}")
+            if found:
+                return found[0]
+        raise ValueError(no_such_key(key, [*filter(None, self.dicts), *self._prefixes()]))
+
+    def others(self, taken_from: str) -> tuple[str, ...]:
         """Where else weights lie: tensors of real numbers."""
-        return tuple(place for place in self.dicts if place not in ("", key) and self._real(place))
+        return tuple(place for place in self.dicts if place not in ("", taken_from) and self._real(place))
 
-    def _first(self) -> str:
+    def _default(self) -> str | None:
+        """Where the weights as trained lie; None where nothing says so."""
         ours = [place for place in ("", *_FIRST) if place in self.dicts or (place and place in self.broken)]
         only = [place for place in self.dicts if self._real(place)]
-        if ours or len(only) == 1:
-            return (ours or only)[0]
-        if only:
+        return ours[0] if ours else only[0] if len(only) == 1 else None
+
+    def _first(self) -> str:
+        if (default := self._default()) is not None:
+            return default
+        if only := [place for place in self.dicts if self._real(place)]:
             there = ", ".join(shown(place) for place in only[:10])
             raise ValueError(f"it holds several: say model.weights_key=NAME, one of {there}")
         if "" in self.broken:
@@ -260,9 +299,11 @@ class _Found:
         return False
 
     def _prefixes(self) -> list[str]:
-        """What names begin with, where one state dict holds several models."""
-        names = (name.partition(".")[0] for tensors in self.dicts.values() for name in tensors if "." in name)
-        return list(dict.fromkeys(names))
+        """Full keys of what names begin with, where one state dict holds several models."""
+        names = (
+            (place, name.partition(".")[0]) for place, found in self.dicts.items() for name in found if "." in name
+        )
+        return [".".join(filter(None, name)) for name in dict.fromkeys(names)]
 
 
 def _nested(top: dict[Any, Any]) -> Iterator[tuple[str, dict[Any, Any]]]:

@@ -520,7 +520,7 @@ def _two(state):
         (lambda raw, ema: {"model": raw, "ema": {"module": _wrapped("module.")(ema)}}, "ema.module", ("model",), True),
         (lambda raw, ema: {"ema_state_dict": ema, "epoch": 3, "rng": _Tensor(np.array(7))}, None, (), True),
         (lambda raw, ema: _wrapped("model.")(raw) | _wrapped("ema_model.module.")(ema), "ema_model", (), True),
-        (lambda raw, ema: {"state_dict": _wrapped("net.")(raw) | _wrapped("ema.")(ema)}, "ema", ("state_dict",), True),
+        (lambda raw, ema: {"state_dict": _wrapped("net.")(raw) | _wrapped("ema.")(ema)}, "ema", (), True),
     ],
 )  # fmt: skip
 def test_load_weights_says_which_of_several_it_took_and_takes_the_one_asked_for(
@@ -529,7 +529,7 @@ def test_load_weights_says_which_of_several_it_took_and_takes_the_one_asked_for(
     model, again = _tiny("vit_2_4"), _fresh("vit_2_4")
     loaded = load_weights(again, save_pth(wrap(*_two(_state(model)))), key=key)
     assert all((a / (1 + halved) == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
-    assert loaded.others == others and (key is None or loaded.key == key)
+    assert loaded.others == others and (key is None or loaded.key in (key, f"state_dict.{key}"))
     assert (f"not those of {', '.join(others)} (model.weights_key=NAME takes them)" in str(loaded)) == bool(others)
     assert bool(others) == (str(loaded) in caplog.text)
     assert loaded.key is None or f"of {loaded.key}" in str(loaded)
@@ -555,6 +555,53 @@ def test_load_weights_names_the_keys_there_are(save_pth, tmp_path):
     save_weights(_tiny(), tmp_path / "x.keras")
     with pytest.raises(WeightsError, match=r"model\.weights_key must be null for x\.keras, which holds one set"):
         load_weights(model, tmp_path / "x.keras", key="ema")
+
+
+def _lightning(raw, ema):
+    """A Lightning checkpoint: the module's own weights, a loss with weights, and a callback's average."""
+    state = _wrapped("model.")(raw) | {"criterion.weight": ONES}
+    return {"state_dict": state, "callbacks": {"EMA{x}": {"state": _wrapped("model.")(ema)}}}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "key", "full", "others", "halved"),
+    [
+        (_lightning, "model", "state_dict.model", ("callbacks.EMA{x}.state",), False),
+        (_lightning, "state_dict.model", "state_dict.model", ("callbacks.EMA{x}.state",), False),
+        (_lightning, "callbacks.EMA{x}.state.model", "callbacks.EMA{x}.state.model", ("state_dict",), True),
+        (lambda raw, ema: {"state_dict": raw, "far": _wrapped("ema.")(ema)}, "ema", "far.ema", ("state_dict",), True),
+        (lambda raw, ema: {"state_dict": _wrapped("a.")(raw), "a": ema}, "a", "a", ("state_dict",), True),
+        (lambda raw, ema: {"state_dict": _wrapped("a.")(raw), "a": ema}, "state_dict.a", "state_dict.a", ("a",), False),
+        (
+            lambda raw, ema: {"model": _wrapped("module.net.")(raw) | _wrapped("module.ema.")(ema)},
+            "model.ema",
+            "model.ema",
+            (),
+            True,
+        ),
+    ],
+)
+def test_load_weights_key_takes_the_weights_as_trained_first_and_tells_the_full_place(
+    save_pth, wrap, key, full, others, halved
+):
+    model, again = _tiny("vit_2_4"), _fresh("vit_2_4")
+    loaded = load_weights(again, save_pth(wrap(*_two(_state(model)))), key=key)
+    assert all((a / (1 + halved) == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+    assert loaded.key == full and loaded.others == others and f"weights of {full}," in str(loaded)
+
+
+def test_load_weights_key_that_several_have_and_none_by_default_is_refused_with_the_full_ones(save_pth):
+    raw, ema = _two(_state(_tiny("vit_2_4")))
+    both = {"one": _wrapped("net.")(raw), "two": _wrapped("net.")(ema)}
+    with pytest.raises(WeightsError, match=r"weights_key=net is in it more than once: say one of one\.net, two\.net\."):
+        load_weights(_fresh("vit_2_4"), save_pth(both), key="net")
+    assert load_weights(_fresh("vit_2_4"), save_pth(both), key="two.net").key == "two.net"
+    same = {"a": {"b": raw}, "a.b": ema}
+    with pytest.raises(WeightsError, match=r"it holds two dicts of tensors under one key, a\.b\."):
+        load_weights(_fresh("vit_2_4"), save_pth(same), key="a.b")
+    odd = {"state_dict": {"net.a": _Runs(_Config, ONES)}, "two": _wrapped("net.")(ema)}
+    with pytest.raises(WeightsError, match=r"net\.a in it is made by \S+_Config, which is not read"):
+        load_weights(_fresh("vit_2_4"), save_pth(odd), key="net")
 
 
 # What trainers keep beside the tensors
