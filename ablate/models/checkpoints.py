@@ -18,7 +18,10 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
+_DTYPES = {
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"},
+    **{"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"},
+}
 _IN_KERAS = "model.weights.h5"
 _WRAPPERS = ("_orig_mod.", "module.", "model.", "net.")
 """What torch.compile, parallel training and trainers put before the name of each weight."""
@@ -187,7 +190,7 @@ def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYT
         chosen = _chosen(entries, key)
         takes = {name: wanted.takes(name, entry.shape) for name, entry in chosen.items()}
         wanted.require_room(sum(entry.size for name, entry in chosen.items() if takes[name]))
-        return Checkpoint({name: entry.array(takes[name]) for name, entry in chosen.items()}, grid, key)
+        return Checkpoint({name: entry.array(name, takes[name]) for name, entry in chosen.items()}, grid, key)
 
 
 def is_index(path: Path) -> bool:
@@ -204,10 +207,14 @@ class _Entry(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
 
-    def array(self, read: bool) -> np.ndarray:
+    def array(self, name: str, read: bool) -> np.ndarray:
+        """The tensor of a name; where it is not to be read, its shape alone, of whatever dtype it is."""
         narrow = self.dtype == "BF16"
         if not read:
-            return unread(self.shape, "<f4" if narrow else _DTYPES[self.dtype])
+            return unread(self.shape, _DTYPES.get(self.dtype, "<f4"))
+        if not narrow and self.dtype not in _DTYPES:
+            known = ", ".join([*_DTYPES, "BF16"])
+            raise ValueError(f"{shown(name)} in it has dtype {shown(self.dtype)}, which is none of {known}")
         with self.path.open("rb") as file:
             file.seek(self.start)
             content = file.read(self.size)
@@ -230,8 +237,6 @@ def _entries(path: Path) -> tuple[dict[str, _Entry], tuple[int, int] | None]:
 
 
 def _entry(path: Path, start: int, told: Mapping[str, Any]) -> _Entry:
-    if told["dtype"] not in (*_DTYPES, "BF16"):
-        raise ValueError(f"dtype {told['dtype']} is none of {', '.join(_DTYPES)}, BF16")
     begin, end = told["data_offsets"]
     return _Entry(path, start + begin, end - begin, told["dtype"], tuple(told["shape"]))
 

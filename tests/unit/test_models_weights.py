@@ -860,7 +860,6 @@ def _header(content, length=None):
         _header({"a": {"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]}}) + b"12345678",
         _header({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 8]}}) + b"12345678",
         _header({"a": {"dtype": "object", "shape": [1], "data_offsets": [0, 8]}}) + b"12345678",
-        _header({"a": {"dtype": "BOOL", "shape": [1], "data_offsets": [0, 1]}}) + b"1",
         _header({"a": {"dtype": "F32", "shape": [2]}}) + b"12345678",
         _header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}}) + b"12345678",
         _header({"__metadata__": {"grid": "wide"}}),
@@ -897,6 +896,33 @@ def test_load_weights_other_suffix_and_absent_file_are_refused(model, tmp_path):
 
 
 # Several files
+
+
+@pytest.mark.parametrize("dtype", ["BOOL", "U16", "U32", "U64", "F8_E4M3"])
+def test_load_weights_reads_past_tensors_of_any_dtype_that_are_not_chosen(tmp_path, dtype):
+    model, again, path = _tiny(), _fresh(), tmp_path / "x.safetensors"
+    tensors, width = _state(model), {"U16": 2, "U32": 4, "U64": 8}.get(dtype, 1)
+    told, content = {}, b""
+    for name, array in {**_wrapped("net.")(tensors), "mask": np.zeros(width, "u1")}.items():
+        end = len(content) + array.nbytes
+        kind, shape = ("F32", array.shape) if name != "mask" else (dtype, (1,))
+        told[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(content), end]}
+        content += np.ascontiguousarray(array).tobytes()
+    path.write_bytes(_header(told) + content)
+    assert len(load_weights(again, path, key="net").loaded) == len(model.weights)
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+def test_load_weights_of_a_dtype_that_no_weight_has_is_refused_by_name(tmp_path):
+    path, tensors, name = tmp_path / "x.safetensors", _state(_tiny()), "classifier.fc.bias"
+    save_file({n: np.ascontiguousarray(a) for n, a in tensors.items()} | {name: np.ones(3, "?")}, path)
+    with pytest.raises(WeightsError, match=r"classifier\.fc\.bias has dtype bool, head/bias is float32"):
+        load_weights(_fresh(), path)
+    path.write_bytes(_header({name: {"dtype": "F8_E4M3", "shape": [3], "data_offsets": [0, 3]}}) + b"123")
+    with pytest.raises(
+        WeightsError, match=r"classifier\.fc\.bias in it has dtype F8_E4M3, which is none of F64, .*BF16"
+    ):
+        load_weights(_fresh(), path)
 
 
 @pytest.fixture
