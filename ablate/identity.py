@@ -59,7 +59,7 @@ def _shards(index: Path) -> list[Path]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     files = [index.parent / name for name in sorted(names) if name == Path(name).name]
-    return [file for file in files if file.is_file()]
+    return [file for file in files if os.path.isfile(file)]  # False, too, for a name that no file system takes
 
 
 def _digest_of(file: Path) -> str:

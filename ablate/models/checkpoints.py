@@ -187,6 +187,8 @@ def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYT
     else:
         entries, grid = _entries(path)
     with one_sentence(f"{path.name} must be a whole safetensors file, but:"):
+        if not entries:
+            raise ValueError("it holds no tensors")
         chosen = _chosen(entries, key)
         takes = {name: wanted.takes(name, entry.shape) for name, entry in chosen.items()}
         wanted.require_room(sum(entry.size for name, entry in chosen.items() if takes[name]))
@@ -243,9 +245,7 @@ def _entry(path: Path, start: int, told: Mapping[str, Any]) -> _Entry:
 
 def _entries_of_index(path: Path) -> dict[str, _Entry]:
     """What the files of an index hold together: what it says, in the folder that it lies in."""
-    if path.stat().st_size > _HEADER_BYTES:
-        raise ValueError(f"it has {path.stat().st_size:,} bytes")
-    places = json.loads(path.read_text("utf-8"))["weight_map"]
+    places = _weight_map(path)
     entries: dict[str, _Entry] = {}
     for shard in dict.fromkeys(places.values()):
         file = _shard(path, shard)
@@ -256,10 +256,32 @@ def _entries_of_index(path: Path) -> dict[str, _Entry]:
     return entries
 
 
-def _shard(index: Path, name: object) -> Path:
-    if not isinstance(name, str) or name != Path(name).name or not name.lower().endswith(".safetensors"):
+def _weight_map(path: Path) -> dict[str, str]:
+    """What an index says: by the name of each tensor, the file that it lies in."""
+    if path.stat().st_size > _HEADER_BYTES:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, far more than an index needs")
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError("it is no JSON text") from None
+    places = told.get("weight_map") if isinstance(told, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise ValueError('it has no {"weight_map": {…}} that names a file for each tensor')
+    for name, place in places.items():
+        if not isinstance(place, str):
+            raise ValueError(f"its weight_map gives {shown(name)} {_kind(place)}, not the name of a file")
+    return places
+
+
+def _kind(value: object) -> str:
+    """What a value of JSON is, which may be too long, or nested too deep, to be shown."""
+    return {dict: "an object", list: "a list", type(None): "null"}.get(type(value), f"{value!r:.20}")
+
+
+def _shard(index: Path, name: str) -> Path:
+    if name != Path(name).name or not name.lower().endswith(".safetensors"):
         raise ValueError(f"{shown(name)} is no name of a .safetensors file beside it")
-    if not (index.parent / name).is_file():
+    if not os.path.isfile(index.parent / name):  # False, too, for a name that no file system takes
         raise ValueError(f"{shown(name)}, which it names, is missing beside it")
     return index.parent / name
 
@@ -268,6 +290,8 @@ def _grid(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     if "grid" not in metadata:
         return None
     rows, _, columns = metadata["grid"].partition("x")
+    if not all(side.isascii() and side.isdigit() and len(side) < 10 for side in (rows, columns)):
+        raise ValueError(f"its grid is {shown(metadata['grid'])}, not ROWSxCOLUMNS")
     return int(rows), int(columns)
 
 

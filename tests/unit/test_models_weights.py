@@ -954,9 +954,15 @@ def test_load_weights_puts_the_files_of_an_index_together(sharded):
         ),
         (lambda places: dict.fromkeys(places, "/x.safetensors"), r"is no name of a \.safetensors file beside it"),
         (lambda places: dict.fromkeys(places, "x.pth"), r"is no name of a \.safetensors file beside it"),
-        (lambda places: dict.fromkeys(places, 3), r"is no name of a \.safetensors file beside it"),
+        (lambda places: dict.fromkeys(places, "a/b/x.safetensors"), r"is no name of a \.safetensors file beside it"),
+        (lambda places: dict.fromkeys(places, 3), r"its weight_map gives tokenizer\S+ 3, not the name of a file"),
+        (lambda places: {"a": ["x"]}, r"its weight_map gives a a list, not the name of a file"),
+        (lambda places: {"a": {"b": "x.safetensors"}}, r"its weight_map gives a an object, not the name of a file"),
+        (lambda places: {"a": None}, r"its weight_map gives a null, not the name of a file"),
+        (lambda places: {"a": "x" * 5000 + ".safetensors"}, r"x…, which it names, is missing beside it"),
+        (lambda places: {"a": "\0\ud800.safetensors"}, r"\.safetensors, which it names, is missing beside it"),
         (lambda places: {**places, "more": next(iter(places.values()))}, r"holds other tensors than it says"),
-        (lambda places: [], r"\w"),
+        *((lambda places, none=none: none, r"it has no \{\"weight_map\": ") for none in ([], {}, "x", None, 3)),
     ],
 )
 def test_load_weights_index_that_misleads_is_one_clear_error(sharded, change, reason):
@@ -964,6 +970,36 @@ def test_load_weights_index_that_misleads_is_one_clear_error(sharded, change, re
     index.write_text(json.dumps({"weight_map": change(places)}))
     with pytest.raises(WeightsError, match=rf"^model.safetensors.index.json must be the index .*{reason}.*\.$"):
         load_weights(_fresh(), index)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        *(
+            (content, r'it has no {"weight_map": {…}} that names a file for each tensor')
+            for content in ("[]", "{}", "3")
+        ),
+        *((content, "it is no JSON text") for content in ("", "{", "[" * 100_000, b"\xff\xfe")),
+        (" " * (2**23 + 1), "it has 8,388,609 bytes, far more than an index needs"),
+    ],
+    ids=range(8),
+)
+def test_load_weights_index_without_a_map_is_one_clear_error(tmp_path, content, reason):
+    path = tmp_path / "x.safetensors.index.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(WeightsError) as error:
+        load_weights(_fresh(), path)
+    assert str(error.value) == f"{path.name} must be the index of safetensors files, but: {reason}."
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [({}, "it holds no tensors"), ({"__metadata__": {"grid": "wide"}}, "its grid is wide, not ROWSxCOLUMNS")],
+)
+def test_load_weights_safetensors_without_tensors_or_with_no_grid_is_one_clear_error(tmp_path, content, reason):
+    (tmp_path / "x.safetensors").write_bytes(_header(content))
+    with pytest.raises(WeightsError, match=rf"^x\.safetensors must be a whole safetensors file, but: {reason}\.$"):
+        load_weights(_fresh(), tmp_path / "x.safetensors")
 
 
 def test_identity_of_an_index_is_that_of_its_files_content(sharded, tmp_path):
@@ -974,8 +1010,9 @@ def test_identity_of_an_index_is_that_of_its_files_content(sharded, tmp_path):
     shard = copy.parent / next(iter(places.values()))
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     assert identity.content(str(copy)) != first
-    index.write_text("[]")
-    assert identity.content(str(index)) != first
+    for malformed in ([], {"weight_map": {"a": "x" * 5000}}):
+        index.write_text(json.dumps(malformed))
+        assert identity.content(str(index)) != first
 
 
 # Numbers that are none, and damage
