@@ -24,7 +24,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -34,6 +34,7 @@ from ablate.models.checkpoints import (
     Checkpoint,
     Wanted,
     WeightsError,
+    below,
     is_index,
     keras_groups,
     open_safetensors,
@@ -41,6 +42,7 @@ from ablate.models.checkpoints import (
     read_safetensors,
     replace_whole,
     shown,
+    unwrapped,
     write_safetensors,
 )
 from ablate.models.positional import SinePositional, resize, sine_table
@@ -83,6 +85,8 @@ _ROOM = 2**28
 _ROOM_PER_PARAM = 64
 """Bytes more for each of its parameters: Keras' files hold an optimizer too, and may be in float64."""
 _LISTED = 200
+_KEYS = 10
+"""Prefixes that are looked at, and named: each costs a look at all names of a file."""
 _BFLOAT16_MAX = 3.3895313892515355e38  # NumPy does not know the type
 _KERAS_GROUPS = {
     "layers/dense": "head",
@@ -187,9 +191,9 @@ def load_weights(
     wanted = _wanted(model)
     stored = _read(model, path, key, wanted)
     _require_finite(path.name, {n: t for n, t in stored.tensors.items() if wanted.takes(n, t.shape)})
-    loaded = assign(model, stored.tensors, source=path.name, grid=grid or stored.grid)
-    loaded = replace(loaded, key=stored.key, others=stored.others)
-    if warn and (stored.others or any(names for _, names in loaded.exceptions())):
+    loaded = assign(model, stored.tensors, source=path.name, grid=grid or stored.grid, key=stored.key)
+    loaded = replace(loaded, key=stored.key, others=(*stored.others, *loaded.others))
+    if warn and (loaded.others or any(names for _, names in loaded.exceptions())):
         logger.warning("%s", loaded)
     return loaded
 
@@ -220,14 +224,25 @@ def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
     return {_name(weight): to_official(_wide(weight), weight.path) for weight in model.weights}
 
 
-def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, source: str, grid: Grid | None = None) -> Loaded:
+def assign(
+    model: keras.Model,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    source: str,
+    grid: Grid | None = None,
+    key: str | None = None,
+) -> Loaded:
     """Sets a model's weights from a state dict under the official names, as `load_weights` does from a file.
+
+    A whole second set of the model's names below a prefix, such as an average of the weights, is left out, and is among
+    the others of what is returned.
 
     Args:
         model: One that `ablate.models` built.
         tensors: In PyTorch's layouts.
         source: What an error calls them.
         grid: Rows and columns of tokens that the state dict's positional embedding is for; None takes a square.
+        key: Under which they lie in their file, for what names a key within it.
 
     Raises:
         WeightsError: They do not fit; all misfits are listed, and nothing was set.
@@ -236,23 +251,29 @@ def assign(model: keras.Model, tensors: Mapping[str, np.ndarray], *, source: str
     kept = _HEAD if _other_classes(tensors, targets) else ()
     unused = () if any(name in targets for name in _HEAD) else tuple(name for name in _HEAD if name in tensors)
     turned = {n: from_official(t, targets[n].path) for n, t in tensors.items() if n in targets and n not in kept}
+    repeats = _repeats(tensors, targets, key)
     if not turned:
-        raise WeightsError(_unrelated(source, tensors, model, targets))
+        raise WeightsError(_unrelated(source, tensors, model, targets) + _advice(repeats, tensors) + ".")
 
     stored = turned.get(_POSITIONAL)
     problems = [f"missing {name}" for name in targets if name not in tensors]
-    problems += [f"extra {shown(name)}" for name in tensors if name not in targets and name not in unused]
+    apart = {name for repeat in repeats for name in repeat.names}.union(targets, unused)
+    problems += [f"extra {shown(name)}" for name in tensors if name not in apart]
+    problems += [f"extra {len(part.names)} below {shown(part.key)}" for part in repeats if not part.whole]
     problems += _place(model, turned, targets, grid)
     problems += [problem for name in turned if (problem := _misfit(name, tensors[name], turned[name], targets[name]))]
     if problems:
         more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-        raise WeightsError(f"{source} does not fit model {model.name!r}: {'; '.join([*problems[:_LISTED], *more])}.")
+        listed = "; ".join([*problems[:_LISTED], *more])
+        raise WeightsError(f"{source} does not fit model {model.name!r}: {listed}{_advice(repeats)}.")
 
     for name, tensor in turned.items():
         targets[name].assign(ops.cast(tensor, targets[name].dtype))
     changed = () if turned.get(_POSITIONAL) is stored else (_POSITIONAL,)
     interpolated, kept = ((), (*kept, *changed)) if _is_sine(model) else (changed, kept)
-    return Loaded(source, tuple(name for name in turned if name not in changed), interpolated, kept, unused)
+    others = tuple(repeat.key for repeat in repeats)
+    loaded = tuple(name for name in turned if name not in changed)
+    return Loaded(source, loaded, interpolated, kept, unused, others=others)
 
 
 def _place(
@@ -372,13 +393,70 @@ def _misfit(name: str, tensor: np.ndarray, turned: np.ndarray, weight: Any) -> s
 
 
 def _unrelated(source: str, tensors: Mapping[str, Any], model: keras.Model, targets: Mapping[str, Any]) -> str:
-    theirs, ours = ((*map(shown, list(names)[:3]), "…") for names in (tensors, targets))
-    prefixes = list(dict.fromkeys(name.partition(".")[0] for name in tensors if "." in name))
-    several = f"; model.weights_key=NAME takes those below one of {', '.join(map(shown, prefixes[:10]))}"
-    return (
-        f"{source} holds none of the weights of model {model.name!r}: its names are {', '.join(theirs)}, "
-        f"the model's {', '.join(ours)}{several if len(prefixes) > 1 else ''}."
-    )
+    theirs, ours = (", ".join([*map(shown, list(names)[:3]), "…"]) for names in (tensors, targets))
+    names = f"its names are {theirs}" if tensors else "it has no tensors"
+    return f"{source} holds none of the weights of model {model.name!r}: {names}, the model's {ours}"
+
+
+class _Repeat(NamedTuple):
+    """Tensors below a prefix that have the model's names.
+
+    Attributes:
+        key: The prefix, with the key under which all lie in their file.
+        names: Of these tensors in full.
+        whole: Whether they are all of the model's, but for what may differ, and no other tensors lie below the prefix.
+    """
+
+    key: str
+    names: tuple[str, ...]
+    whole: bool
+
+
+def _repeats(tensors: Mapping[str, Any], targets: Mapping[str, Any], key: str | None) -> list[_Repeat]:
+    """What lies below prefixes under the model's names: an average, or weights that a trainer has wrapped."""
+    own = {*targets, *_HEAD}
+    longest = max(map(len, own))
+    prefixes = dict.fromkeys(filter(None, (_prefix(name, own, longest) for name in tensors)))
+    shorter = dict.fromkeys(_outermost(prefix, tensors, own) for prefix in list(prefixes)[:_KEYS])
+    return [_repeat(prefix, tensors, targets, key) for prefix in shorter]
+
+
+def _repeat(prefix: str, tensors: Mapping[str, Any], targets: Mapping[str, Any], key: str | None) -> _Repeat:
+    inside = {name: f"{prefix}.{name}" for name in below(tensors, prefix)}
+    own, found = {*targets, *_HEAD}, unwrapped(inside)
+    whole = own >= found.keys() >= targets.keys() - {_POSITIONAL, *_HEAD}
+    names = inside.values() if whole else (full for name, full in found.items() if name in own)
+    return _Repeat(prefix if key is None else f"{key}.{prefix}", tuple(names), whole)
+
+
+def _prefix(name: str, own: set[str], longest: int) -> str | None:
+    """What stands before one of the model's names in a name; None where nothing does."""
+    if name in own:
+        return None
+    dots = (place for place in range(max(0, len(name) - longest - 1), len(name)) if name[place] == ".")
+    return next((name[:dot] for dot in dots if name[dot + 1 :] in own), None)
+
+
+def _outermost(prefix: str, tensors: Mapping[str, Any], own: set[str]) -> str:
+    """A prefix without what trainers put before every name within it: ``ema`` for ``ema.module``."""
+    while shorter := prefix.rpartition(".")[0]:
+        inside = below(tensors, shorter)
+        if own & inside.keys() or not own & unwrapped(inside).keys():
+            break
+        prefix = shorter
+    return prefix
+
+
+def _advice(repeats: list[_Repeat], tensors: Mapping[str, Any] | None = None) -> str:
+    """Which keys take weights of the model; where there is one, and tensors are told, which of these it leaves out."""
+    if not repeats:
+        return ""
+    if len(repeats) > 1:
+        return f"; model.weights_key=NAME takes those below one of {', '.join(shown(part.key) for part in repeats)}"
+    (part,) = repeats
+    odd = [shown(name) for name in tensors or () if name not in part.names]
+    without = f", without {', '.join([*odd[:3], *(['…'] if odd[3:] else [])])}" if odd else ""
+    return f"; model.weights_key={shown(part.key)} takes those below it{without}"
 
 
 def _is_sine(model: keras.Model) -> bool:

@@ -604,10 +604,80 @@ def test_load_weights_key_that_several_have_and_none_by_default_is_refused_with_
         load_weights(_fresh("vit_2_4"), save_pth(odd), key="net")
 
 
+# Names beside the weights
+
+
+def _save_safetensors(path, tensors):
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("wrapper", ["module.", "model.net."])
+def test_load_weights_names_the_wrapper_and_the_odd_names_where_nearly_all_are_wrapped(
+    save_pth, tmp_path, wrapper, suffix
+):
+    model, again = _tiny("vit_2_4"), _fresh("vit_2_4")
+    tensors = _wrapped(wrapper)(_state(model)) | {"total_ops": ONE, "total_params": ONE}
+    pth = suffix == ".pth"
+    path = save_pth({"model": _tensors(tensors)}) if pth else _save_safetensors(tmp_path / "x.safetensors", tensors)
+    key = ("model." if pth else "") + wrapper.partition(".")[0]
+    advice = f"; model.weights_key={key} takes those below it, without total_ops, total_params."
+    with pytest.raises(WeightsError, match=rf"holds none of the weights .*{re.escape(advice)}$"):
+        load_weights(again, path)
+    assert len(load_weights(again, path, key=key).loaded) == len(model.weights)
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("prefix", ["ema.", "ema.module."])
+def test_load_weights_takes_those_at_the_top_and_says_the_average_beside_them(save_pth, tmp_path, prefix, suffix):
+    model, again = _tiny("vit_2_4"), _fresh("vit_2_4")
+    state = _state(model)
+    tensors = state | _wrapped(prefix)({name: array / 2 for name, array in state.items()})
+    tensors |= {"ema.n_averaged": np.array(7)} if "module" in prefix else {}
+    pth = suffix == ".pth"
+    path = save_pth({"model": _tensors(tensors)}) if pth else _save_safetensors(tmp_path / "x.safetensors", tensors)
+    key = "model.ema" if pth else "ema"
+    loaded = load_weights(again, path)
+    assert loaded.others == (key,) and f"not those of {key} (model.weights_key=NAME takes them)" in str(loaded)
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+    assert load_weights(again, path, key=key).key == key
+    assert all((a == b * 2).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+def test_load_weights_extra_below_a_prefix_that_is_no_second_set_stays_an_extra(tmp_path):
+    state, path = _state(_tiny("vit_2_4")), tmp_path / "x.safetensors"
+    some = {f"aux.{name}": state[name] for name in list(state)[:2]}
+    _save_safetensors(path, state | some)
+    with pytest.raises(WeightsError, match=r": extra 2 below aux; model\.weights_key=aux takes those below it\.$"):
+        load_weights(_fresh("vit_2_4"), path)
+    _save_safetensors(path, state | _wrapped("ema.")(state) | {"ema.scale": ONE})
+    with pytest.raises(
+        WeightsError, match=r": extra ema\.scale; extra \d+ below ema; .*_key=ema takes those below it\.$"
+    ):
+        load_weights(_fresh("vit_2_4"), path)
+
+
+def test_load_weights_wrapped_but_for_one_of_the_models_own_lists_no_extra_for_each(tmp_path):
+    state, path = _state(_tiny("vit_2_4")), tmp_path / "x.safetensors"
+    _save_safetensors(path, _wrapped("module.")(state) | {"classifier.norm.bias": state["classifier.norm.bias"]})
+    with pytest.raises(WeightsError, match=r"; model\.weights_key=module takes those below it\.$") as error:
+        load_weights(_fresh("vit_2_4"), path)
+    assert "extra" not in str(error.value) and "missing classifier.norm.weight" in str(error.value)
+
+
+def test_load_weights_of_another_network_are_advised_no_key(tmp_path):
+    path = _save_safetensors(tmp_path / "x.safetensors", {f"layer{i}.{'a.' * 9999}weight": ONE for i in range(99)})
+    with pytest.raises(WeightsError, match=r"holds none of the weights of model .*, the model's \S+, \S+, \S+, …\.$"):
+        load_weights(_fresh("vit_2_4"), path)
+
+
 # What trainers keep beside the tensors
 
 
-ONES = _Tensor(np.ones(4, "f4"))
+ONE = np.ones(4, "f4")
+ONES = _Tensor(ONE)
 
 
 class _Config:
@@ -694,9 +764,6 @@ def test_read_pth_strides_offsets_and_dtypes(save_pth):
     assert read["half"].dtype == "float16" and read["half"].tolist() == six.tolist()
     assert read["bfloat16"].dtype == "float32" and read["bfloat16"].tolist() == six.tolist()
     assert read["count"].shape == () and read["count"] == 7
-
-
-ONE = np.ones(4, "f4")
 
 
 @pytest.mark.parametrize(
