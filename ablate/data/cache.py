@@ -34,7 +34,14 @@ def memory_bytes(spec: DataSpec) -> int:
     return spec.memory_limit * 2**20
 
 
-def decoded(spec: DataSpec, listing: Iterable[str], count: int, decode: Callable[[], Iterator[Example]]) -> Arrays:
+def decoded(
+    spec: DataSpec,
+    listing: Iterable[str],
+    count: int,
+    decode: Callable[[], Iterator[Example]],
+    *,
+    holds: Callable[[Arrays], bool] = lambda found: True,
+) -> Arrays:
     """Images that were decoded before, or are now: in memory, or in their file where they are too large.
 
     Grey images stay grey where all of them are, otherwise all become RGB.
@@ -44,12 +51,14 @@ def decoded(spec: DataSpec, listing: Iterable[str], count: int, decode: Callable
         listing: A line a file, which changes when the file does.
         count: How many images there are.
         decode: Yields them, all of one height and width; called again where a grey start proves wrong.
+        holds: Whether what was found, decoded by an earlier run, still holds; if not, all are decoded anew.
 
     Raises:
         DataError: An image cannot be decoded, or the cache cannot be written.
     """
     path = path_for(spec, listing)
-    if (found := read(path, memory_bytes(spec))) is None:
+    found = read(path, memory_bytes(spec))
+    if found is None or not holds(found):
         write(path, count, decode)
         found = read(path, memory_bytes(spec))
     if found is None or len(found) != count:

@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -131,9 +131,11 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
             stacklevel=2,
         )
     # What the system refuses today it may grant tomorrow, so that is never kept as damage.
-    passing = [error for error in failed if isinstance(cause := error.__cause__, OSError) and cause.errno is not None]
-    if passing or first is None:
-        raise unreadable(where, [_reason(error) for error in passing or failed], skippable=False)
+    if passing := [error for error in failed if _passes(error.__cause__)]:
+        reasons = [_reason(error) for error in passing]
+        raise unreadable(where, reasons, remedy="start again once the system gives {it}, or replace or remove {it}")
+    if first is None:
+        raise unreadable(where, [_reason(error) for error in failed], remedy="replace or remove {it}")
 
 
 def readable(
@@ -163,13 +165,31 @@ def readable(
     return images.take(rows), rows, tuple(note("damaged images, by data.skip_unreadable=true", told, len(damaged)))
 
 
+def still_damaged(images: Arrays, files: Sequence[Encoded], background: Colour) -> bool:
+    """Whether the first of the images that were found damaged are so today; a memory that was full spoils none."""
+    damaged = np.flatnonzero(images.y == DAMAGED)[:LISTED].tolist()
+    return all(_failure(files[i], background) is not None for i in damaged)
+
+
 def why_damaged(file: Encoded, background: Colour) -> str:
     """What an image's decoding says of it."""
+    error = _failure(file, background)
+    return f"{file.name} could not be decoded" if error is None else _reason(error)
+
+
+def _failure(file: Encoded, background: Colour) -> DataError | None:
     try:
         decoded(file, background)
     except DataError as error:
-        return _reason(error)
-    return f"{file.name} could not be decoded"
+        return error
+    return None
+
+
+def _passes(cause: BaseException | None) -> bool:
+    """Whether an image failed by the system, and not by what its file holds."""
+    if isinstance(cause, OSError):  # Pillow's own have no number, and tell of memory by a sentence
+        return cause.errno is not None or str(cause).startswith("out of memory")
+    return isinstance(cause, MemoryError)
 
 
 def _attempt(file: Encoded, spec: DataSpec, unread: list[str]) -> Example | DataError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ablate.data import cache
 from ablate.data.arrays import Arrays, Raw
 from ablate.data.contents import snapshot
-from ablate.data.decode import Encoded, decode_all, readable, shape, why_damaged
+from ablate.data.decode import Encoded, decode_all, readable, shape, still_damaged, why_damaged
 from ablate.data.listing import File, LayoutError, Listing, image_files
 from ablate.data.originals import Originals
 from ablate.data.roots import Directory, Root, open_root, shown
@@ -88,13 +88,16 @@ def _decoded(root: Root, files: Sequence[File], encoded: Sequence[Encoded], spec
     def decode() -> Iterator[cache.Example]:
         return decode_all(encoded, len(files), spec, str(root.path))
 
+    def holds(found: Arrays) -> bool:
+        return len(found) != len(files) or still_damaged(found, encoded, spec.background_rgb)
+
     labels = [str(image.label) for image in encoded]
     if not isinstance(root, Directory):  # a zip says of each file what it holds: its size and its sum
         held = [f"{file.stamp} {label}" for file, label in zip(files, labels, strict=True)]
-        return cache.decoded(spec, held, len(files), decode)
+        return cache.decoded(spec, held, len(files), decode, holds=holds)
     taken = snapshot([root.path / file.path for file in files], images=True)
     held = [taken.digest(cache.folder_for(spec)), *labels]
-    return cache.decoded(spec, held, len(files), lambda: taken.watched(decode()))
+    return cache.decoded(spec, held, len(files), lambda: taken.watched(decode()), holds=holds)
 
 
 def read_published(spec: DataSpec, num_classes: int, *, test: tuple[str, ...] = ("test",)) -> Raw:

@@ -28,6 +28,8 @@ _IMAGES = frozenset(
 )
 """Suffixes of images that not every Pillow reads, or none: a file of one that this Pillow does not read is lost."""
 
+_LEAVE_OUT = "replace or remove {it}, or set data.skip_unreadable=true, which leaves {it} out"
+
 _NO_PIXELS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 """Formats that Pillow registers and does not decode by itself: EPS runs Ghostscript, the others want a handler."""
 
@@ -139,22 +141,20 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def unreadable(where: str, told: Sequence[str], count: int | None = None, *, skippable: bool = True) -> DataError:
+def unreadable(where: str, told: Sequence[str], count: int | None = None, *, remedy: str = _LEAVE_OUT) -> DataError:
     """The error about images that cannot be read, all of them together.
 
     Args:
         where: What they are part of.
         told: Each with its reason, or the first of them.
         count: How many there are; None where all are told.
-        skippable: Whether ``data.skip_unreadable`` would help.
+        remedy: What to do about ``{it}``.
     """
     count = len(told) if count is None else count
     these, it = ("", "it") if count == 1 else (f"{count} are not: ", "them")
     more = f", and {count - LISTED} more" if count > LISTED else ""
-    skip = f", or set data.skip_unreadable=true, which leaves {it} out" if skippable else ""
     return DataError(
-        f"every image of {where} must be readable, but {these}{', '.join(told[:LISTED])}{more}; replace or remove "
-        f"{it}{skip}."
+        f"every image of {where} must be readable, but {these}{', '.join(told[:LISTED])}{more}; {remedy.format(it=it)}."
     )
 
 

@@ -1,5 +1,6 @@
 """What of a folder is read, what is not, and what is said of it: formats, links, damage, names, a val/ of its own."""
 
+import itertools
 import os
 import shutil
 import unicodedata
@@ -7,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ablate import identity
 from ablate.data import DataError, DataSpec, describe, load
@@ -273,6 +274,28 @@ def test_file_that_the_system_does_not_give_is_never_kept_as_damaged(root):
     files = [Encoded("a", (root / "train/cat/0.png").read_bytes, 0), Encoded("b", (root / "gone.png").read_bytes, 0)]
     with pytest.raises(DataError, match=r"but b could not be decoded \(FileNotFoundError"):
         list(decode_all(files, 2, _spec(root, skip_unreadable=True), "here"))
+
+
+@pytest.mark.parametrize("refusal", [MemoryError(), OSError("out of memory when reading image file")])
+@pytest.mark.parametrize("kept", [False, True])
+def test_image_that_found_no_memory_is_decoded_by_the_next_run(root, refusal, kept, monkeypatch):
+    whole = load(_spec(root)).digest
+    shutil.rmtree(root.parent / "cache")
+
+    calls, load_pixels = itertools.count(), ImageFile.ImageFile.load
+
+    def load_but_one(image):
+        if next(calls) == 3:
+            raise refusal
+        return load_pixels(image)
+
+    with monkeypatch.context() as patched:
+        if kept:  # as an older version of this code kept it
+            patched.setattr("ablate.data.decode._passes", lambda cause: False)
+        patched.setattr(ImageFile.ImageFile, "load", load_but_one)
+        with pytest.raises(DataError, match="could not be decoded"):
+            load(_spec(root, skip_unreadable=not kept))
+    assert load(_spec(root)).digest == whole
 
 
 def test_skip_unreadable_is_part_of_the_identity():
