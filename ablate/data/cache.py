@@ -1,6 +1,7 @@
 """Decoded images on disk: written once, whole or not at all, whoever else is writing."""
 
 import hashlib
+import io
 import math
 import os
 import sys
@@ -20,8 +21,10 @@ from ablate.data.arrays import Arrays, image_sums, pixel_sums
 from ablate.data.spec import DataError, DataSpec
 from ablate.data.stored import Facts, Stored
 
-_FORMAT = "3"
+_FORMAT = "4"
 _MEMORY_PART = 8
+_SUM = 32
+"""Bytes of a SHA-256."""
 
 Example = tuple[NDArray[np.uint8], int]
 """One image ``(height, width, 1 or 3)``, and its label."""
@@ -113,6 +116,7 @@ def _user_folder() -> Path:
 
 
 # A file is five arrays, one after the other, as numpy.save writes them: images, labels, and the facts of each image.
+# It ends in a sum over the shape of the images and all that is behind them; each image has its own among the facts.
 
 
 def read(path: Path, limit: int) -> Arrays | None:
@@ -137,14 +141,25 @@ def _arrays(path: Path, file: IO[bytes], limit: int) -> Arrays:
     images, _, _ = np.lib.format.read_array_header_1_0(file)
     offset, size = file.tell(), math.prod(images)
     file.seek(offset + size)
-    y, *facts = (np.load(file, allow_pickle=False) for _ in range(4))
+    behind = file.read()
+    if behind[-_SUM:] != _sum(images, memoryview(behind)[:-_SUM]):
+        raise ValueError("its labels and facts have another sum than when they were written")
+    noted = io.BytesIO(behind)
+    y, *facts = (np.load(noted, allow_pickle=False) for _ in range(4))
     if size > limit:
-        return Arrays(Stored(path, offset, images, np.arange(len(y)), Facts(*facts)), y)
+        unchecked = np.zeros(len(y), np.bool_)
+        return Arrays(Stored(path, offset, images, np.arange(len(y)), Facts(*facts), unchecked), y)
     file.seek(offset)
     x = np.fromfile(file, np.uint8, size).reshape(images)
     if not np.array_equal(image_sums(x), facts[0]):
         raise ValueError("its images have other sums than when they were written")
     return Arrays(x, y)
+
+
+def _sum(images: tuple[int, ...], behind: memoryview) -> bytes:
+    sha = hashlib.sha256(f"{images}".encode())
+    sha.update(behind)
+    return sha.digest()
 
 
 def write(path: Path, count: int, decode: Callable[[], Iterator[Example]]) -> None:
@@ -201,5 +216,8 @@ def _write(file: IO[bytes], count: int, examples: Iterator[Example], channels: i
         noted.sha256.append(image_sums(whole[np.newaxis])[0])
         noted.sums.append(sums[0])
         noted.squares.append(squares[0])
+    behind = io.BytesIO()
     for array in (np.array(noted.y, np.int64), np.stack(noted.sha256), np.stack(noted.sums), np.stack(noted.squares)):
-        np.save(file, array, allow_pickle=False)
+        np.save(behind, array, allow_pickle=False)
+    file.write(behind.getbuffer())
+    file.write(_sum(shape, behind.getbuffer()))

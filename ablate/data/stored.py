@@ -1,5 +1,6 @@
 """Images that stay in a file: a batch is read when it is asked for, and memory holds no more than that batch."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Stored:
         images: Shape of all images in the file.
         rows: ``(images,)``, which of them these are.
         facts: Of these, in this order.
+        checked: ``(images of the file,)``, which have been compared with their sum; each is as it is first read.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Stored:
     images: tuple[int, ...]
     rows: NDArray[np.int64]
     facts: Facts
+    checked: NDArray[np.bool_]
 
     ndim = 4
     dtype = np.dtype(np.uint8)
@@ -64,17 +67,29 @@ class Stored:
         """Reads images into memory.
 
         Raises:
-            DataError: The file is gone or cut short.
+            DataError: The file is gone, cut short, or holds other pixels than were written; then it is removed.
         """
         try:
             whole = np.memmap(self.path, np.uint8, "r", self.offset, self.images)
-            return np.take(np.asarray(whole), self.rows[key], axis=0)
+            images = np.take(np.asarray(whole), self.rows[key], axis=0)
+            self._check(images.reshape(-1, *self.images[1:]), np.atleast_1d(np.arange(len(self))[key]))
+            return images
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{self.path}, which holds the decoded images, must stay as it is while they are used ({error}); "
                 "start again: it is made anew."
             ) from error
 
+    def _check(self, images: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
+        for image, place in zip(images, places.tolist(), strict=True):
+            row = self.rows[place]
+            if self.checked[row]:
+                continue
+            if hashlib.sha256(image.data).digest() != self.facts.sha256[place].tobytes():
+                self.path.unlink(missing_ok=True)  # no start reads all of it, so the next one would take it again
+                raise ValueError(f"image {row} has another sum than when it was written")
+            self.checked[row] = True
+
     def take(self, indices: NDArray[np.int64] | slice) -> "Stored":
         """Some of the rows, none of them read."""
-        return Stored(self.path, self.offset, self.images, self.rows[indices], self.facts.take(indices))
+        return Stored(self.path, self.offset, self.images, self.rows[indices], self.facts.take(indices), self.checked)

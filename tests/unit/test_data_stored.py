@@ -101,6 +101,39 @@ def test_stored_file_cut_short_is_made_again_with_a_warning(folder, tmp_path):
         assert load(spec).digest == first.digest
 
 
+def _flip(file, place):
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("limit", [0, 100])
+def test_any_bit_behind_the_images_that_flips_is_seen(folder, tmp_path, limit):
+    """Labels, facts and their sum; of the header, the shape."""
+    spec = DataSpec(source="folder", root=str(folder), memory_limit=limit, cache=str(tmp_path / "c"))
+    first = load(spec)
+    (file,) = (tmp_path / "c").glob("*.npy")
+    size, pixels = file.stat().st_size, 24 * 9 * 7 * 3
+    for place in (*range(128 + pixels, size, 97), size - 1):
+        _flip(file, place)
+        with pytest.warns(UserWarning, match="is damaged .*decoding the images again"):
+            again = load(spec)
+        assert again.digest == first.digest and again.train.y.tolist() == first.train.y.tolist()
+
+
+def test_pixels_in_their_file_that_flip_are_seen_as_they_are_first_read_and_decoded_anew(folder, tmp_path):
+    spec = DataSpec(source="folder", root=str(folder), memory_limit=0, cache=str(tmp_path / "c"))
+    first = load(spec).test.x
+    whole = first[:]
+    (file,) = (tmp_path / "c").glob("*.npy")
+    _flip(file, 128 + 9 * 7 * 3 * int(first.rows[2]))
+    damaged = load(spec).test.x
+    assert np.array_equal(damaged[:2], whole[:2])
+    with pytest.raises(DataError, match=r"images-.*npy, which holds .*another sum .*start again: it is made anew"):
+        damaged[2]
+    assert np.array_equal(load(spec).test.x[:], whole)
+
+
 def test_corrupt_image_leaves_no_half_written_file(folder, tmp_path):
     (folder / "train/c/5.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"train/c/5.png could not be decoded"):
