@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import PIL
@@ -26,8 +26,32 @@ _MEMORY_PART = 8
 _SUM = 32
 """Bytes of a SHA-256."""
 
-Example = tuple[NDArray[np.uint8], int]
-"""One image ``(height, width, 1 or 3)``, and its label."""
+
+class Example(NamedTuple):
+    """One image on its way into the file.
+
+    Attributes:
+        pixels: ``(height, width, 1 or 3)``.
+        label: Of its class.
+        unread_exif: Whether it is upright only for want of an EXIF that can be read.
+    """
+
+    pixels: NDArray[np.uint8]
+    label: int
+    unread_exif: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the file holds.
+
+    Attributes:
+        images: In memory, or in the file.
+        unread_exif: ``(images,)``, as of each ``Example``.
+    """
+
+    images: Arrays
+    unread_exif: NDArray[np.bool_]
 
 
 def memory_bytes(spec: DataSpec) -> int:
@@ -43,8 +67,8 @@ def decoded(
     count: int,
     decode: Callable[[], Iterator[Example]],
     *,
-    holds: Callable[[Arrays], bool] = lambda found: True,
-) -> Arrays:
+    holds: Callable[[Arrays], bool] = lambda images: True,
+) -> Kept:
     """Images that were decoded before, or are now: in memory, or in their file where they are too large.
 
     Grey images stay grey where all of them are, otherwise all become RGB.
@@ -61,10 +85,10 @@ def decoded(
     """
     path = path_for(spec, listing)
     found = read(path, memory_bytes(spec))
-    if found is None or not holds(found):
+    if found is None or not holds(found.images):
         write(path, count, decode)
         found = read(path, memory_bytes(spec))
-    if found is None or len(found) != count:
+    if found is None or len(found.images) != count:
         raise DataError(f"{path} must keep the images that were just written to it; set data.cache to another folder.")
     return found
 
@@ -115,11 +139,11 @@ def _user_folder() -> Path:
     return start / "ablate"
 
 
-# A file is five arrays, one after the other, as numpy.save writes them: images, labels, and the facts of each image.
+# A file is six arrays, one after the other, as numpy.save writes them: images, and of each its label and the facts.
 # It ends in a sum over the shape of the images and all that is behind them; each image has its own among the facts.
 
 
-def read(path: Path, limit: int) -> Arrays | None:
+def read(path: Path, limit: int) -> Kept | None:
     """The images, or None where they must be decoded (again, and with a warning, where the file is damaged).
 
     Args:
@@ -128,7 +152,7 @@ def read(path: Path, limit: int) -> Arrays | None:
     """
     try:
         with path.open("rb") as file:
-            return _arrays(path, file, limit)
+            return _kept(path, file, limit)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError) as error:
@@ -136,7 +160,7 @@ def read(path: Path, limit: int) -> Arrays | None:
         return None
 
 
-def _arrays(path: Path, file: IO[bytes], limit: int) -> Arrays:
+def _kept(path: Path, file: IO[bytes], limit: int) -> Kept:
     np.lib.format.read_magic(file)
     images, _, _ = np.lib.format.read_array_header_1_0(file)
     offset, size = file.tell(), math.prod(images)
@@ -145,15 +169,15 @@ def _arrays(path: Path, file: IO[bytes], limit: int) -> Arrays:
     if behind[-_SUM:] != _sum(images, memoryview(behind)[:-_SUM]):
         raise ValueError("its labels and facts have another sum than when they were written")
     noted = io.BytesIO(behind)
-    y, *facts = (np.load(noted, allow_pickle=False) for _ in range(4))
+    y, unread_exif, *facts = (np.load(noted, allow_pickle=False) for _ in range(5))
     if size > limit:
         unchecked = np.zeros(len(y), np.bool_)
-        return Arrays(Stored(path, offset, images, np.arange(len(y)), Facts(*facts), unchecked), y)
+        return Kept(Arrays(Stored(path, offset, images, np.arange(len(y)), Facts(*facts), unchecked), y), unread_exif)
     file.seek(offset)
     x = np.fromfile(file, np.uint8, size).reshape(images)
     if not np.array_equal(image_sums(x), facts[0]):
         raise ValueError("its images have other sums than when they were written")
-    return Arrays(x, y)
+    return Kept(Arrays(x, y), unread_exif)
 
 
 def _sum(images: tuple[int, ...], behind: memoryview) -> bytes:
@@ -193,14 +217,15 @@ class _Coloured(Exception):
 @dataclass
 class _Noted:
     y: list[int]
+    unread_exif: list[bool]
     sha256: list[NDArray[np.uint8]]
     sums: list[NDArray[np.int64]]
     squares: list[NDArray[np.int64]]
 
 
 def _write(file: IO[bytes], count: int, examples: Iterator[Example], channels: int | None) -> None:
-    noted = _Noted([], [], [], [])
-    for image, label in examples:
+    noted = _Noted([], [], [], [], [])
+    for image, label, unread_exif in examples:
         if channels is None:
             channels = image.shape[2]
         if image.shape[2] > channels:
@@ -213,11 +238,13 @@ def _write(file: IO[bytes], count: int, examples: Iterator[Example], channels: i
         file.write(whole.data)
         sums, squares = pixel_sums(whole[np.newaxis])
         noted.y.append(label)
+        noted.unread_exif.append(unread_exif)
         noted.sha256.append(image_sums(whole[np.newaxis])[0])
         noted.sums.append(sums[0])
         noted.squares.append(squares[0])
     behind = io.BytesIO()
-    for array in (np.array(noted.y, np.int64), np.stack(noted.sha256), np.stack(noted.sums), np.stack(noted.squares)):
+    facts = (np.stack(noted.sha256), np.stack(noted.sums), np.stack(noted.squares))
+    for array in (np.array(noted.y, np.int64), np.array(noted.unread_exif, np.bool_), *facts):
         np.save(behind, array, allow_pickle=False)
     file.write(behind.getbuffer())
     file.write(_sum(shape, behind.getbuffer()))

@@ -25,7 +25,7 @@ from rich.progress import track
 
 from ablate.data.arrays import Arrays
 from ablate.data.cache import Example
-from ablate.data.listing import LISTED, note, unreadable
+from ablate.data.listing import LISTED, NAMED, listed, note, unreadable
 from ablate.data.resize import fit
 from ablate.data.spec import Colour, DataError, DataSpec, InputShape
 from ablate.escaping import visible
@@ -44,6 +44,8 @@ _LARGE = Image.MAX_IMAGE_PIXELS or 2**26
 # Pillow warns of these, in words that fit an attack, and refuses from twice as many on; here they wait for each other.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 _one_large = threading.Lock()
+# It tells of damaged EXIF by bytes and no name; here the images are counted and named.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -105,19 +107,18 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
     first: tuple[str, tuple[int, int]] | None = None
     failed: list[DataError] = []
     damaged = 0  # at the start, before any size is known
-    unread: list[str] = []
-    for file, picture in _in_threads(lambda file: (file, _attempt(file, spec, unread)), shown):
+    for file, picture in _in_threads(lambda file: (file, _attempt(file, spec)), shown):
         if isinstance(picture, DataError):
             failed.append(picture)
             if first is None:
                 damaged += 1
             else:
-                yield np.zeros((*first[1], 1), np.uint8), DAMAGED
+                yield Example(np.zeros((*first[1], 1), np.uint8), DAMAGED)
             continue
-        size = picture[0].shape[:2]
+        size = picture.pixels.shape[:2]
         if first is None:
             first = file.name, (size[0], size[1])
-            yield from itertools.repeat((np.zeros_like(picture[0]), DAMAGED), damaged)
+            yield from itertools.repeat(Example(np.zeros_like(picture.pixels), DAMAGED), damaged)
         if size != first[1]:
             raise DataError(
                 f"images of {where} must have one size while data.image_size is null, got "
@@ -125,11 +126,6 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
                 "set data.image_size=[HEIGHT,WIDTH]."
             )
         yield picture
-    if unread:
-        warnings.warn(
-            f"EXIF of {len(unread)} images of {where} cannot be read ({min(unread)}); they are taken as upright.",
-            stacklevel=2,
-        )
     # What the system refuses today it may grant tomorrow, so that is never kept as damage.
     if passing := [error for error in failed if _passes(error.__cause__)]:
         reasons = [_reason(error) for error in passing]
@@ -192,9 +188,22 @@ def _passes(cause: BaseException | None) -> bool:
     return isinstance(cause, MemoryError)
 
 
-def _attempt(file: Encoded, spec: DataSpec, unread: list[str]) -> Example | DataError:
+def taken_as_upright(unread_exif: NDArray[np.bool_], name: Callable[[int], str]) -> tuple[str, ...]:
+    """What is to be told of images whose EXIF could not be read.
+
+    Args:
+        unread_exif: ``(images,)``, as it came from the cache.
+        name: Of an image, by its number.
+    """
+    if not (count := int(unread_exif.sum())):
+        return ()
+    names = [name(i) for i in np.flatnonzero(unread_exif)[:NAMED].tolist()]
+    return (f"taken as upright, since their EXIF cannot be read ({count}): {listed(names, count)}.",)
+
+
+def _attempt(file: Encoded, spec: DataSpec) -> Example | DataError:
     try:
-        return _picture(file, spec, unread)
+        return _picture(file, spec)
     except DataError as error:
         return error
 
@@ -217,11 +226,12 @@ def _in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             yield ahead.popleft().result()
 
 
-def _picture(file: Encoded, spec: DataSpec, unread: list[str]) -> Example:
-    return fit(decoded(file, spec.background_rgb, unread), spec), file.label
+def _picture(file: Encoded, spec: DataSpec) -> Example:
+    image, unread_exif = _decoded(file, spec.background_rgb)
+    return Example(fit(image, spec), file.label, unread_exif)
 
 
-def decoded(file: Encoded, background: Colour, unread: list[str] | None = None) -> Image.Image:
+def decoded(file: Encoded, background: Colour) -> Image.Image:
     """The image with its pixels, in its own size: mode L where it is grey, else RGB.
 
     It is upright, as its EXIF says, and what is transparent shows the background.
@@ -229,15 +239,22 @@ def decoded(file: Encoded, background: Colour, unread: list[str] | None = None) 
     Args:
         file: The image.
         background: Red, green, blue.
-        unread: Takes the file's name where its EXIF cannot be read.
 
     Raises:
         DataError: It is damaged, no image, or not of 8 bits a channel.
     """
+    return _decoded(file, background)[0]
+
+
+def _decoded(file: Encoded, background: Colour) -> tuple[Image.Image, bool]:
+    """The image, and whether its EXIF could not be read."""
     image = open_image(file)
     try:
         with _one_large if image.width * image.height > _LARGE else nullcontext():
-            return _on_background(_upright(image, file, unread), background)
+            image.load()  # turns a TIFF, whose tag is then gone
+            orientation = _orientation(image)
+            upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+            return _on_background(upright, background), orientation is None
     except Exception as error:  # Pillow fails in many ways on damaged bytes.
         raise _damaged(file, error) from error
 
@@ -292,14 +309,6 @@ def _set_key(image: Image.Image, file: Encoded) -> None:
 def is_grey(image: Image.Image, background: Colour) -> bool:
     """Whether it stays grey: a grey image that shows a colour through its transparency does not."""
     return image.mode in _GREY and (len(set(background)) == 1 or not image.has_transparency_data)
-
-
-def _upright(image: Image.Image, file: Encoded, unread: list[str] | None) -> Image.Image:
-    image.load()  # turns a TIFF, whose tag is then gone
-    orientation = _orientation(image)
-    if orientation is None and unread is not None:
-        unread.append(file.name)
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ablate.data import cache
 from ablate.data.arrays import Arrays, Raw
 from ablate.data.contents import snapshot
-from ablate.data.decode import Encoded, decode_all, readable, shape, still_damaged, why_damaged
+from ablate.data.decode import Encoded, decode_all, readable, shape, still_damaged, taken_as_upright, why_damaged
 from ablate.data.listing import File, LayoutError, Listing, image_files
 from ablate.data.originals import Originals
 from ablate.data.roots import Directory, Root, open_root, shown
@@ -58,7 +58,8 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
     labels = tuple(sorted({file.label for file in files}))
     number = {label: i for i, label in enumerate(labels)}
     encoded = [_encoded(root, file, number[file.label]) for file in files]
-    images = _decoded(root, files, encoded, spec)
+    kept = _decoded(root, files, encoded, spec)
+    images, upright = kept.images, taken_as_upright(kept.unread_exif, lambda i: shown(files[i].path))
     if spec.image_size is not None:
         images = replace(images, originals=Originals(encoded, images.x.shape[-1], spec.background_rgb))
     images, rows, told = readable(
@@ -67,22 +68,22 @@ def read(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> Raw:
         str(root.path),
         lambda i: why_damaged(encoded[i], spec.background_rgb).removeprefix(f"{root.path}/"),
     )
-    kept = [files[i] for i in rows.tolist()]
-    _check_left(root, files, kept)
+    whole = [files[i] for i in rows.tolist()]
+    _check_left(root, files, whole)
     # Sorted by part, test stands first, then training, then validation.
-    tested = sum(file.part == "test" for file in kept)
-    trained = tested + sum(file.part == "train" for file in kept)
+    tested = sum(file.part == "test" for file in whole)
+    trained = tested + sum(file.part == "train" for file in whole)
     return Raw(
         images.take(slice(tested, trained)),
         images.take(slice(tested)),
         labels,
-        val=images.take(slice(trained, None)) if trained < len(kept) else None,
+        val=images.take(slice(trained, None)) if trained < len(whole) else None,
         fitted=True,
-        notes=(*listing.notes, *told),
+        notes=(*listing.notes, *upright, *told),
     )
 
 
-def _decoded(root: Root, files: Sequence[File], encoded: Sequence[Encoded], spec: DataSpec) -> Arrays:
+def _decoded(root: Root, files: Sequence[File], encoded: Sequence[Encoded], spec: DataSpec) -> cache.Kept:
     """The images by what their files hold, wherever these lie and whatever times they bear."""
 
     def decode() -> Iterator[cache.Example]:

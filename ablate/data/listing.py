@@ -381,5 +381,10 @@ def note(what: str, names: Iterable[str], count: int | None = None) -> Iterator[
     found = sorted(map(shown, names))
     count = len(found) if count is None else count
     if count:
-        more = f" and {count - NAMED} more" if count > NAMED else ""
-        yield f"not read: {what} ({count}): {', '.join(found[:NAMED])}{more}."
+        yield f"not read: {what} ({count}): {listed(found, count)}."
+
+
+def listed(names: Sequence[str], count: int) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {count - NAMED} more" if count > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"

@@ -97,10 +97,11 @@ def _all_in_a_file(raw: Raw, spec: DataSpec) -> Arrays:
         for part in (raw.train, raw.test):
             for start in range(0, len(part), _TOGETHER):
                 chosen = slice(start, start + _TOGETHER)
-                yield from zip(fit_all(_in_memory(part.x[chosen]), spec), part.y[chosen].tolist(), strict=True)
+                fitted = fit_all(_in_memory(part.x[chosen]), spec)
+                yield from map(cache.Example, fitted, part.y[chosen].tolist())
 
     names = [image_sums(part.x).tobytes().hex() for part in (raw.train, raw.test)]
-    return cache.decoded(spec, names, len(raw.train) + len(raw.test), examples)
+    return cache.decoded(spec, names, len(raw.train) + len(raw.test), examples).images
 
 
 def _in_memory(x: Images) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 from ablate.data import cache, folder
 from ablate.data.arrays import Raw
 from ablate.data.contents import snapshot
-from ablate.data.decode import Encoded, decode_all, readable
+from ablate.data.decode import Encoded, decode_all, readable, taken_as_upright
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
 
@@ -71,14 +71,17 @@ def read(spec: DataSpec, prepared: Prepared) -> Raw:
     splits = (*prepared.train, prepared.test)
     count = sum(builder.info.splits[split].num_examples for split in splits)
     taken = snapshot([Path(path) for split in splits for path in builder.info.splits[split].filepaths])
-    images = cache.decoded(
+    kept = cache.decoded(
         spec,
         [taken.digest(cache.folder_for(spec)), *(f"{s} {builder.info.splits[s].num_examples}" for s in splits)],
         count,
         lambda: taken.watched(decode_all(_encoded(builder, splits), count, spec, prepared.name)),
     )
     numbers = [(split, i) for split in splits for i in range(builder.info.splits[split].num_examples)]
-    images, rows, told = readable(images, spec, prepared.name, lambda i: _undecoded(builder, *numbers[i]))
+    upright = taken_as_upright(kept.unread_exif, lambda i: _name(builder, *numbers[i]))
+    images, rows, told = readable(
+        kept.images, spec, prepared.name, lambda i: f"{_name(builder, *numbers[i])} could not be decoded"
+    )
     if not 0 <= images.y.min() <= images.y.max() < prepared.classes:
         raise DataError(
             f"labels of {builder.data_dir} must be from 0 to {prepared.classes - 1}, got {images.y.min()} to "
@@ -86,18 +89,18 @@ def read(spec: DataSpec, prepared: Prepared) -> Raw:
         )
     trained = int(np.searchsorted(rows, count - builder.info.splits[prepared.test].num_examples))
     names = tuple(builder.info.features["label"].names)
-    return Raw(images.take(slice(trained)), images.take(slice(trained, None)), names, fitted=True, notes=told)
+    return Raw(images.take(slice(trained)), images.take(slice(trained, None)), names, fitted=True, notes=upright + told)
 
 
-def _undecoded(builder: Any, split: str, number: int) -> str:
-    return f"image {number} of {builder.name}/{split} could not be decoded"
+def _name(builder: Any, split: str, number: int) -> str:
+    return f"image {number} of {builder.name}/{split}"
 
 
 def _encoded(builder: Any, splits: tuple[str, ...]) -> Iterator[Encoded]:
     for split in splits:
         try:
             for i, example in enumerate(_examples(builder, split)):
-                yield Encoded(f"image {i} of {builder.name}/{split}", _Given(example["image"]), int(example["label"]))
+                yield Encoded(_name(builder, split, i), _Given(example["image"]), int(example["label"]))
         except Exception as error:  # TensorFlow's own kinds, by which it tells of damaged records.
             raise DataError(
                 f"split {split} in {builder.data_dir} could not be read ({' '.join(str(error).split())[:300]}); "

@@ -122,7 +122,9 @@ def test_cache_defaults_to_the_users_cache_folder(images, tmp_path, monkeypatch)
 
 def _write_often(path, value, times):
     for _ in range(times):
-        cache_module.write(path, 200, lambda: iter([(np.full((8, 8, 3), value, np.uint8), value)] * 200))
+        cache_module.write(
+            path, 200, lambda: iter([cache_module.Example(np.full((8, 8, 3), value, np.uint8), value)] * 200)
+        )
 
 
 @pytest.mark.filterwarnings("error:.*is damaged")
@@ -136,7 +138,7 @@ def test_cache_is_whole_whatever_two_writers_do(tmp_path):
     while any(writer.is_alive() for writer in writers):
         stored = cache_module.read(path, 2**20)  # a torn file would warn, which is an error here
         if stored is not None:
-            values = np.unique(stored.x)
+            values = np.unique(stored.images.x)
             assert len(values) == 1
             seen.add(int(values[0]))
     assert seen <= {1, 2} and all(writer.exitcode == 0 for writer in writers)
