@@ -90,13 +90,15 @@ class _Parts:
         base: The folder that the parts are in, with its slash; empty at the top.
         names: Part -> its folder within the base.
         unused: Folders of validation images that nobody asked for.
+        empty: Folders that are called like validation images, are wanted, and hold none.
     """
 
     root: Root
     found: Found
     base: str
     names: Mapping[str, str]
-    unused: frozenset[str]
+    unused: Sequence[str]
+    empty: Sequence[str]
 
     def start(self, name: str) -> str:
         """What every path in one of their folders starts with."""
@@ -166,15 +168,17 @@ def _parts(root: Root, test: tuple[str, ...], *, validation: bool) -> _Parts:
     base = _base(found, {"train", *test})
     tree = _folders(found)
     names = {"train": "train", "test": next((name for name in test if _below(tree, f"{base}{name}/")), test[0])}
-    own = [name for name in VALIDATION if name not in test and _holds_classes(found, tree, f"{base}{name}/")]
-    if len(own) > 1:
+    there = [name for name in VALIDATION if name not in test and _is_there(found, tree, f"{base}{name}")]
+    own = [name for name in there if _holds_classes(found, tree, f"{base}{name}/")]
+    if len(own) > 1 and validation:
         raise DataError(
             f"{root.path} must have one folder of validation images, got {' and '.join(f'{name}/' for name in own)}; "
             "merge them, or rename what is none."
         )
     if own and validation:
         names["val"] = own[0]
-    return _Parts(root, found, base, names, frozenset(() if validation else own))
+    empty = [name for name in there if name not in own]
+    return _Parts(root, found, base, names, *((), empty) if validation else (own, ()))
 
 
 def _base(found: Found, parts: set[str]) -> str:
@@ -194,7 +198,16 @@ def _below(tree: set[str], start: str) -> set[str]:
 
 
 def _holds_classes(found: Found, tree: set[str], start: str) -> bool:
-    return bool(_below(tree, start) and (_images(found, start) or any(path.startswith(start) for path in found.lost)))
+    """Whether there are class folders with images, or with what would be an error under train/."""
+    return bool(_below(tree, start)) and any(
+        path.startswith(start) for path in (*_images(found, start), *_unread(found))
+    )
+
+
+def _is_there(found: Found, tree: set[str], path: str) -> bool:
+    if path in found.lost or path in found.left_out:  # which is told with the reason
+        return False
+    return path in tree or bool(_below(tree, f"{path}/")) or f"{path}.dvc" in found.stamps
 
 
 def _suffix(path: str) -> str:
@@ -314,15 +327,19 @@ def _check_filled(parts: _Parts, files: list[File], classes: Mapping[str, set[st
 
 def _lost(parts: _Parts) -> dict[str, str]:
     """Images of the parts that are there and cannot be read, with the reason; sorted."""
-    lost = {path: why for path, why in parts.found.lost.items() if parts.inside(path)}
+    return {path: why for path, why in sorted(_unread(parts.found).items()) if parts.inside(path)}
+
+
+def _unread(found: Found) -> dict[str, str]:
+    lost = dict(found.lost)
     elsewhere = _IMAGES - suffixes()
-    for path in parts.found.stamps:
+    for path in found.stamps:
         suffix = _suffix(path)
-        if suffix in elsewhere and parts.inside(path):
+        if suffix in elsewhere:
             lost[path] = f"{suffix} is not read here"
-        elif suffix == ".dvc" and _is_image(path[:-4]) and path[:-4] not in parts.found.stamps and parts.inside(path):
+        elif suffix == ".dvc" and _is_image(path[:-4]) and path[:-4] not in found.stamps:
             lost[path] = "it stands for an image that dvc pull brings"
-    return dict(sorted(lost.items()))
+    return lost
 
 
 def _notes(parts: _Parts, lost: Mapping[str, str], files: list[File]) -> Iterator[str]:
@@ -336,6 +353,9 @@ def _notes(parts: _Parts, lost: Mapping[str, str], files: list[File]) -> Iterato
     yield from note("folders of images beside those of the parts", _folders_beside(parts))
     for name in parts.unused:
         yield f"{name}/ is not read, since data.val_fraction=0 asks for no validation images."
+    for name in parts.empty:
+        place = f"{name}.dvc" if f"{parts.base}{name}.dvc" in parts.found.stamps else f"{name}/"
+        yield f"{place} is there and holds no image that is read, so it validates nothing."
     if images := sum(file.part == "val" for file in files):
         yield (
             f"validation takes the {images} images of {parts.names['val']}/, and data.val_fraction holds out none of "
@@ -363,7 +383,7 @@ def _unseen(parts: _Parts, lost: Mapping[str, str]) -> dict[str, str]:
 def _folders_beside(parts: _Parts) -> set[str]:
     images = [path for path in parts.found.stamps if path.startswith(parts.base) and _is_image(path)]
     below = [path.removeprefix(parts.base) for path in images if not parts.inside(path)]
-    return {path.split("/")[0] for path in below if "/" in path} - parts.unused
+    return {path.split("/")[0] for path in below if "/" in path} - {*parts.unused}
 
 
 def _reasons(paths: Mapping[str, str]) -> list[str]:

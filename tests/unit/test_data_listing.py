@@ -345,12 +345,62 @@ def test_validation_folder_must_be_one_with_the_same_classes(root):
         load(_spec(root))
 
 
+_UNREAD = {
+    "heic": lambda folder: (folder / "0.heic").write_bytes(b"0"),
+    "dvc": lambda folder: (folder / "0.jpg.dvc").write_bytes(b"0"),
+    "dangling": lambda folder: (folder / "0.jpg").symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("kind", _UNREAD)
+def test_validation_folder_of_files_that_cannot_be_read_is_refused_as_training_is(root, kind):
+    for name in ("cat", "dog"):
+        (root / "val" / name).mkdir(parents=True)
+        _UNREAD[kind](root / "val" / name)
+    with pytest.raises(DataError, match=r"but 2 are not: val/cat/0.* (is not read here|dvc pull brings|leads nowhere)"):
+        describe(_spec(root))
+    describe(_spec(root, val_fraction=0))
+
+
+_NOTHING = {
+    "folder": lambda root: (root / "val").mkdir(),
+    "classes": lambda root: (root / "val/cat").mkdir(parents=True),
+    "no suffix": lambda root: [(root / "val/cat").mkdir(parents=True), (root / "val/cat/0").write_bytes(b"0")],
+    "class.dvc": lambda root: [(root / "val").mkdir(), (root / "val/cat.dvc").write_text("outs:")],
+    "val.dvc": lambda root: (root / "val.dvc").write_text("outs:"),
+}
+
+
+@pytest.mark.parametrize("make", _NOTHING)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_validation_folder_without_an_image_is_named(root, make, wrapped):
+    place = root
+    if wrapped:
+        place = root / "inner"
+        place.mkdir()
+        for part in ("train", "test"):
+            (root / part).rename(place / part)
+    _NOTHING[make](place)
+    name = "val.dvc" if make == "val.dvc" else "val/"
+    assert load(_spec(root)).notes == (f"{name} is there and holds no image that is read, so it validates nothing.",)
+    assert load(_spec(root, val_fraction=0)).notes == ()
+
+
+def test_several_validation_folders_are_an_error_only_where_one_is_read(root):
+    _part(root, "val", 1)
+    _part(root, "valid", 1)
+    assert len(load(_spec(root, val_fraction=0)).notes) == 2
+    with pytest.raises(DataError, match="must have one folder of validation images, got val/ and valid/"):
+        describe(_spec(root))
+
+
 @pytest.mark.parametrize("target", ["test", "nowhere"])
 def test_validation_folder_that_is_a_link_to_nothing_new_is_named(root, target, capsys):
     (root / "val").symlink_to(target)
     splits = load(_spec(root))
     assert (len(splits.train), len(splits.val)) == (6, 2)
     assert "hidden or a link (1): val (a link " in capsys.readouterr().err
+    assert len(splits.notes) == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- names
