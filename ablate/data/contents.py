@@ -67,9 +67,17 @@ class Snapshot:
         """Passes on what is read from these files.
 
         Raises:
-            DataError: At the end, where a file changed meanwhile: what was read is then not what the digest names.
+            DataError: At the end, where a file changed meanwhile or is gone: what was read is then not what the digest
+                names, and what was said of it says nothing.
         """
-        yield from examples
+        try:
+            yield from examples
+        except DataError:
+            self._check_unchanged()
+            raise
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
         for path, before, now in zip(self.paths, self.stamps, snapshot(self.paths).stamps, strict=True):
             if before != now:
                 raise DataError(f"{path} must stay as it is while it is read, but changed; start again.")
@@ -85,12 +93,20 @@ def snapshot(paths: Sequence[Path], *, images: bool = False) -> Snapshot:
     Raises:
         DataError: One is no ordinary file, or too large for an image.
     """
-    told = [files.ordinary(path) for path in paths]
+    told = [_status(path) for path in paths]
     for path, status in zip(paths, told, strict=True):
         if images:
             files.check_size(str(path), status.st_size)
     stamps = [f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for s in told]
     return Snapshot(paths, stamps, max((max(s.st_mtime_ns, s.st_ctime_ns) for s in told), default=0))
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return files.ordinary(path)
+    except OSError as error:
+        now = "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read any more ({error.strerror})"
+        raise DataError(f"{path} must stay as it is while it is read, but {now}; start again.") from error
 
 
 def _digests(paths: Sequence[Path]) -> list[bytes]:

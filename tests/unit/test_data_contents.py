@@ -143,6 +143,38 @@ def test_digest_tells_order_and_borders_apart(tmp_path):
     assert len({snapshot([tmp_path / name for name in order]).digest(tmp_path) for order in orders}) == len(orders)
 
 
+@pytest.mark.parametrize("when", ["before the first", "after the last"])
+def test_file_that_vanishes_while_it_is_decoded_is_named_and_nothing_is_kept(spec, tmp_path, monkeypatch, when):
+    from ablate.data import folder
+
+    decode_all = folder.decode_all
+
+    def meddled(*args):
+        decoded = decode_all(*args)
+        examples = list(decoded) if when == "after the last" else decoded
+        (tmp_path / "images/train/a/1.bmp").unlink(missing_ok=True)
+        yield from examples
+
+    monkeypatch.setattr("ablate.data.folder.decode_all", meddled)
+    with pytest.raises(
+        DataError, match=r"train.a.1\.bmp must stay as it is while it is read, but is gone; start again\.$"
+    ):
+        load(spec)
+    assert not list((tmp_path / "c").iterdir())
+
+
+def test_file_that_vanishes_after_it_was_listed_is_named(spec, tmp_path, monkeypatch):
+    def meddled(*args, **options):
+        (tmp_path / "images/train/a/1.bmp").unlink(missing_ok=True)
+        return snapshot(*args, **options)
+
+    monkeypatch.setattr("ablate.data.folder.snapshot", meddled)
+    with pytest.raises(
+        DataError, match=r"train.a.1\.bmp must stay as it is while it is read, but is gone; start again"
+    ):
+        load(spec)
+
+
 def test_file_that_changes_while_it_is_decoded_is_named_and_nothing_is_kept(spec, tmp_path, monkeypatch):
     from ablate.data import folder
 
