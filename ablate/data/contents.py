@@ -83,20 +83,16 @@ class Snapshot:
                 raise DataError(f"{path} must stay as it is while it is read, but changed; start again.")
 
 
-def snapshot(paths: Sequence[Path], *, images: bool = False) -> Snapshot:
+def snapshot(paths: Sequence[Path]) -> Snapshot:
     """The files as they are now.
 
     Args:
         paths: The files.
-        images: Whether each is one image, which has its limit.
 
     Raises:
-        DataError: One is no ordinary file, or too large for an image.
+        DataError: One is no ordinary file, or is gone.
     """
     told = [_status(path) for path in paths]
-    for path, status in zip(paths, told, strict=True):
-        if images:
-            files.check_size(str(path), status.st_size)
     stamps = [f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for s in told]
     return Snapshot(paths, stamps, max((max(s.st_mtime_ns, s.st_ctime_ns) for s in told), default=0))
 

@@ -96,7 +96,7 @@ def _decoded(root: Root, files: Sequence[File], encoded: Sequence[Encoded], spec
     if not isinstance(root, Directory):  # a zip says of each file what it holds: its size and its sum
         held = [f"{file.stamp} {label}" for file, label in zip(files, labels, strict=True)]
         return cache.decoded(spec, held, len(files), decode, holds=holds)
-    taken = snapshot([root.path / file.path for file in files], images=True)
+    taken = snapshot([root.path / file.path for file in files])
     held = [taken.digest(cache.folder_for(spec)), *labels]
     return cache.decoded(spec, held, len(files), lambda: taken.watched(decode()), holds=holds)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ablate.data.files import LARGEST
 from ablate.data.roots import Found, Root, shown
 from ablate.data.spec import DataError, DataSpec
 
@@ -337,6 +338,8 @@ def _unread(found: Found) -> dict[str, str]:
         suffix = _suffix(path)
         if suffix in elsewhere:
             lost[path] = f"{suffix} is not read here"
+        elif _is_image(path) and found.sizes[path] > LARGEST:
+            lost[path] = f"{found.sizes[path]} bytes, more than the {LARGEST} that are read"
         elif suffix == ".dvc" and _is_image(path[:-4]) and path[:-4] not in found.stamps:
             lost[path] = "it stands for an image that dvc pull brings"
     return lost

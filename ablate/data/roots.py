@@ -19,12 +19,14 @@ class Found:
 
     Attributes:
         stamps: File -> what a glance tells of its content: in a zip its size and checksum, elsewhere size and time.
+        sizes: File -> its bytes, unpacked.
         folders: Every folder, the empty ones included.
         lost: What is there and cannot be read -> why.
         left_out: What is not looked at -> why: hidden files and folders, and links to folders that are read anyway.
     """
 
     stamps: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class Directory(Root):
             elif entry.is_file():
                 status = entry.stat()
                 found.stamps[path] = f"{status.st_size} {status.st_mtime_ns}"
+                found.sizes[path] = status.st_size
                 if not os.access(entry.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
                     found.lost[path] = "permission denied"
             else:
@@ -128,6 +131,7 @@ class Zip(Root):
                 found.lost[path] = "a link, which a zip does not follow"
             else:
                 found.stamps[path] = f"{entry.file_size} {entry.CRC}"
+                found.sizes[path] = entry.file_size
         return found
 
     def read(self, path: str) -> bytes:

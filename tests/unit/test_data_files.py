@@ -73,13 +73,21 @@ def test_cifar_batch_that_is_no_file_is_named(tmp_path, kind):
         load(_spec("cifar10", tmp_path, tmp_path))
 
 
-def test_file_of_zeros_without_end_is_refused_unread(photos, tmp_path):
-    with (photos / "train" / "3" / "0.png").open("wb") as file:
-        file.truncate(2**40)  # takes no room on the disk, and would in memory
+def test_files_of_zeros_without_end_are_refused_or_left_out_unread(photos, tmp_path):
+    for name in ("3/0.png", "5/1.png", "3/film.mp4"):
+        with (photos / "train" / name).open("wb") as file:
+            file.truncate(2**40)  # takes no room on the disk, and would in memory
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match=rf"3.0\.png must take at most {LARGEST} bytes, got {2**40}; replace"):
-            load(_spec("folder", photos, tmp_path))
+        for read in (describe, load):
+            with pytest.raises(
+                DataError,
+                match=rf"but 2 are not: train.3.0\.png \({2**40} bytes, more than the {LARGEST} that are read\), "
+                r"train.5.1\.png \(",
+            ):
+                read(_spec("folder", photos, tmp_path))
+        splits = load(_spec("folder", photos, tmp_path, skip_unreadable=True, val_fraction=0))
+        assert len(splits.train) == 18 and "3/0.png (1099511627776 bytes" in splits.notes[0]
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
         tracemalloc.stop()
