@@ -37,7 +37,7 @@ class Snapshot:
     Attributes:
         paths: The files, in their order.
         stamps: Size, mtime, ctime and inode of each.
-        newest: The latest of these times, in nanoseconds.
+        newest: The latest ctime, in nanoseconds. An mtime is what a program or a camera set, which may lie ahead.
     """
 
     paths: Sequence[Path]
@@ -94,7 +94,7 @@ def snapshot(paths: Sequence[Path]) -> Snapshot:
     """
     told = [_status(path) for path in paths]
     stamps = [f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for s in told]
-    return Snapshot(paths, stamps, max((max(s.st_mtime_ns, s.st_ctime_ns) for s in told), default=0))
+    return Snapshot(paths, stamps, max((s.st_ctime_ns for s in told), default=0))
 
 
 def _status(path: Path) -> os.stat_result:

@@ -126,6 +126,15 @@ def test_files_that_changed_just_now_are_not_remembered(tmp_path):
     assert not list((tmp_path / "memo").iterdir())
 
 
+def test_files_of_a_camera_whose_clock_runs_ahead_are_remembered(old, monkeypatch):
+    taken, memo = old
+    ahead = 4 * 10**9
+    os.utime(taken.paths[0], (ahead, ahead))
+    monkeypatch.setattr(contents_module.time, "time_ns", lambda: os.stat(taken.paths[0]).st_ctime_ns + 10**10)
+    snapshot(taken.paths).digest(memo)
+    assert len(list(memo.iterdir())) == 1
+
+
 def test_memo_that_is_damaged_is_read_again(old):
     taken, memo = old
     digest = taken.digest(memo)
