@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ablate.data import cache
 from ablate.data.arrays import Arrays, Images, Raw, Splits, digest, image_sums, moments
 from ablate.data.resize import fit_all
-from ablate.data.spec import DataError, DataSpec, module_of
+from ablate.data.spec import DataError, DataSpec, check_moments, module_of
 from ablate.data.split import check_held, fewer, stratified
 from ablate.data.stored import Stored
 from ablate.escaping import terminal
@@ -115,13 +115,11 @@ def _normalisation(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """What the spec says, else what is published, else what the training images have."""
     channels = x.shape[-1]
+    check_moments(spec, channels)
     mean, std = _told(spec.mean, mean, channels), _told(spec.std, std, channels)
     if mean is None or std is None:
         measured = moments(x)
         mean, std = mean or measured[0], std or measured[1]
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != channels:
-            raise DataError(f"data.{name} must have {channels} values, one a channel, got {len(values)}.")
     if min(std) <= 0:
         raise DataError(f"every channel must vary over the training images, got std {list(std)}; set data.std.")
     return mean, std

@@ -237,9 +237,21 @@ def describe(spec: DataSpec) -> tuple[InputShape, int]:
         DataError: The spec or the files cannot be used.
     """
     spec.check()
-    shape, num_classes = module_of(spec.source).describe(spec)
+    source = module_of(spec.source)
+    shape, num_classes = source.describe(spec)
     height, width = spec.size or shape[:2]
-    return (height, width, spec.channels or shape[2]), num_classes
+    channels = spec.channels or shape[2]
+    published_grey = source.MEAN is not None and len(source.MEAN) == 1
+    if spec.channels or channels == 3 or spec.root is None or published_grey:  # else colour may come behind the first
+        check_moments(spec, channels)
+    return (height, width, channels), num_classes
+
+
+def check_moments(spec: DataSpec, channels: int) -> None:
+    """Raises DataError where ``data.mean`` or ``data.std`` is not one value for each channel."""
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        if values is not None and len(values) != channels:
+            raise DataError(f"data.{name} must have {channels} values, one a channel, got {len(values)}.")
 
 
 def training_images(spec: DataSpec) -> int | None:

@@ -31,10 +31,9 @@ def loaded(tmp_path):
             (tmp_path / "images" / part / "a").mkdir(parents=True, exist_ok=True)
             (tmp_path / "images" / part / "a" / "0.png").write_bytes(content)
         leaves = {"root": str(tmp_path / "images"), "val_fraction": 0, "cache": str(tmp_path / "c")} | leaves
-        leaves = {"mean": [0.5], "std": [0.5]} | leaves  # of one grey image nothing can be measured
         spec = DataSpec(source="folder", **leaves)
         shape, _ = describe(spec)
-        spec.mean, spec.std = spec.mean * shape[2], spec.std * shape[2]
+        spec.mean = spec.std = [0.5] * shape[2]  # of one grey image nothing can be measured
         splits = load(spec)
         assert splits.input_shape == shape
         return splits

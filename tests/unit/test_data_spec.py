@@ -5,9 +5,10 @@ import typing
 from dataclasses import fields, is_dataclass
 
 import pytest
+from PIL import Image
 
 from ablate.config import RunSpec, compose, to_config
-from ablate.data import DataError, DataSpec
+from ablate.data import DataError, DataSpec, describe, load
 
 
 def _float_leaves(spec, path=()):
@@ -58,6 +59,36 @@ def test_float_leaf_that_is_no_finite_number_is_refused(path, many, bad):
 def test_moments_of_other_pixels_are_refused_with_the_right_ones(leaf, values, message):
     with pytest.raises(DataError, match=rf"data\.{leaf} must be {message}"):
         DataSpec(**{leaf: values}).check()
+
+
+@pytest.mark.parametrize("leaf", ["mean", "std"])
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        {"source": "digits", "channels": 3},
+        {"source": "cifar10"},
+        {"source": "cifar10", "channels": 1},
+        {"source": "mnist", "root": "/nowhere"},
+    ],
+)
+def test_moments_of_another_number_of_channels_are_refused_before_any_image_is_read(leaves, leaf):
+    right = 1 if leaves.get("channels") == 1 or leaves["source"] == "mnist" else 3
+    describe(DataSpec(**leaves, **{leaf: [0.5] * right}))
+    with pytest.raises(DataError, match=rf"data\.{leaf} must have {right} values, one a channel, got {4 - right}\."):
+        describe(DataSpec(**leaves, **{leaf: [0.5] * (4 - right)}))
+
+
+def test_moments_of_a_folder_that_starts_grey_are_judged_once_it_is_read(tmp_path):
+    for name, mode in (("train/a/0", "L"), ("train/a/1", "RGB"), ("test/a/0", "L")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, (4, 4)).save(tmp_path / f"{name}.png")
+    leaves = {"source": "folder", "root": str(tmp_path), "cache": str(tmp_path / "c"), "val_fraction": 0}
+    for values in ([0.5], [0.5] * 3):
+        spec = DataSpec(**leaves, mean=values, std=values)
+        assert describe(spec)[0] == (4, 4, 1)
+    assert load(spec).std == (0.5,) * 3
+    with pytest.raises(DataError, match=r"data\.mean must have 3 values, one a channel, got 1"):
+        load(DataSpec(**leaves, mean=[0.5], std=[0.5]))
 
 
 def test_moments_that_leave_pixels_alone_are_taken():

@@ -50,6 +50,11 @@ def test_plan_names_the_point_whose_level_is_of_the_wrong_type(sweep):
         make_plan(sweep("axes: {train.lr: [1.0e-3, high]}"))
 
 
+def test_plan_names_the_point_whose_data_have_another_number_of_channels_than_its_moments(sweep):
+    with pytest.raises(SweepError, match=r"but 3 s0: data\.std must have 3 values, one a channel, got 1"):
+        make_plan(sweep("axes: {data.channels: [1, 3]}", "data.std=[0.25]"))
+
+
 def test_plan_refuses_levels_that_resolve_to_one_run_and_goes_on_when_told(sweep):
     words = sweep("axes: {model: [tiny, cct_2_3x1], model.layers: [2, 1], model.dim: [32]}", "model.heads=2")
     words += ["model.kernel=3", "model.convs=1", "model.mlp_ratio=1", "model.stochastic_depth=0.1"]
