@@ -58,7 +58,7 @@ def _split(raw: Raw, spec: DataSpec) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _unvalidated(raw: Raw, held: NDArray[np.int64], spec: DataSpec) -> Iterator[str]:
-    """Which classes have no validation image, and whether there are more than ``data.val_fraction`` asks for."""
+    """Which classes have no validation image, and whether there are other than ``data.val_fraction`` asks for."""
     if raw.val is not None or not len(held):
         return
     without = sorted(set(range(len(raw.classes))) - set(raw.train.y[held].tolist()))
@@ -69,7 +69,13 @@ def _unvalidated(raw: Raw, held: NDArray[np.int64], spec: DataSpec) -> Iterator[
             f"{len(without)} of {len(raw.classes)} classes have no validation image, since they have one training "
             f"image: {names}{more}."
         )
-    if len(held) > (asked := round(len(raw.train) * spec.val_fraction)):
+    asked = round(len(raw.train) * spec.val_fraction)
+    if len(held) < asked:
+        yield (
+            f"validation has {len(held)} images, fewer than the {asked} of data.val_fraction={spec.val_fraction:g}, so "
+            "that every class keeps a training image."
+        )
+    if len(held) > asked:
         yield (
             f"validation has {len(held)} images, more than the {asked} of data.val_fraction={spec.val_fraction:g}, so "
             "that every class of two or more training images has one."

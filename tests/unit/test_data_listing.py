@@ -483,6 +483,17 @@ def test_classes_without_a_validation_image_are_named(tmp_path, capsys):
     assert training_images(spec) == 19
 
 
+def test_validation_that_cannot_reach_its_fraction_is_told(tmp_path):
+    classes = [f"{n:02}" for n in range(10)]
+    root = _part(_part(tmp_path / "images", "train", 5, classes), "test", 1, classes)
+    splits = load(_spec(root, val_fraction=0.9))
+    assert np.bincount(splits.train.y).tolist() == [1] * 10
+    assert splits.notes == (
+        "validation has 40 images, fewer than the 45 of data.val_fraction=0.9, so that every class keeps a training "
+        "image.",
+    )
+
+
 def test_validation_that_grows_beyond_its_fraction_is_told(tmp_path, capsys):
     _part(
         _part(tmp_path / "images", "train", 2, [f"{n:02}" for n in range(20)]),
