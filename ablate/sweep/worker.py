@@ -384,10 +384,19 @@ def _recorded(
         _close(writer, "killed", str(stop) or "interrupted")
         raise
     except Exception as error:
-        logger.exception("run %s failed", writer.run_id)
+        # A worker's process has no log, so that Python prints warnings and errors to the terminal.
+        if _in_our_words(error):
+            logger.info("run %s failed: %s", writer.run_id, error)
+        else:
+            logger.exception("run %s failed", writer.run_id)
         _close(writer, "failed", f"{type(error).__name__}: {error}", traceback.format_exc())
         raise
     return record
+
+
+def _in_our_words(error: Exception) -> bool:
+    """Whether its sentence, which stands on the point's line, says all; libraries raise ValueError for what is not."""
+    return isinstance(error, ValueError) and type(error).__module__.startswith("ablate.")
 
 
 def _close(writer: RunWriter, status: Status, reason: str, trace: str = "") -> None:

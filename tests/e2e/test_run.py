@@ -1,5 +1,6 @@
 """One run from the command line to the record."""
 
+import logging
 import re
 
 import numpy as np
@@ -45,6 +46,27 @@ def test_run_keeps_configuration_and_predictions_as_artifacts(trained):
     assert predictions["label"].shape == predictions["predicted"].shape
     assert not list(folder.glob("**/artifacts/augmented.png"))  # of images that nothing is done to there is no sheet
     assert next(folder.glob("outputs/*/*/.hydra/overrides.yaml")).read_text().count("model=tiny") == 1
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_run_shows_a_traceback_on_the_terminal_only_where_nobody_foresaw_its_failure(
+    tmp_path, monkeypatch, store_uri, caplog, foreseen
+):
+    from ablate.config import compose, to_config
+    from ablate.sweep import worker
+
+    def fault(*args, **options):
+        raise ValueError("a library's")
+
+    if not foreseen:
+        monkeypatch.setattr(worker, "run", fault)
+    monkeypatch.chdir(tmp_path)
+    words = ["model=tiny", "data=folder", "data.root=nowhere", "train.epochs=1", f"tracking.uri={store_uri}"]
+    with pytest.raises(ValueError, match="data.root must name" if foreseen else "a library's"):
+        worker.train_one(to_config(compose(words)))
+    shown = [record.levelname for record in caplog.records if record.exc_info and record.levelno >= logging.WARNING]
+    assert shown == ([] if foreseen else ["ERROR"])
+    assert "Traceback" in next(tmp_path.rglob("traceback.txt")).read_text()
 
 
 def test_run_keeps_what_of_its_images_was_not_read(tmp_path, monkeypatch, store_uri, capsys):
