@@ -39,11 +39,12 @@ from ablate import databases
 from ablate.config import StudySpec
 from ablate.databases import Lock, complaint, lasts, probe, remedy
 from ablate.schemas import Schema, make_whole
-from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
+from ablate.sweep.heartbeat import MISSED, Heartbeat
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import Point, SweepError
 from ablate.tracking import redact
+from ablate.workers import lives, sign_of_worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -15,6 +15,7 @@ from ablate.tracking.registry import Registered, register
 from ablate.tracking.spec import TrackingSpec
 from ablate.tracking.spool import About, Entry, Journal, left, waiting
 from ablate.tracking.tags import (
+    FIRST,
     MARK,
     UNBORN,
     WORKER,
@@ -299,6 +300,14 @@ class Store:
         """
         with guard(self._uri), self._lock():
             return register(self._client, run_id, name, tags)
+
+    def has_copy(self, study: str, first: str) -> bool:
+        """Whether the study has a run here that was imported, or is being imported, from the store that calls it so."""
+        wanted = f"tags.`ablate.study` = '{study}'"
+        if first.replace("-", "").isalnum():  # a file may call a run anything: a quote would end the question
+            wanted += f" and tags.`{FIRST}` = '{first}'"
+        with guard(self._uri):
+            return any(run.data.tags.get(FIRST) == first for run in self._search(wanted))
 
     def discard(self, run_id: str) -> None:
         """Moves a run to MLflow's bin: a copy that was not made to its end."""

@@ -15,8 +15,8 @@ import optuna
 import pytest
 import sqlalchemy
 
+from ablate import workers
 from ablate.config import ConfigError
-from ablate.sweep import heartbeat
 from ablate.sweep.pace import Pace
 from ablate.sweep.space import SweepError, SweepSpec, span
 from ablate.sweep.study import DEATHS, Progress, Study
@@ -336,9 +336,9 @@ def test_the_runs_of_points_that_are_through_are_told_by_point(tmp_path):
 
 @pytest.mark.parametrize("sign", ["", "here", "here:1", "a:b:c", f"here:{10**30}:1.0", "::"])
 def test_what_is_no_signature_is_no_living_worker(sign, monkeypatch):
-    monkeypatch.setattr(heartbeat, "_place", lambda: "here")
-    assert not heartbeat.lives(sign)
-    assert heartbeat.lives(heartbeat.sign_of_worker()) is True
+    monkeypatch.setattr(workers, "_place", lambda: "here")
+    assert not workers.lives(sign)
+    assert workers.lives(workers.sign_of_worker()) is True
 
 
 def test_a_point_that_kills_its_workers_ends_as_failed(tmp_path):
