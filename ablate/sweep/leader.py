@@ -90,7 +90,7 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
     try:
         delivered = store.deliver()
         show(*delivered.aside)
-        troubles += _lacking(plan, study, delivered)
+        troubles += _lacking(plan, store, study, delivered)
         print(_table(plan, "text"))
         _tell(plan, record)
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
@@ -106,13 +106,13 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
     return troubles
 
 
-def _lacking(plan: Plan, study: Study, delivered: Delivered) -> list[str]:
+def _lacking(plan: Plan, store: Store, study: Study, delivered: Delivered) -> list[str]:
     """What the table lacks, though the queue calls it through; nothing, or a sentence."""
     through = study.through()  # before the store is asked: what ends meanwhile is in neither
-    recorded, names = _recorded(plan), run_names(plan.config.tracking)
-    trials = {planned.point.key for planned in plan.points if planned.point.trial is not None}
-    # A trial that was not trained, since a finished run had drawn the same, may be noted nowhere: the note is full.
-    lacks = [key for key, runs in through.items() if key not in recorded and not (key in trials and runs & names)]
+    recorded, trials, waits = _recorded(plan), _trials(plan), store.waiting()
+    # A trial that was not trained, since a finished run had drawn the same, may be noted nowhere: the note is full. And
+    # a search is whole without a trial that was deleted, of which _reconcile told.
+    lacks = [key for key, runs in through.items() if key not in recorded and (key not in trials or runs & waits)]
     if not lacks:
         return []
     said = f"the table lacks {len(lacks)} of the {len(through)} points that are through"
@@ -151,9 +151,18 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
             f"points that are through according to {redact(plan.config.study.storage)}: set tracking.uri or "
             "study.storage to the one that belongs to the other, or train all anew with fresh=true."
         )
-    if gone and plan.search is None:
-        study.forget(set().union(*gone.values()))
-        show(f"run again, since their record was deleted from {store.uri_shown}: {len(gone)} points")
+    trials = gone.keys() & _trials(plan)  # what was drawn after them has learnt from them: none is trained again
+    if trials:
+        were = "1 trial was" if len(trials) == 1 else f"{len(trials)} trials were"
+        show(f"{were} deleted from {store.uri_shown}, and the table counts no such trial any more")
+    if points := gone.keys() - trials:
+        study.forget(set().union(*(gone[key] for key in points)))
+        show(f"run again, since their record was deleted from {store.uri_shown}: {len(points)} points")
+
+
+def _trials(plan: Plan) -> set[str]:
+    """Keys of the points that a search draws."""
+    return {planned.point.key for planned in plan.points if planned.point.trial is not None}
 
 
 def _is_known(plan: Plan, store: Store, runs: Iterable[set[str]]) -> bool:

@@ -1,6 +1,7 @@
 """The queue: every point once, dead workers' points again, whatever happens in between. Nothing trains here."""
 
 import contextlib
+import json
 import multiprocessing
 import multiprocessing.pool
 import os
@@ -17,9 +18,11 @@ import sqlalchemy
 
 from ablate import workers
 from ablate.config import ConfigError
+from ablate.sweep import leader
 from ablate.sweep.pace import Pace
+from ablate.sweep.plan import make_plan
 from ablate.sweep.space import SweepError, SweepSpec, span
-from ablate.sweep.study import DEATHS, Progress, Study
+from ablate.sweep.study import DEATHS, Progress, Study, open_study
 from ablate.tracking import Store, TrackingSpec, read_runs
 
 POINTS = span(SweepSpec(), {"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])[0]
@@ -492,3 +495,50 @@ def test_points_that_a_lost_queue_knew_are_looked_for_among_the_records(tmp_path
     assert not study.begun
     study.fill(recorded=True)
     assert study.begun and study.claim().retry
+
+
+SEARCH = """
+base: {model: tiny, data: digits, train.epochs: 1, data.val_fraction: 0.2}
+method: optuna
+axes: {train.lr: {low: 1.0e-3, high: 1.0e-2}}
+n_trials: 3
+"""
+GRID = "base: {model: tiny, data: digits, train.epochs: 1}\naxes: {train.lr: [1.0e-3, 3.0e-3]}\n"
+
+
+@pytest.fixture
+def through(store_uri, tmp_path, monkeypatch):
+    """Makes a sweep that is through, as if it had trained: its plan, its store, its queue, and the runs by point."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+
+    def make(text):
+        (tmp_path / "sweeps" / "mine.yaml").write_text(text)
+        plan = make_plan(["+sweep=mine", f"tracking.uri={store_uri}"])
+        store, study, runs = Store(plan.config.tracking), open_study(plan), {}
+        definition = {"ablate.sweep": json.dumps(plan.definition())}
+        parent = store.sweep_run(plan.study, definition)
+        study.fill()
+        while claim := study.claim():
+            tags = {"ablate.study": plan.study, "ablate.point": claim.key}
+            writer = store.start_run("x", {}, tags, parent=parent)
+            writer.log({"final.test_top1_percent": 80.0, "final.val_top1_percent": 80.0})
+            writer.finish("finished")
+            study.complete(claim, 80.0, writer.run_id)
+            runs[claim.key] = writer.run_id
+        return plan, store, study, runs
+
+    return make
+
+
+def test_a_search_is_whole_without_a_trial_that_was_deleted(through, capsys):
+    plan, store, study, runs = through(SEARCH)
+    trials = [planned.point.key for planned in plan.points if planned.point.trial is not None]
+    store.discard(runs[trials[0]])
+    leader._reconcile(plan, store, study)
+    assert "1 trial was deleted from" in capsys.readouterr().out
+    study.fill()
+    assert study.claim() is None and not leader._lacking(plan, store, study, store.deliver())
+    store.discard(runs[trials[1]])
+    leader._reconcile(plan, store, study)
+    assert "2 trials were deleted from" in capsys.readouterr().out
