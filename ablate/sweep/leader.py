@@ -146,10 +146,12 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
     there |= run_names(plan.config.tracking)
     gone = {key: runs for key, runs in through.items() if not runs & there}
     if gone and len(gone) == len(through) and (plan.search or not _is_known(plan, store, gone.values())):
+        experiment = plan.config.tracking.resolved_experiment()
         raise SweepError(
-            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} has none of the {len(gone)} "
-            f"points that are through according to {redact(plan.config.study.storage)}: set tracking.uri or "
-            "study.storage to the one that belongs to the other, or train all anew with fresh=true."
+            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} (experiment {experiment}) has "
+            f"none of the {len(gone)} points that are through according to {redact(plan.config.study.storage)}: set "
+            "tracking.experiment (or MLFLOW_EXPERIMENT_NAME), tracking.uri or study.storage to the one that belongs to "
+            "the others, or train all anew with fresh=true."
         )
     trials = gone.keys() & _trials(plan)  # what was drawn after them has learnt from them: none is trained again
     if trials:

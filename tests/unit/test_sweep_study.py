@@ -542,3 +542,12 @@ def test_a_search_is_whole_without_a_trial_that_was_deleted(through, capsys):
     store.discard(runs[trials[1]])
     leader._reconcile(plan, store, study)
     assert "2 trials were deleted from" in capsys.readouterr().out
+
+
+def test_runs_in_another_experiment_are_told_by_the_setting_that_names_it(through, monkeypatch):
+    plan, _, study, _ = through(GRID)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "foo")
+    with pytest.raises(
+        SweepError, match=r"\(experiment foo\) has none of the 2 .*: set tracking\.experiment \(or MLFLOW_"
+    ):
+        leader._reconcile(plan, Store(plan.config.tracking), study)
