@@ -163,7 +163,7 @@ def to_store(records: Records, where: TrackingSpec, *, tell: Callable[[str], Non
         if number in due:
             written += _copy(store, run_id, records, row, begun, ended)
     if ours:
-        store.resume(run_id).finish("finished", ended=last)
+        store.resume(run_id, records.study, sweep=True).finish("finished", ended=last)
     there = len(records.frame) - written - outdone
     tell(f"{written} runs of study {records.study} were written, {there} were there already.")
     if outdone:

@@ -46,7 +46,7 @@ def run_sweep(plan: Plan) -> int:
     store.share_view(parent, plan.study, plan.definition())
     for key in orphans:
         store.abandon(parent, key)
-    record, before = store.resume(parent, plan.study), study.progress()
+    record, before = store.resume(parent, plan.study, sweep=True), study.progress()
     with _closed_if_cut_short(record):
         with (
             terminable(),
@@ -117,6 +117,8 @@ def _lacking(plan: Plan, store: Store, study: Study, delivered: Delivered) -> li
         return []
     said = f"the table lacks {len(lacks)} of the {len(through)} points that are through"
     where = plan.config.tracking.spool
+    if delivered.elsewhere and not delivered.reason:
+        return [f"{said}: records wait in {where}, and of them {' '.join(delivered.elsewhere)}"]
     if delivered.waiting:
         because = f", since: {delivered.reason.rstrip('.')}" if delivered.reason else ""
         return [f"{said}: {delivered.waiting} records wait in {where}{because}; python -m ablate sync delivers them."]
@@ -147,11 +149,14 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
     gone = {key: runs for key, runs in through.items() if not runs & there}
     if gone and len(gone) == len(through) and (plan.search or not _is_known(plan, store, gone.values())):
         experiment = plan.config.tracking.resolved_experiment()
+        last = ", or train all anew with fresh=true."
+        if delivered.elsewhere:
+            last = f"; records wait in {plan.config.tracking.spool}: {' '.join(delivered.elsewhere)}"
         raise SweepError(
-            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} (experiment {experiment}) has "
-            f"none of the {len(gone)} points that are through according to {redact(plan.config.study.storage)}: set "
-            "tracking.experiment (or MLFLOW_EXPERIMENT_NAME), tracking.uri or study.storage to the one that belongs to "
-            "the others, or train all anew with fresh=true."
+            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} (experiment {experiment}) "
+            f"has none of the {len(gone)} points that are through according to {redact(plan.config.study.storage)}: "
+            "set tracking.experiment (or MLFLOW_EXPERIMENT_NAME), tracking.uri or study.storage to the one that "
+            f"belongs to the others{last}"
         )
     trials = gone.keys() & _trials(plan)  # what was drawn after them has learnt from them: none is trained again
     if trials:

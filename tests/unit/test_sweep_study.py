@@ -551,3 +551,16 @@ def test_runs_in_another_experiment_are_told_by_the_setting_that_names_it(throug
         SweepError, match=r"\(experiment foo\) has none of the 2 .*: set tracking\.experiment \(or MLFLOW_"
     ):
         leader._reconcile(plan, Store(plan.config.tracking), study)
+
+
+def test_runs_that_wait_for_another_store_are_no_reason_to_train_anew(through, new_store, monkeypatch):
+    plan, store, study, _ = through(GRID)
+    writer = store.start_run("y", {}, {"ablate.study": plan.study, "ablate.point": "[]"})
+    writer._journal.add({"kind": "finish", "status": "FINISHED", "time": 7})
+    writer._journal.release()
+    other = make_plan(["+sweep=mine", f"tracking.uri={new_store()}"])
+    with pytest.raises(
+        SweepError, match=rf"1 waits for {store.uri_shown}, experiment ablate: set tracking.uri"
+    ) as told:
+        leader._reconcile(other, Store(other.config.tracking), study)
+    assert "fresh" not in str(told.value)
