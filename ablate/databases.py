@@ -41,6 +41,8 @@ _REMEDIES = (
     (r"database is locked|lock timeout", "another program holds it: try again when that has ended"),
     (r"no module named|can't load plugin|failed to import db", "install the driver that the URI names: "
      "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
+    (r"must be in the 'active' state", "somebody deleted it in the MLflow UI: restore it there, or give the same "
+     "command again"),
     (r"unable to open", "its folder must exist and be writable"),
 )  # fmt: skip
 
@@ -54,6 +56,27 @@ def complaint(error: BaseException) -> str:
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         error = error.orig
     return str(error).partition("\n[SQL:")[0].strip() or type(error).__name__
+
+
+def ailment(uri: str, error: BaseException) -> str:
+    """``complaint`` of a database; where its file system offers no locks, in words of ours.
+
+    SQLite says then that the database is locked, or that its disk fails, by what the system answers.
+    """
+    words = complaint(error)
+    if not re.search("database is locked|disk i/o error", words, re.IGNORECASE) or (file := sqlite_file(uri)) is None:
+        return words
+    import filelock
+
+    from ablate.locks import NoLocks, lock
+
+    try:
+        lock(Path(f"{file.resolve()}.lock"), timeout=0).release()
+    except NoLocks as missing:
+        return str(missing)
+    except (filelock.Timeout, OSError):  # somebody's, or not ours to make
+        pass
+    return words
 
 
 def lasts(error: BaseException) -> bool:

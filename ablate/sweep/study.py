@@ -37,7 +37,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate import databases
 from ablate.config import StudySpec
-from ablate.databases import Lock, complaint, lasts, probe, remedy
+from ablate.databases import Lock, ailment, lasts, probe, remedy
 from ablate.schemas import Schema, make_whole
 from ablate.sweep.heartbeat import MISSED, Heartbeat
 from ablate.sweep.pace import Pace
@@ -583,7 +583,7 @@ def ask(storage: str) -> None:
 
 
 def _error_of(storage: str, error: Exception) -> SweepError:
-    words = complaint(error)
+    words = ailment(storage, error)
     reason = redact(words.splitlines()[0]).rstrip(".")
     advice = remedy(words, setting="study.storage", library="Optuna")
     return SweepError(

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ablate.databases import complaint, ill_formed, remedy, sqlite_file
+from ablate.databases import ailment, complaint, ill_formed, remedy, sqlite_file
 from ablate.tracking.spec import DEFAULT_URI, TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -43,7 +43,7 @@ def _redact_of(uri: str, text: str) -> str:
 
 def error_of(uri: str, cause: BaseException) -> TrackingError:
     """What went wrong with a store, in one sentence, with what can be done."""
-    words = complaint(cause)
+    words = ailment(uri, cause) if is_database(uri) else complaint(cause)
     advice = remedy(words, setting="tracking.uri", library="MLflow")
     told = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
     return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {told}; {advice}.")
