@@ -106,6 +106,25 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(str(url.database).removeprefix("file:"))
 
 
+def same(first: str, second: str) -> bool:
+    """Whether two well-formed URIs, of SQLite or PostgreSQL, name one database, as far as it can be told unopened."""
+    import sqlalchemy
+
+    urls = [sqlalchemy.engine.make_url(uri) for uri in (first, second)]
+    kinds = {url.get_backend_name() for url in urls}
+    if kinds == {"sqlite"}:
+        files = [sqlite_file(uri) for uri in (first, second)]
+        return len({file.resolve() if file else None for file in files}) == 1
+    if any("search_path" in str(url.query) for url in urls):  # tables of one database may lie apart
+        return False
+    return kinds == {"postgresql"} and len({_place(url) for url in urls}) == 1
+
+
+def _place(url: "sqlalchemy.URL") -> tuple[str, str, str]:
+    host, port = (str(getattr(url, part) or url.query.get(part, "")) for part in ("host", "port"))
+    return "localhost" if host in ("127.0.0.1", "::1") else host.lower(), port or "5432", url.database or ""
+
+
 def ill_formed(uri: str, kinds: Collection[str]) -> str | None:
     """What keeps a database's URI from being opened, as far as it can be told without opening anything.
 
