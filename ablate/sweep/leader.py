@@ -83,8 +83,7 @@ def _closed_if_cut_short(record: RunWriter) -> Iterator[None]:
 def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]:
     """Prints the table and closes the sweep's record. Returns what keeps the sweep from being whole, in sentences."""
     after = study.progress()
-    failed = after.failed + after.left
-    troubles = [f"{failed} points failed"] if failed else []
+    troubles = _unfinished(after)
     if plan.search and not after.done:
         troubles.append(f"the search has no finished trial ({_standing(after)}), so it has found nothing")
     try:
@@ -104,6 +103,18 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
     except TrackingError as error:
         troubles.append(str(error))
     return troubles
+
+
+def _unfinished(after: Progress) -> list[str]:
+    """What is not through, in sentences: points that failed, and those that nobody could begin or end."""
+    told = []
+    if after.failed:
+        told.append("1 point failed" if after.failed == 1 else f"{after.failed} points failed")
+    if after.left == 1:
+        told.append("1 point is left; the same command trains it")
+    elif after.left:
+        told.append(f"{after.left} points are left; the same command trains them")
+    return told
 
 
 def _lacking(plan: Plan, store: Store, study: Study, delivered: Delivered) -> list[str]:

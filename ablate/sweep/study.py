@@ -94,6 +94,11 @@ class Claim:
         return bool(self.trial.user_attrs.get("retry"))
 
     @property
+    def begun(self) -> bool:
+        """Whether this queue knows of an earlier attempt; a retry without one is of a record older than the queue."""
+        return self.retry and not self.trial.user_attrs.get("recorded")
+
+    @property
     def failures(self) -> int:
         """Attempts of this command that failed before."""
         return int(self.trial.user_attrs.get("failures", 0))
@@ -350,7 +355,7 @@ class Study:
             missing = {key: attrs for key, tried in attempts.items() if (attrs := _next(tried, anew=anew)) is not None}
             surplus = [trial for tried in attempts.values() for trial in _surplus(tried)]
             for key, attrs in missing.items():
-                self._enqueue(key, attrs | ({"retry": True} if recorded else {}))
+                self._enqueue(key, attrs | ({"retry": True, "recorded": True} if recorded else {}))
             for trial in surplus:
                 self._storage.set_trial_user_attr(_id(trial), "outcome", "superseded")
                 self._storage.set_trial_state_values(_id(trial), TrialState.FAIL)
@@ -538,7 +543,7 @@ def _next(attempts: list[FrozenTrial], *, anew: bool) -> dict[str, Any] | None:
     if last.get("outcome") == "interrupted":
         return carried
     if last.get("outcome") == "postponed":  # it was not begun
-        return {**carried, "retry": bool(last.get("retry"))}
+        return {**carried, "retry": bool(last.get("retry")), "recorded": bool(last.get("recorded"))}
     died = "outcome" not in last
     carried["deaths"] += died
     return carried if died and carried["deaths"] < DEATHS else None

@@ -158,7 +158,8 @@ class _Worker:
                 return f"failed: {error}", False
         if claim.retry and (found := _if_there(lambda: self._left(claim))):
             self._study.complete(claim, self._value(planned, proposal, found.metrics), found.run_id)
-            return "finished already: an interrupt came between its record and its mark in the queue", True
+            cut = "an interrupt came between its record and its mark in the queue"
+            return f"finished already: {cut if claim.begun else 'the store has its record'}", True
         spec = planned.spec
         if spec.hardware.threads is None:
             spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))

@@ -494,7 +494,13 @@ def test_points_that_a_lost_queue_knew_are_looked_for_among_the_records(tmp_path
     study = Study(_storage(tmp_path), "s", POINTS)
     assert not study.begun
     study.fill(recorded=True)
-    assert study.begun and study.claim().retry
+    assert study.begun
+    claim = study.claim()
+    assert claim.retry and not claim.begun  # nobody was interrupted here
+    study.interrupt(claim)
+    study.fill()
+    again = next(other for other in iter(study.claim, None) if other.key == claim.key)
+    assert again.retry and again.begun
 
 
 SEARCH = """
@@ -564,3 +570,16 @@ def test_runs_that_wait_for_another_store_are_no_reason_to_train_anew(through, n
     ) as told:
         leader._reconcile(other, Store(other.config.tracking), study)
     assert "fresh" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("failed", "left", "told"),
+    [
+        (0, 0, []),
+        (1, 0, ["1 point failed"]),
+        (2, 1, ["2 points failed", "1 point is left; the same command trains it"]),
+        (0, 3, ["3 points are left; the same command trains them"]),
+    ],
+)
+def test_points_that_failed_and_points_that_are_left_are_told_apart(failed, left, told):
+    assert leader._unfinished(Progress(done=4, failed=failed, diverged=0, left=left)) == told
