@@ -497,6 +497,9 @@ def test_points_that_a_lost_queue_knew_are_looked_for_among_the_records(tmp_path
     assert study.begun
     claim = study.claim()
     assert claim.retry and not claim.begun  # nobody was interrupted here
+    study.postpone(claim)
+    claim = next(other for other in iter(study.claim, None) if other.key == claim.key)
+    assert claim.retry and not claim.begun  # put back before it was begun
     study.interrupt(claim)
     study.fill()
     again = next(other for other in iter(study.claim, None) if other.key == claim.key)
