@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ablate import cli
-from ablate.tracking import Store, TrackingSpec, list_studies, read_curves, read_runs, run_names
+from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, run_names
 from ablate.tracking.spool import UNDELIVERABLE
 
 POINTS = [json.dumps([["model", "a"], ["seed", seed]], separators=(",", ":")) for seed in range(3)]
@@ -290,3 +290,11 @@ def test_two_who_look_and_begin_at_once_begin_one_run(where: TrackingSpec) -> No
     with multiprocessing.pool.ThreadPool(2) as pool:
         assert sorted(pool.map(begin, stores)) == [False, True]
     assert len(read_runs(where)) == 1
+
+
+def test_a_run_that_is_deleted_while_it_trains_ends_with_what_can_be_done(where: TrackingSpec) -> None:
+    store = Store(where)
+    writer = _begun(store)
+    store.discard(writer.run_id)  # as in the UI
+    with pytest.raises(TrackingError, match="deleted it in the MLflow UI: restore it there, or give the same command"):
+        writer.log({"val/loss": 0.5}, step=2)
