@@ -183,9 +183,21 @@ class Config(RunSpec):
         """
         check_form(self.tracking)
         self.study.check()
+        if self.sweep is not None:
+            _check_apart(self.tracking.resolved_uri(), self.study.storage)
         check_path("tracking.spool", self.tracking.spool)
         _check_number("workers", self.workers, 1, 10_000)
         _check_number("retries", self.retries, 0, 1_000)
+
+
+def _check_apart(records: str, queue: str) -> None:
+    """Raises ConfigError where MLflow and Optuna are given one database: each takes the other's tables for old ones."""
+    kinds = ("sqlite", "postgresql")
+    if databases.ill_formed(records, kinds) is None and databases.same(records, queue):
+        raise ConfigError(
+            "tracking.uri and study.storage must name two databases, since MLflow and Optuna each keep their own "
+            f"version of one, got {redact(records)} for both: set one of them to another."
+        )
 
 
 _PATHS = ("model.weights", "data.root", "data.cache", "train.checkpoint_dir")

@@ -41,6 +41,8 @@ _REMEDIES = (
     (r"database is locked|lock timeout", "another program holds it: try again when that has ended"),
     (r"no module named|can't load plugin|failed to import db", "install the driver that the URI names: "
      "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
+    (r"must be in the 'active' state", "somebody deleted it in the MLflow UI: restore it there, or give the same "
+     "command again"),
     (r"unable to open", "its folder must exist and be writable"),
 )  # fmt: skip
 
@@ -54,6 +56,27 @@ def complaint(error: BaseException) -> str:
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         error = error.orig
     return str(error).partition("\n[SQL:")[0].strip() or type(error).__name__
+
+
+def ailment(uri: str, error: BaseException) -> str:
+    """``complaint`` of a database; where its file system offers no locks, in words of ours.
+
+    SQLite says then that the database is locked, or that its disk fails, by what the system answers.
+    """
+    words = complaint(error)
+    if not re.search("database is locked|disk i/o error", words, re.IGNORECASE) or (file := sqlite_file(uri)) is None:
+        return words
+    import filelock
+
+    from ablate.locks import NoLocks, lock
+
+    try:
+        lock(Path(f"{file.resolve()}.lock"), timeout=0).release()
+    except NoLocks as missing:
+        return str(missing)
+    except (filelock.Timeout, OSError):  # somebody's, or not ours to make
+        pass
+    return words
 
 
 def lasts(error: BaseException) -> bool:
@@ -81,6 +104,25 @@ def sqlite_file(uri: str) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
     return Path(str(url.database).removeprefix("file:"))
+
+
+def same(first: str, second: str) -> bool:
+    """Whether two well-formed URIs, of SQLite or PostgreSQL, name one database, as far as it can be told unopened."""
+    import sqlalchemy
+
+    urls = [sqlalchemy.engine.make_url(uri) for uri in (first, second)]
+    kinds = {url.get_backend_name() for url in urls}
+    if kinds == {"sqlite"}:
+        files = [sqlite_file(uri) for uri in (first, second)]
+        return len({file.resolve() if file else None for file in files}) == 1
+    if any("search_path" in str(url.query) for url in urls):  # tables of one database may lie apart
+        return False
+    return kinds == {"postgresql"} and len({_place(url) for url in urls}) == 1
+
+
+def _place(url: "sqlalchemy.URL") -> tuple[str, str, str]:
+    host, port = (str(getattr(url, part) or url.query.get(part, "")) for part in ("host", "port"))
+    return "localhost" if host in ("127.0.0.1", "::1") else host.lower(), port or "5432", url.database or ""
 
 
 def ill_formed(uri: str, kinds: Collection[str]) -> str | None:

@@ -469,7 +469,7 @@ def sync(words: list[str]) -> int:
     tracking = compose_report(words).tracking
     delivered = Store(tracking).deliver()
     show(f"delivered {delivered.told} runs to the tracking store; {delivered.waiting} wait in {tracking.spool}.")
-    for said in (*delivered.aside, *filter(None, [delivered.reason])):
+    for said in (*delivered.aside, *filter(None, [delivered.reason]), *delivered.elsewhere):
         show(said)
     return int(delivered.waiting > 0 or bool(delivered.aside))
 

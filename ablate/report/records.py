@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROOT = "params.data.root"
-_FIRST = "tags.ablate.imported.run"
+_IMPORTED = "tags.ablate.imported"
+_FIRST = f"{_IMPORTED}.run"
 _REDRAWN = "tags.ablate.redrawn."
 _VIEW = ("tags.ablate.attempt", "tags.ablate.shown.", "tags.level.", "tags.ablate.serves.")
 """Tags that a store makes for itself, its views and its other studies."""
@@ -122,7 +123,7 @@ def _tidy(row: Mapping[str, Any], study: str) -> dict[str, Any]:
 
 def travels(key: str, study: str) -> bool:
     """Whether an entry of a run of the study goes into a file, and out of one: nothing does that is another study's."""
-    private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", _FIRST, _ROOT, "params.data.cache", *_VIEW)
+    private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", _IMPORTED, _ROOT, "params.data.cache", *_VIEW)
     if key.startswith(_REDRAWN):
         return key == f"{_REDRAWN}{study}"
     return key in ("run_id", "status", "seconds", "tags.mlflow.source.git.commit") or (

@@ -18,6 +18,7 @@ from ablate.report.records import Records, RecordsError, epochs, read, travels
 from ablate.report.stored import choose
 from ablate.tracking import TrackingSpec
 from ablate.tracking.correctness import IMAGES, PREDICTIONS, packed
+from ablate.workers import lives, sign_of_worker
 
 CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
 READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
@@ -148,25 +149,26 @@ def to_store(records: Records, where: TrackingSpec, *, tell: Callable[[str], Non
         raise RecordsError("import needs a file that python -m ablate export wrote, got runs of another kind.")
     started = _start(records)
     store = tracking.Store(where)
-    parent, runs = _there(store, records, where)
+    # Two imports of one file at once share its runs out: the lock is held for a look, and for each run's beginning.
+    parent, runs = store.one_at_a_time(lambda: _there(store, records, where))
     due, outdone = _due(records, runs)
     ours = parent is None or parent.get(_IMPORTED) == "true"
     run_id = _parent(store, records, started) if ours or parent is None else parent["run_id"]
-    last = started
+    last, written = started, 0
     for number, row in enumerate(records.frame.to_dict("records")):
         begun = started + timedelta(milliseconds=number)  # a file tells their order, not when each began
         took = float(row.get("seconds", 0.0))
         ended = begun + timedelta(seconds=took if math.isfinite(took) else 0.0)
         last = max(last, ended)
         if number in due:
-            _copy(store, run_id, records, row, begun, ended)
+            written += _copy(store, run_id, records, row, begun, ended)
     if ours:
-        store.resume(run_id).finish("finished", ended=last)
-    there = len(records.frame) - len(due) - outdone
-    tell(f"{len(due)} runs of study {records.study} were written, {there} were there already.")
+        store.resume(run_id, records.study, sweep=True).finish("finished", ended=last)
+    there = len(records.frame) - written - outdone
+    tell(f"{written} runs of study {records.study} were written, {there} were there already.")
     if outdone:
         tell(f"{outdone} were left out: the store has results of their points by other runs, which stay as they are.")
-    return len(due)
+    return written
 
 
 def _due(records: Records, there: Sequence[Mapping[str, Any]]) -> tuple[set[int], int]:
@@ -194,14 +196,21 @@ def _parent(store: tracking.Store, records: Records, started: datetime) -> str:
 def _there(
     store: tracking.Store, records: Records, where: TrackingSpec
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """What the store has of a study: its parent's run, and those of its points. What an import left half is removed."""
+    """What the store has of a study: its parent's run, and those of its points. A dead import's half run is removed."""
     rows = tracking.read_runs(where, study=records.study, parts=("tags",)).to_dict("records")
     kept = [{key: value for key, value in row.items() if value == value and value is not None} for row in rows]
-    half = [row for row in kept if row["status"] == "RUNNING" and _FIRST in row and _WORKER not in row]
+    half = [row for row in kept if row["status"] == "RUNNING" and _is_half(row)]
     for row in half:
         store.discard(row["run_id"])
     runs = [row for row in kept if row.get("tags.ablate.role") == "run" and row not in half]
     return next((row for row in kept if row.get("tags.ablate.role") == "sweep"), None), runs
+
+
+def _is_half(row: Mapping[str, Any]) -> bool:
+    """Whether an open run is a copy that nobody goes on with; imports of earlier versions signed nothing."""
+    if _WORKER not in row:
+        return _FIRST in row
+    return row.get(_IMPORTED) == "true" and lives(row[_WORKER]) is False
 
 
 def _is_through(row: Mapping[str, Any]) -> bool:
@@ -225,7 +234,9 @@ def _start(records: Records) -> datetime:
 
 def _copy(
     store: tracking.Store, parent: str, records: Records, row: dict[str, Any], begun: datetime, ended: datetime
-) -> None:
+) -> bool:
+    """Writes a run, unless another import has begun to meanwhile. Returns whether it did."""
+
     def part(name: str) -> dict[str, Any]:
         head = f"{name}."
         return {key.removeprefix(head): value for key, value in row.items() if key.startswith(head) and value == value}
@@ -233,9 +244,18 @@ def _copy(
     left = ("ablate.status", "ablate.role")
     tags = {key: str(value) for key, value in part("tags").items() if travels(f"tags.{key}", records.study)}
     tags = {key: text for key, text in tags.items() if key not in left}
-    tags |= {"ablate.study": records.study, tracking.FIRST: row["run_id"]}
+    tags |= {"ablate.study": records.study, tracking.FIRST: row["run_id"], "ablate.imported": "true"}
+    tags[tracking.WORKER] = sign_of_worker()
     label, curves = " ".join(str(level) for _, level in _point(row)), records.curves.get(row["run_id"], {})
-    writer = store.start_run(label, part("params"), tags, parent=parent, started=begun)
+
+    def begin() -> tracking.RunWriter | None:
+        if store.has_copy(records.study, row["run_id"]):
+            return None
+        return store.start_run(label, part("params"), tags, parent=parent, started=begun)
+
+    writer = store.one_at_a_time(begin)
+    if writer is None:
+        return False
     shown = {metric for metric, values in curves.items() if values}
     for metric in shown:
         for step, value in enumerate(curves[metric], start=1):
@@ -243,6 +263,7 @@ def _copy(
     writer.log({key: float(value) for key, value in part("metrics").items() if key not in shown})
     status = row.get("tags.ablate.status", "finished")
     writer.finish(status if status != "running" else "killed", reason=tags.get("ablate.reason"), ended=ended)
+    return True
 
 
 def _point(row: dict[str, Any]) -> list[tuple[str, Any]]:

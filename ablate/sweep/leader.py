@@ -46,7 +46,7 @@ def run_sweep(plan: Plan) -> int:
     store.share_view(parent, plan.study, plan.definition())
     for key in orphans:
         store.abandon(parent, key)
-    record, before = store.resume(parent, plan.study), study.progress()
+    record, before = store.resume(parent, plan.study, sweep=True), study.progress()
     with _closed_if_cut_short(record):
         with (
             terminable(),
@@ -83,14 +83,13 @@ def _closed_if_cut_short(record: RunWriter) -> Iterator[None]:
 def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]:
     """Prints the table and closes the sweep's record. Returns what keeps the sweep from being whole, in sentences."""
     after = study.progress()
-    failed = after.failed + after.left
-    troubles = [f"{failed} points failed"] if failed else []
+    troubles = _unfinished(after)
     if plan.search and not after.done:
         troubles.append(f"the search has no finished trial ({_standing(after)}), so it has found nothing")
     try:
         delivered = store.deliver()
         show(*delivered.aside)
-        troubles += _lacking(plan, study, delivered)
+        troubles += _lacking(plan, store, study, delivered)
         print(_table(plan, "text"))
         _tell(plan, record)
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
@@ -106,17 +105,31 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
     return troubles
 
 
-def _lacking(plan: Plan, study: Study, delivered: Delivered) -> list[str]:
+def _unfinished(after: Progress) -> list[str]:
+    """What is not through, in sentences: points that failed, and those that nobody could begin or end."""
+    told = []
+    if after.failed:
+        told.append("1 point failed" if after.failed == 1 else f"{after.failed} points failed")
+    if after.left == 1:
+        told.append("1 point is left; the same command trains it")
+    elif after.left:
+        told.append(f"{after.left} points are left; the same command trains them")
+    return told
+
+
+def _lacking(plan: Plan, store: Store, study: Study, delivered: Delivered) -> list[str]:
     """What the table lacks, though the queue calls it through; nothing, or a sentence."""
     through = study.through()  # before the store is asked: what ends meanwhile is in neither
-    recorded, names = _recorded(plan), run_names(plan.config.tracking)
-    trials = {planned.point.key for planned in plan.points if planned.point.trial is not None}
-    # A trial that was not trained, since a finished run had drawn the same, may be noted nowhere: the note is full.
-    lacks = [key for key, runs in through.items() if key not in recorded and not (key in trials and runs & names)]
+    recorded, trials, waits = _recorded(plan), _trials(plan), store.waiting()
+    # A trial that was not trained, since a finished run had drawn the same, may be noted nowhere: the note is full. And
+    # a search is whole without a trial that was deleted, of which _reconcile told.
+    lacks = [key for key, runs in through.items() if key not in recorded and (key not in trials or runs & waits)]
     if not lacks:
         return []
     said = f"the table lacks {len(lacks)} of the {len(through)} points that are through"
     where = plan.config.tracking.spool
+    if delivered.elsewhere and not delivered.reason:
+        return [f"{said}: records wait in {where}, and of them {' '.join(delivered.elsewhere)}"]
     if delivered.waiting:
         because = f", since: {delivered.reason.rstrip('.')}" if delivered.reason else ""
         return [f"{said}: {delivered.waiting} records wait in {where}{because}; python -m ablate sync delivers them."]
@@ -146,14 +159,28 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
     there |= run_names(plan.config.tracking)
     gone = {key: runs for key, runs in through.items() if not runs & there}
     if gone and len(gone) == len(through) and (plan.search or not _is_known(plan, store, gone.values())):
+        experiment = plan.config.tracking.resolved_experiment()
+        last = ", or train all anew with fresh=true."
+        if delivered.elsewhere:
+            last = f"; records wait in {plan.config.tracking.spool}: {' '.join(delivered.elsewhere)}"
         raise SweepError(
-            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} has none of the {len(gone)} "
-            f"points that are through according to {redact(plan.config.study.storage)}: set tracking.uri or "
-            "study.storage to the one that belongs to the other, or train all anew with fresh=true."
+            f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} (experiment {experiment}) "
+            f"has none of the {len(gone)} points that are through according to {redact(plan.config.study.storage)}: "
+            "set tracking.experiment (or MLFLOW_EXPERIMENT_NAME), tracking.uri or study.storage to the one that "
+            f"belongs to the others{last}"
         )
-    if gone and plan.search is None:
-        study.forget(set().union(*gone.values()))
-        show(f"run again, since their record was deleted from {store.uri_shown}: {len(gone)} points")
+    trials = gone.keys() & _trials(plan)  # what was drawn after them has learnt from them: none is trained again
+    if trials:
+        were = "1 trial was" if len(trials) == 1 else f"{len(trials)} trials were"
+        show(f"{were} deleted from {store.uri_shown}, and the table counts no such trial any more")
+    if points := gone.keys() - trials:
+        study.forget(set().union(*(gone[key] for key in points)))
+        show(f"run again, since their record was deleted from {store.uri_shown}: {len(points)} points")
+
+
+def _trials(plan: Plan) -> set[str]:
+    """Keys of the points that a search draws."""
+    return {planned.point.key for planned in plan.points if planned.point.trial is not None}
 
 
 def _is_known(plan: Plan, store: Store, runs: Iterable[set[str]]) -> bool:

@@ -37,13 +37,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablate import databases
 from ablate.config import StudySpec
-from ablate.databases import Lock, complaint, lasts, probe, remedy
+from ablate.databases import Lock, ailment, lasts, probe, remedy
 from ablate.schemas import Schema, make_whole
-from ablate.sweep.heartbeat import MISSED, Heartbeat, lives, sign_of_worker
+from ablate.sweep.heartbeat import MISSED, Heartbeat
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import Point, SweepError
 from ablate.tracking import redact
+from ablate.workers import lives, sign_of_worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -91,6 +92,11 @@ class Claim:
     def retry(self) -> bool:
         """Whether an earlier attempt was made, which may have been cut off after its record was complete."""
         return bool(self.trial.user_attrs.get("retry"))
+
+    @property
+    def begun(self) -> bool:
+        """Whether this queue knows of an earlier attempt; a retry without one is of a record older than the queue."""
+        return self.retry and not self.trial.user_attrs.get("recorded")
 
     @property
     def failures(self) -> int:
@@ -349,7 +355,7 @@ class Study:
             missing = {key: attrs for key, tried in attempts.items() if (attrs := _next(tried, anew=anew)) is not None}
             surplus = [trial for tried in attempts.values() for trial in _surplus(tried)]
             for key, attrs in missing.items():
-                self._enqueue(key, attrs | ({"retry": True} if recorded else {}))
+                self._enqueue(key, attrs | ({"retry": True, "recorded": True} if recorded else {}))
             for trial in surplus:
                 self._storage.set_trial_user_attr(_id(trial), "outcome", "superseded")
                 self._storage.set_trial_state_values(_id(trial), TrialState.FAIL)
@@ -537,7 +543,7 @@ def _next(attempts: list[FrozenTrial], *, anew: bool) -> dict[str, Any] | None:
     if last.get("outcome") == "interrupted":
         return carried
     if last.get("outcome") == "postponed":  # it was not begun
-        return {**carried, "retry": bool(last.get("retry"))}
+        return {**carried, "retry": bool(last.get("retry")), "recorded": bool(last.get("recorded"))}
     died = "outcome" not in last
     carried["deaths"] += died
     return carried if died and carried["deaths"] < DEATHS else None
@@ -582,7 +588,7 @@ def ask(storage: str) -> None:
 
 
 def _error_of(storage: str, error: Exception) -> SweepError:
-    words = complaint(error)
+    words = ailment(storage, error)
     reason = redact(words.splitlines()[0]).rstrip(".")
     advice = remedy(words, setting="study.storage", library="Optuna")
     return SweepError(

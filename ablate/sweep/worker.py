@@ -22,7 +22,6 @@ from ablate.output import show
 from ablate.profile import Profile
 from ablate.progress import RunScreen, Screen, epoch_note
 from ablate.run import RunRecord, Workbench, graph_key, identify, run
-from ablate.sweep.heartbeat import lives, sign_of_worker
 from ablate.sweep.interrupts import check, remembered, terminable, training
 from ablate.sweep.plan import Plan, PlannedPoint
 from ablate.sweep.search import Proposal, Pruned, Searcher
@@ -32,6 +31,7 @@ from ablate.tracking import WORKER, Finished, RunWriter, Status, Store, Tracking
 from ablate.tracking.correctness import PREDICTIONS, packed
 from ablate.tracking.registry import INPUT, MODEL
 from ablate.training.history import EpochMetrics, History, Predictions
+from ablate.workers import lives, sign_of_worker
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -158,7 +158,8 @@ class _Worker:
                 return f"failed: {error}", False
         if claim.retry and (found := _if_there(lambda: self._left(claim))):
             self._study.complete(claim, self._value(planned, proposal, found.metrics), found.run_id)
-            return "finished already: an interrupt came between its record and its mark in the queue", True
+            cut = "an interrupt came between its record and its mark in the queue"
+            return f"finished already: {cut if claim.begun else 'the store has its record'}", True
         spec = planned.spec
         if spec.hardware.threads is None:
             spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))

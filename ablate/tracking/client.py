@@ -14,7 +14,7 @@ from ablate import databases
 from ablate.databases import Lock, probe
 from ablate.schemas import Schema, make_whole
 from ablate.tracking.spec import TrackingError, TrackingSpec
-from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
+from ablate.tracking.uris import check, check_tls, file_of, guard, is_database, probe_server, redact
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -52,11 +52,16 @@ def ask(tracking: TrackingSpec) -> None:
 
 
 def client_class() -> Any:
-    """MLflow's client class, imported with its telemetry and its chatter off."""
+    """MLflow's client class, imported with its telemetry and its chatter off.
+
+    Raises:
+        TrackingError: Its variables for TLS contradict each other.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 hold a training up for minutes
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would show the URI's password
+    check_tls()
     with _some_home():
         from mlflow.tracking import MlflowClient
 

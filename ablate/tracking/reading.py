@@ -175,6 +175,9 @@ def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
 def cells(tracking: TrackingSpec, alike: Mapping[str, str]) -> dict[str, list[float]]:
     """Test accuracies of finished runs by ``ablate.cell``: groups that differ by chance alone.
 
+    Copies of one run, imported under two studies or trained again from its seeds, count once: they show no chance.
+    Runs of one seed that ``repeat`` keeps apart differ in their identity, and all count.
+
     Args:
         tracking: Where to read.
         alike: Parameters, as they are recorded, that a run must have.
@@ -189,8 +192,17 @@ def cells(tracking: TrackingSpec, alike: Mapping[str, str]) -> dict[str, list[fl
     chosen = frame[(frame["tags.ablate.status"] == "finished") & frame["tags.ablate.cell"].notna()]
     for key, value in alike.items():
         chosen = chosen[chosen[f"params.{key}"] == value]
-    grouped = chosen.groupby("tags.ablate.cell")["metrics.final.test_top1_percent"]
+    grouped = _without_copies(chosen).groupby("tags.ablate.cell")["metrics.final.test_top1_percent"]
     return {str(name): [float(value) for value in values] for name, values in grouped}
+
+
+def _without_copies(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """One row, the oldest, of each identity; of runs that have none, one of each run by its first store's id."""
+    same = frame["run_id"]
+    for known in (FIRST, "ablate.identity"):
+        if (tag := f"tags.{known}") in frame:
+            same = frame[tag].where(frame[tag].notna(), same)
+    return frame[~same.duplicated()]
 
 
 def list_studies(tracking: TrackingSpec, name: str | None = None) -> list[StudyRecord]:

@@ -39,12 +39,15 @@ class About:
         experiment: Its name there.
         run_id: The run; None where it could not be created yet.
         name: For people.
+        sweep: Whether it is a sweep's own, which the sweep's next command makes anew where it is gone. Journals of
+            earlier versions do not say.
     """
 
     store: str
     experiment: str
     run_id: str | None
     name: str
+    sweep: bool = False
 
 
 class Journal:
@@ -77,8 +80,9 @@ class Journal:
         """
         told, before = json.loads((folder / "about.json").read_text("utf-8")), folder / "before.jsonl"
         try:
-            about = About(told["store"], told["experiment"], told["run_id"], told["name"])
-        except (KeyError, TypeError):
+            sweep = bool(told.get("sweep"))
+            about = About(told["store"], told["experiment"], told["run_id"], told["name"], sweep)
+        except (KeyError, TypeError, AttributeError):
             raise ValueError("its about.json is damaged") from None
         return cls(folder, about, _lines(before) if before.exists() else ())
 
@@ -146,6 +150,11 @@ class Journal:
         for entry in entries:
             if entry["kind"] != "artifact" and (self.before or entry["kind"] == "create"):
                 self.before.append(entry)
+
+    def drop(self) -> None:
+        """Forgets all, told or not."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._owner.release(force=True)
 
     def set_aside(self, reason: str) -> Path:
         """Moves it out of the way of the others, whole, with the reason beside it. Returns where it lies then."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from ablate.tracking.registry import Registered, register
 from ablate.tracking.spec import TrackingSpec
 from ablate.tracking.spool import About, Entry, Journal, left, waiting
 from ablate.tracking.tags import (
+    FIRST,
     MARK,
     UNBORN,
     WORKER,
@@ -27,7 +29,7 @@ from ablate.tracking.tags import (
 )
 from ablate.tracking.uris import error_of, guard, redact
 from ablate.tracking.view import view_state
-from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, milliseconds, refuse
+from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, is_gone, milliseconds, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -117,21 +119,32 @@ class Store:
             writer.tell({"kind": "params", "params": some})
         return writer
 
-    def resume(self, run_id: str, name: str | None = None) -> "RunWriter":
-        """A writer for a run that exists, such as a sweep's parent; ``name`` is for people."""
-        return self._writer(run_id, name or run_id)
+    def resume(self, run_id: str, name: str | None = None, *, sweep: bool = False) -> "RunWriter":
+        """A writer for a run that exists.
+
+        Args:
+            run_id: Of the run.
+            name: For people.
+            sweep: Whether it is a study's parent, which ``sweep_run`` makes anew where it is gone.
+        """
+        return self._writer(run_id, name or run_id, sweep=sweep)
 
     def deliver(self) -> "Delivered":
         """Tells the store what it was not told while it was away; stops where it is away still.
 
         Runs of living processes are theirs to tell, and so are those of other stores. What can never be told is set
-        aside, so that it blocks nothing.
+        aside, so that it blocks nothing; what waits for a sweep's own record that is gone is dropped, since the
+        sweep's next command makes that anew, and all that it holds.
         """
         told, waits, reason, aside, away = 0, 0, "", list[str](), False
+        elsewhere = Counter[tuple[str, str]]()
         for journal in left(self._spool):
             if not journal.waits:
                 continue
-            if journal.about.store and (away or not self._is_ours(journal)):
+            if journal.about.store and not self._is_ours(journal):
+                elsewhere[journal.about.store, journal.about.experiment] += 1
+                continue
+            if journal.about.store and away:
                 waits += 1
                 continue
             try:
@@ -139,11 +152,22 @@ class Store:
                 told += 1
             except Exception as error:
                 away = not self._answers()
-                if not away and is_final(error) and (said := self._set_aside(journal, error)):
+                if not away and journal.about.sweep and self._is_no_more(journal.about.run_id or ""):
+                    journal.drop()
+                elif not away and is_final(error) and (said := self._set_aside(journal, error)):
                     aside.append(said)
                 else:
                     waits, reason = waits + 1, str(error_of(self._uri, error))
-        return Delivered(told, waits, reason, tuple(aside))
+        return Delivered(told, waits + elsewhere.total(), reason, tuple(aside), self._addressed(elsewhere))
+
+    def _addressed(self, elsewhere: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
+        """For whom the records of other stores and experiments wait, a sentence each."""
+        here = redact(self._uri)
+        return tuple(
+            f"{count} wait{'s' * (count == 1)} for {uri}, experiment {experiment}: set "
+            f"{'tracking.experiment' if uri == here else 'tracking.uri'} to it."
+            for (uri, experiment), count in elsewhere.items()
+        )
 
     def _tell(self, journal: Journal) -> None:
         if not journal.about.store:
@@ -164,6 +188,10 @@ class Store:
         except Exception:  # whatever it is, the next command asks again
             return False
 
+    def _is_no_more(self, run_id: str) -> bool:
+        """Whether a run is gone, or in the bin."""
+        return is_gone(self._client, run_id) or run_id in deleted_runs(self._client, self.experiment_id)
+
     def _set_aside(self, journal: Journal, error: Exception) -> str:
         """Says what became of a journal that cannot be told; nothing, where it cannot be moved either."""
         about, words = journal.about, redact((str(error).strip() or type(error).__name__).splitlines()[0][:300])
@@ -174,9 +202,9 @@ class Store:
         except OSError:
             return ""
 
-    def _writer(self, run_id: str, name: str, before: Iterable[Entry] = ()) -> "RunWriter":
+    def _writer(self, run_id: str, name: str, before: Iterable[Entry] = (), *, sweep: bool = False) -> "RunWriter":
         known = None if run_id.startswith(UNBORN) else run_id
-        about = About(redact(self._uri), self._experiment, known, name)
+        about = About(redact(self._uri), self._experiment, known, name, sweep)
         journal = Journal.new(self._spool, about, before)
         return RunWriter(self._client, self._uri, run_id, self.experiment_id, journal)
 
@@ -300,6 +328,14 @@ class Store:
         with guard(self._uri), self._lock():
             return register(self._client, run_id, name, tags)
 
+    def has_copy(self, study: str, first: str) -> bool:
+        """Whether the study has a run here that was imported, or is being imported, from the store that calls it so."""
+        wanted = f"tags.`ablate.study` = '{study}'"
+        if first.replace("-", "").isalnum():  # a file may call a run anything: a quote would end the question
+            wanted += f" and tags.`{FIRST}` = '{first}'"
+        with guard(self._uri):
+            return any(run.data.tags.get(FIRST) == first for run in self._search(wanted))
+
     def discard(self, run_id: str) -> None:
         """Moves a run to MLflow's bin: a copy that was not made to its end."""
         with guard(self._uri):
@@ -324,12 +360,14 @@ class Delivered:
         waiting: Runs that still wait.
         reason: Why, in one sentence; empty where they belong to other stores.
         aside: What can never be told, a sentence a run.
+        elsewhere: For which other stores and experiments records wait, a sentence each.
     """
 
     told: int
     waiting: int
     reason: str
     aside: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

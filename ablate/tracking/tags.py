@@ -21,8 +21,9 @@ tag                   meaning
 ``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
                       or ``superseded`` (finished after another had taken the point over: counts nowhere)
 ``ablate.reason``     why it diverged, failed or was killed
-``ablate.worker``     the process that trains it: its machine, number and time of birth
+``ablate.worker``     the process that trains it, or copies it from a file: its machine, number and time of birth
 ``ablate.attempt``    a name of our own for the run, from before MLflow has one for it
+``ablate.imported``   ``true`` on what an import wrote: the parent it made, and each copy of a run
 ``ablate.imported.run``  the run's id in the store that had it first: of one that was imported, or made anew
 =======================  ==========================================================================
 """

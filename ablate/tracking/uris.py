@@ -5,13 +5,14 @@ import re
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ablate.databases import complaint, ill_formed, remedy, sqlite_file
+from ablate.databases import ailment, complaint, ill_formed, remedy, sqlite_file
 from ablate.tracking.spec import DEFAULT_URI, TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -43,7 +44,7 @@ def _redact_of(uri: str, text: str) -> str:
 
 def error_of(uri: str, cause: BaseException) -> TrackingError:
     """What went wrong with a store, in one sentence, with what can be done."""
-    words = complaint(cause)
+    words = ailment(uri, cause) if is_database(uri) else complaint(cause)
     advice = remedy(words, setting="tracking.uri", library="MLflow")
     told = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
     return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {told}; {advice}.")
@@ -125,6 +126,7 @@ def probe_server(uri: str) -> None:
         return
     import requests
 
+    check_tls()
     parts = urlsplit(uri)
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
     certificate = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
@@ -137,11 +139,31 @@ def probe_server(uri: str) -> None:
         ) from None
 
 
+def check_tls() -> None:
+    """Refuses variables that contradict each other, and hushes what a user who wants no proof knows.
+
+    Raises:
+        TrackingError: A server's certificate is to be proved by a file, and not at all.
+    """
+    if not _is_insecure():
+        return
+    if os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"):
+        raise TrackingError(
+            "a tracking server's certificate is proved by MLFLOW_TRACKING_SERVER_CERT_PATH or, by "
+            "MLFLOW_TRACKING_INSECURE_TLS, not at all, but both are set: unset one of them."
+        )
+    warnings.filterwarnings("ignore", "Unverified HTTPS request")  # urllib3's, one for each request
+
+
+def _is_insecure() -> bool:
+    return os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+
+
 def _verified_by() -> str | bool:
     """By which authorities a server's certificate is proved: a file's, the system's and REQUESTS_CA_BUNDLE's, none."""
     if path := os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"):
         return path
-    return os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in ("true", "1")
+    return not _is_insecure()
 
 
 def _root(error: BaseException) -> BaseException:

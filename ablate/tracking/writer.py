@@ -100,7 +100,7 @@ class RunWriter:
         try:
             _send(self._client, self.run_id, entry, file.parent if file else Path())
         except Exception as error:
-            if may_pass(error) or not self._journal.before or not _is_gone(self._client, self.run_id):
+            if may_pass(error) or not self._journal.before or not is_gone(self._client, self.run_id):
                 refuse(self._uri, error)
             self.defer(entry, error, file)
         else:
@@ -172,7 +172,7 @@ def deliver_all(client: Any, journal: Journal, experiment_id: str) -> str:
         The run's id, which is MLflow's from now on.
     """
     now_id = journal.about.run_id
-    if journal.before and (now_id is None or _is_gone(client, now_id)):
+    if journal.before and (now_id is None or is_gone(client, now_id)):
         now_id = _made_anew(client, journal, experiment_id)
 
     def send(entry: Mapping[str, Any], files: Path) -> None:
@@ -187,7 +187,7 @@ def deliver_all(client: Any, journal: Journal, experiment_id: str) -> str:
     return now_id or ""
 
 
-def _is_gone(client: Any, run_id: str) -> bool:
+def is_gone(client: Any, run_id: str) -> bool:
     """Whether the store knows no such run, not even in its bin."""
     from mlflow.exceptions import MlflowException
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from ablate.sweep import heartbeat
+from ablate import workers
 from ablate.sweep.heartbeat import MISSED
 from ablate.sweep.space import SweepSpec, span
 from ablate.sweep.study import POLL_SECONDS, Study
@@ -115,7 +115,7 @@ def test_points_of_killed_workers_are_run_again_and_count_once(storage, tmp_path
 def _hold(storage, told, go, place):
     """Takes one point, and finishes it when told to."""
     if place:
-        heartbeat._place = lambda: place
+        workers._place = lambda: place
     study = Study(storage, "s", POINTS[:1], heartbeat_seconds=1)
     claim = study.claim()
     told.put(claim.key)

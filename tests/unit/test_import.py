@@ -1,12 +1,16 @@
 """Studies that share runs, out of a store and into one: an import adds, and changes nothing that is there."""
 
 import json
+import multiprocessing.pool
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablate import workers
 from ablate.report import Reading, records, report_records, report_study, studies
 from ablate.tracking import Store, TrackingSpec, read_runs
 
@@ -183,13 +187,13 @@ def test_an_import_that_was_cut_off_is_completed_and_no_run_is_there_twice(
     other, copied = TrackingSpec(uri=new_store()), []
     whole = studies._copy
 
-    def cut(store: Store, parent: str, found: records.Records, row: dict[str, Any], *times: Any) -> None:
+    def cut(store: Store, parent: str, found: records.Records, row: dict[str, Any], *times: Any) -> bool:
         if copied:  # killed when one run was whole, and the next begun
             tags = {"ablate.study": found.study, "ablate.imported.run": row["run_id"]}
             store.start_run("half", {}, {**tags, "ablate.point": row["tags.ablate.point"]}, parent=parent)
             raise KeyboardInterrupt
         copied.append(row)
-        whole(store, parent, found, row, *times)
+        return whole(store, parent, found, row, *times)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(studies, "_copy", cut)
@@ -198,6 +202,47 @@ def test_an_import_that_was_cut_off_is_completed_and_no_run_is_there_twice(
     assert _body(other, "first") == _body(where, "first")
     assert len(studies.from_store(other, "first").frame) == 4
     assert set(read_runs(other, study="first-1")["status"]) == {"FINISHED"}
+
+
+def test_two_imports_of_one_file_at_once_write_each_run_once(
+    where: TrackingSpec, files: dict[str, Path], new_store: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, both = TrackingSpec(uri=new_store()), threading.Barrier(2)
+    due = studies._due
+
+    def at_once(*looked: Any) -> Any:
+        both.wait(60)  # each has found that the store has none
+        return due(*looked)
+
+    monkeypatch.setattr(studies, "_due", at_once)
+    with multiprocessing.pool.ThreadPool(2) as pool:
+        told = pool.map(lambda _: _import(files["first"], other), range(2), chunksize=1)
+    counts = [count for count, _ in told]
+    assert sum(counts) == 4 and [f"{n} runs of study first-1 were written, {4 - n}" in told[k][1][0]
+                                 for k, n in enumerate(counts)] == [True, True]  # fmt: skip
+    assert len(studies.from_store(other, "first").frame) == 4
+    assert _body(other, "first") == _body(where, "first")
+
+
+def test_an_import_takes_no_living_imports_run_for_half_and_a_dead_ones_and_no_others(
+    where: TrackingSpec, files: dict[str, Path], new_store: Callable[[], str]
+) -> None:
+    other = TrackingSpec(uri=new_store())
+    store, here = Store(other), workers.sign_of_worker()
+    dead = f"{here.rsplit(':', 2)[0]}:{os.getpid()}:1.00"  # a process that had this one's number, long ago
+    ids = list(records.read(files["first"]).frame["run_id"])
+    parent = store.sweep_run("first-1", {"ablate.sweep": json.dumps(_definition("first")), "ablate.imported": "true"})
+
+    def begun(first: str, worker: str, **more: str) -> str:
+        tags = {"ablate.study": "first-1", "ablate.imported.run": first, "ablate.worker": worker, **more}
+        return store.start_run("copy", {}, tags, parent=parent).run_id
+
+    copy = {"ablate.imported": "true"}
+    kept = {begun(ids[0], here, **copy), begun(ids[1], dead)}  # the second was trained, and made anew in a new store
+    half = begun(ids[2], dead, **copy)
+    assert _import(files["first"], other)[0] == 2
+    there = set(read_runs(other, study="first-1")["run_id"])
+    assert kept <= there and half not in there
 
 
 @pytest.mark.parametrize("name", ["noise_floor-mnist5k", "keras_io-cifar10"])  # with links and views of other studies

@@ -21,6 +21,7 @@ FORBIDDEN = {
     },
     "databases": {"ablate.* -ablate.locks"},
     "locks": {"ablate.*"},
+    "workers": {"ablate.*"},
     "schemas": {"ablate.* -ablate.databases", "mlflow", "optuna"},
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},

@@ -58,15 +58,18 @@ int fcntl64(int file, int command, ...) {
 """
 
 _TRY_ALL = """
-import contextlib, errno, io, json, os, sys, warnings
+import contextlib, errno, io, json, os, sqlite3, sys, warnings
 from pathlib import Path
 from ablate.sweep.space import Point
-from ablate.sweep.study import Study
-from ablate.tracking import Store, TrackingSpec
+from ablate.sweep.study import Study, ask
+from ablate.tracking import Store, TrackingSpec, read_runs
 from ablate.tracking.spool import About, Journal, left
 from ablate.training.checkpoint import Checkpoint, State
 
 warnings.simplefilter("ignore")  # filelock's own word on ENOSYS
+scratch = sqlite3.connect(":memory:")
+scratch.execute("create table t (x)")
+made = scratch.serialize()
 folder, told = Path(os.environ["WITHOUT_LOCKS"]), {}
 state = State([], [], 1.0, 0.0, 0.0, [], [], [], [])
 
@@ -84,10 +87,13 @@ for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP"):
     os.environ["LOCK_ERRNO"] = str(getattr(errno, name))
     place = folder / name
     place.mkdir()
-    heard = io.StringIO()
+    heard, database = io.StringIO(), place / "there.db"
+    database.write_bytes(made)
     checkpoint = Checkpoint(place / "run", every=1)
     journal = Journal.new(place / "spool", About("http://x", "a", "r", "r"))
     told[name] = {
+        "read": words(lambda: str(read_runs(TrackingSpec(uri=f"sqlite:///{database}")))),
+        "asked": words(lambda: ask(f"sqlite:///{database}")),
         "queue": words(lambda: str(Study(f"sqlite:///{place}/optuna.db", "s", [Point(levels={"a": 1}, seed=0)]))),
         "records": words(lambda: str(Store(TrackingSpec(uri=f"sqlite:///{place}/mlflow.db")))),
         "checkpoint": said(heard, lambda: [
@@ -127,7 +133,10 @@ def test_a_file_system_without_locks_is_refused_for_databases_and_no_training_is
     assert done.returncode == 0, done.stderr
     for name, told in json.loads(done.stdout).items():
         place = f"{without_locks['WITHOUT_LOCKS']}/{name}"
-        for what, setting in (("queue", "study.storage"), ("records", "tracking.uri")):
+        for what, setting in (
+            *(("queue", "study.storage"), ("asked", "study.storage")),
+            *(("records", "tracking.uri"), ("read", "tracking.uri")),
+        ):
             assert told[what].endswith(
                 f"its file system offers no locks: '{place}'; as some network folders do: set {setting} to a database "
                 "on a local disk, or to a server."

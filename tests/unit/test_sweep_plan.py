@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from ablate import identity
-from ablate.config import compose, composer, read_sweep, sweep_files, to_config
+from ablate.config import ConfigError, compose, composer, read_sweep, sweep_files, to_config
 from ablate.data import DataError
 from ablate.sweep.plan import already_finished, make_plan, summary
 from ablate.sweep.space import SweepError
@@ -37,6 +37,37 @@ def test_plan_sets_leaves_as_composing_them_one_by_one_would(sweep):
         alone = to_config(compose(["model=tiny", "data=digits", "train.epochs=2", *words])).point()
         assert alone == planned.spec and alone.leaves() == planned.leaves
         assert type(planned.spec.train.lr) is float
+
+
+@pytest.mark.parametrize(
+    ("records", "queue"),
+    [
+        ("sqlite:///one.db", "sqlite:///one.db"),
+        ("sqlite:///one.db", "sqlite:///./sweeps/../one.db"),
+        ("postgresql+psycopg://me:pw@h/db", "postgresql+psycopg://you@H:5432/db"),
+        ("postgresql+psycopg://127.0.0.1:5433/db", "postgresql+psycopg://localhost:5433/db"),
+    ],
+)
+def test_plan_refuses_one_database_for_records_and_queue(sweep, records, queue):
+    words = sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}")
+    with pytest.raises(ConfigError, match=r"tracking\.uri and study\.storage must name two databases") as told:
+        make_plan([*words, f"tracking.uri='{records}'", f"study.storage='{queue}'"])
+    assert "pw" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("records", "queue"),
+    [
+        ("sqlite:///one.db", "sqlite:///two.db"),
+        ("http://one:5000", "sqlite:///one.db"),
+        ("postgresql+psycopg://h/a", "postgresql+psycopg://h/b"),
+        ("postgresql+psycopg://h:1/a", "postgresql+psycopg://h:2/a"),
+        ("postgresql+psycopg://h/a?options=-csearch_path%3Dm", "postgresql+psycopg://h/a"),
+    ],
+)
+def test_plan_takes_two_databases(sweep, records, queue):
+    words = sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}")
+    assert make_plan([*words, f"tracking.uri='{records}'", f"study.storage='{queue}'"]).points
 
 
 def test_plan_keeps_a_leaf_that_follows_another_one(sweep):

@@ -1,6 +1,7 @@
 """The queue: every point once, dead workers' points again, whatever happens in between. Nothing trains here."""
 
 import contextlib
+import json
 import multiprocessing
 import multiprocessing.pool
 import os
@@ -15,11 +16,13 @@ import optuna
 import pytest
 import sqlalchemy
 
+from ablate import workers
 from ablate.config import ConfigError
-from ablate.sweep import heartbeat
+from ablate.sweep import leader
 from ablate.sweep.pace import Pace
+from ablate.sweep.plan import make_plan
 from ablate.sweep.space import SweepError, SweepSpec, span
-from ablate.sweep.study import DEATHS, Progress, Study
+from ablate.sweep.study import DEATHS, Progress, Study, open_study
 from ablate.tracking import Store, TrackingSpec, read_runs
 
 POINTS = span(SweepSpec(), {"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])[0]
@@ -336,9 +339,9 @@ def test_the_runs_of_points_that_are_through_are_told_by_point(tmp_path):
 
 @pytest.mark.parametrize("sign", ["", "here", "here:1", "a:b:c", f"here:{10**30}:1.0", "::"])
 def test_what_is_no_signature_is_no_living_worker(sign, monkeypatch):
-    monkeypatch.setattr(heartbeat, "_place", lambda: "here")
-    assert not heartbeat.lives(sign)
-    assert heartbeat.lives(heartbeat.sign_of_worker()) is True
+    monkeypatch.setattr(workers, "_place", lambda: "here")
+    assert not workers.lives(sign)
+    assert workers.lives(workers.sign_of_worker()) is True
 
 
 def test_a_point_that_kills_its_workers_ends_as_failed(tmp_path):
@@ -491,4 +494,95 @@ def test_points_that_a_lost_queue_knew_are_looked_for_among_the_records(tmp_path
     study = Study(_storage(tmp_path), "s", POINTS)
     assert not study.begun
     study.fill(recorded=True)
-    assert study.begun and study.claim().retry
+    assert study.begun
+    claim = study.claim()
+    assert claim.retry and not claim.begun  # nobody was interrupted here
+    study.postpone(claim)
+    claim = next(other for other in iter(study.claim, None) if other.key == claim.key)
+    assert claim.retry and not claim.begun  # put back before it was begun
+    study.interrupt(claim)
+    study.fill()
+    again = next(other for other in iter(study.claim, None) if other.key == claim.key)
+    assert again.retry and again.begun
+
+
+SEARCH = """
+base: {model: tiny, data: digits, train.epochs: 1, data.val_fraction: 0.2}
+method: optuna
+axes: {train.lr: {low: 1.0e-3, high: 1.0e-2}}
+n_trials: 3
+"""
+GRID = "base: {model: tiny, data: digits, train.epochs: 1}\naxes: {train.lr: [1.0e-3, 3.0e-3]}\n"
+
+
+@pytest.fixture
+def through(store_uri, tmp_path, monkeypatch):
+    """Makes a sweep that is through, as if it had trained: its plan, its store, its queue, and the runs by point."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+
+    def make(text):
+        (tmp_path / "sweeps" / "mine.yaml").write_text(text)
+        plan = make_plan(["+sweep=mine", f"tracking.uri={store_uri}"])
+        store, study, runs = Store(plan.config.tracking), open_study(plan), {}
+        definition = {"ablate.sweep": json.dumps(plan.definition())}
+        parent = store.sweep_run(plan.study, definition)
+        study.fill()
+        while claim := study.claim():
+            tags = {"ablate.study": plan.study, "ablate.point": claim.key}
+            writer = store.start_run("x", {}, tags, parent=parent)
+            writer.log({"final.test_top1_percent": 80.0, "final.val_top1_percent": 80.0})
+            writer.finish("finished")
+            study.complete(claim, 80.0, writer.run_id)
+            runs[claim.key] = writer.run_id
+        return plan, store, study, runs
+
+    return make
+
+
+def test_a_search_is_whole_without_a_trial_that_was_deleted(through, capsys):
+    plan, store, study, runs = through(SEARCH)
+    trials = [planned.point.key for planned in plan.points if planned.point.trial is not None]
+    store.discard(runs[trials[0]])
+    leader._reconcile(plan, store, study)
+    assert "1 trial was deleted from" in capsys.readouterr().out
+    study.fill()
+    assert study.claim() is None and not leader._lacking(plan, store, study, store.deliver())
+    store.discard(runs[trials[1]])
+    leader._reconcile(plan, store, study)
+    assert "2 trials were deleted from" in capsys.readouterr().out
+
+
+def test_runs_in_another_experiment_are_told_by_the_setting_that_names_it(through, monkeypatch):
+    plan, _, study, _ = through(GRID)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "foo")
+    with pytest.raises(
+        SweepError, match=r"\(experiment foo\) has none of the 2 .*: set tracking\.experiment \(or MLFLOW_"
+    ):
+        leader._reconcile(plan, Store(plan.config.tracking), study)
+
+
+def test_runs_that_wait_for_another_store_are_no_reason_to_train_anew(through, new_store, monkeypatch):
+    plan, store, study, _ = through(GRID)
+    writer = store.start_run("y", {}, {"ablate.study": plan.study, "ablate.point": "[]"})
+    writer._journal.add({"kind": "finish", "status": "FINISHED", "time": 7})
+    writer._journal.release()
+    other = make_plan(["+sweep=mine", f"tracking.uri={new_store()}"])
+    with pytest.raises(
+        SweepError, match=rf"1 waits for {store.uri_shown}, experiment ablate: set tracking.uri"
+    ) as told:
+        leader._reconcile(other, Store(other.config.tracking), study)
+    assert "fresh" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("failed", "left", "told"),
+    [
+        (0, 0, []),
+        (1, 0, ["1 point failed"]),
+        (2, 1, ["2 points failed", "1 point is left; the same command trains it"]),
+        (0, 3, ["3 points are left; the same command trains them"]),
+    ],
+)
+def test_points_that_failed_and_points_that_are_left_are_told_apart(failed, left, told):
+    assert leader._unfinished(Progress(done=4, failed=failed, diverged=0, left=left)) == told

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ablate import tracking
+from ablate import identity, tracking
 from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact, uris
 from ablate.tracking import writer as writing
 from ablate.tracking.tags import noted
@@ -136,6 +136,35 @@ def test_abandon_closes_only_what_the_dead_worker_left(store_uri: str) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------- reading
+
+
+def test_copies_of_a_run_show_no_chance_and_its_repeats_do(store_uri: str) -> None:
+    """A study imported twice, and one trained again from its seeds, gave a standard deviation of 0.00."""
+    store, alike = Store(_spec(store_uri)), {"train.epochs": "1"}
+
+    def finished(value: float, **told: str) -> str:
+        tags = {"ablate.cell": "c", **{f"ablate.{key.replace('_', '.')}": text for key, text in told.items()}}
+        run = store.start_run("x", {"train.epochs": 1}, tags)
+        run.log({"final.test_top1_percent": value})
+        run.finish("finished")
+        return run.run_id
+
+    first = [finished(80.0, identity="seed 0"), finished(80.5, identity="seed 0, repeat 1")]
+    for run_id in first:  # the same under another study, then trained anew
+        finished(80.0, identity="seed 0", imported_run=run_id)
+    finished(80.5, identity="seed 0, repeat 1")
+    assert tracking.cells(_spec(store_uri), alike) == {"c": [80.0, 80.5]}
+    unnamed = finished(81.0)  # of a version that told no identity
+    for _ in range(2):
+        finished(81.0, imported_run=unnamed)
+        finished(82.0, imported_run="of a store that is elsewhere")
+    assert tracking.cells(_spec(store_uri), alike) == {"c": [80.0, 80.5, 81.0, 82.0]}
+
+
+def test_runs_that_repeat_a_seed_are_two_runs_of_one_cell() -> None:
+    leaves = [{"seed": 0, "seeds.init": 0, "repeat": repeat} for repeat in (0, 1)]
+    told = [identity.settings(each, backend="tensorflow") for each in leaves]
+    assert len(set(told)) == 2 and len(set(map(identity.cell, leaves))) == 1
 
 
 def test_read_runs_equals_mlflows_own_search(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

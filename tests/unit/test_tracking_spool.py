@@ -1,6 +1,7 @@
 """What waits for a store: told in its turn, made anew where its run is gone, set aside where nothing can take it."""
 
 import contextlib
+import dataclasses
 import json
 import multiprocessing.pool
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from ablate import cli
-from ablate.tracking import Store, TrackingSpec, list_studies, read_curves, read_runs, run_names
+from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, run_names
 from ablate.tracking.spool import UNDELIVERABLE
 
 POINTS = [json.dumps([["model", "a"], ["seed", seed]], separators=(",", ":")) for seed in range(3)]
@@ -99,6 +100,42 @@ def test_a_journal_that_does_not_say_whose_it_is_blocks_nobody(where: TrackingSp
     delivered = store.deliver()
     assert (delivered.told, delivered.waiting, len(delivered.aside)) == (1, 0, 1)
     assert not whole.waits and not damaged.waits
+
+
+def test_records_of_another_store_or_experiment_are_told_by_their_address(
+    where: TrackingSpec, new_store: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _waits(_begun(Store(where)))
+    mine = Store(dataclasses.replace(where, experiment="mine"))
+    for run in [_begun(mine, seed) for seed in range(2)]:
+        _waits(run)
+    assert _sync(dataclasses.replace(where, uri=new_store())) == 1
+    first, *told = capsys.readouterr().out.splitlines()
+    assert "delivered 0 runs" in first and "; 3 wait in" in first
+    assert told == [
+        f"1 waits for {where.uri}, experiment ablate: set tracking.uri to it.",
+        f"2 wait for {where.uri}, experiment mine: set tracking.uri to it.",
+    ]
+    assert _sync(where) == 1
+    assert f"2 wait for {where.uri}, experiment mine: set tracking.experiment to it." in capsys.readouterr().out
+
+
+def test_what_waits_for_a_sweeps_own_record_that_is_gone_is_dropped_and_fails_nothing(
+    where: TrackingSpec, renew: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(where)
+    parent = store.sweep_run("pe-1", {"ablate.sweep": "{}"})
+    journal = _waits(store.resume(parent, "pe-1", sweep=True))
+    assert _sync(where) == 0 and not journal.folder.exists()  # told: the record is there
+    journal = _waits(store.resume(parent, "pe-1", sweep=True))
+    store.discard(parent)  # as in the UI
+    assert _sync(where) == 0 and not journal.folder.exists()
+    journals = [_waits(store.resume(parent, "pe-1", sweep=marked)) for marked in (True, False)]
+    renew()
+    assert _sync(where) == 1  # for the one that an earlier version left: it does not say whose it is
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "cannot be delivered" in line]
+    assert journals[1].folder.name in said and not journals[0].folder.exists()
+    assert _sync(where) == 0
 
 
 def test_a_run_whose_database_was_deleted_is_made_anew_whole(where: TrackingSpec, renew: Callable[[], None]) -> None:
@@ -253,3 +290,11 @@ def test_two_who_look_and_begin_at_once_begin_one_run(where: TrackingSpec) -> No
     with multiprocessing.pool.ThreadPool(2) as pool:
         assert sorted(pool.map(begin, stores)) == [False, True]
     assert len(read_runs(where)) == 1
+
+
+def test_a_run_that_is_deleted_while_it_trains_ends_with_what_can_be_done(where: TrackingSpec) -> None:
+    store = Store(where)
+    writer = _begun(store)
+    store.discard(writer.run_id)  # as in the UI
+    with pytest.raises(TrackingError, match="deleted it in the MLflow UI: restore it there, or give the same command"):
+        writer.log({"val/loss": 0.5}, step=2)

@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -139,7 +140,6 @@ def _mlflow_gets_through(uri: str) -> bool:
         return False
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 @pytest.mark.parametrize("variable", [None, *VARIABLES[:2], *VARIABLES[3:5]])
 def test_a_server_is_reached_by_the_variables_by_which_mlflow_reaches_it(
     server: _Certified, monkeypatch: pytest.MonkeyPatch, variable: str | None
@@ -155,6 +155,26 @@ def test_a_server_is_reached_by_the_variables_by_which_mlflow_reaches_it(
     ) as caught:
         probe_server(server.uri.replace("//", "//me:s3cret@"))
     assert "s3cret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_who_wants_no_proof_of_a_server_is_not_warned_at_every_request(
+    server: _Certified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert _mlflow_gets_through(server.uri)
+        probe_server(server.uri)
+    assert not [str(each.message) for each in heard if "HTTPS" in str(each.message)]
+
+
+def test_a_certificates_file_beside_no_proof_is_refused_in_one_sentence(
+    server: _Certified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(server.authority))
+    with pytest.raises(TrackingError, match=r"both are set: unset one of them\.$"):
+        probe_server(server.uri)
 
 
 def test_a_server_that_asks_for_a_certificate_gets_it(
