@@ -3,6 +3,7 @@
 import importlib
 import math
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -593,10 +594,20 @@ def read_spec(path: Path) -> RunSpec:
         ConfigError: The file holds no spec, or one with keys that there are no more.
     """
     try:
-        recorded = OmegaConf.merge(OmegaConf.structured(RunSpec), OmegaConf.load(path))
+        plain = _literal(OmegaConf.to_container(OmegaConf.load(path)))
+        recorded = OmegaConf.merge(OmegaConf.structured(RunSpec), OmegaConf.create(plain))
         return cast(RunSpec, OmegaConf.to_object(recorded))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path} must hold the spec of a run, but: {sentence(error)}") from None
+
+
+def _literal(node: Any) -> Any:
+    """Values that are taken as they stand: what was recorded is resolved, and ``${…}`` in it is part of a name."""
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
 
 
 def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
