@@ -537,13 +537,16 @@ def without_secrets(words: list[str]) -> list[str]:
     """The words as Hydra may write them down: an address with a password stays in the environment, and they name where.
 
     Raises:
-        ConfigError: A swept address has a password, or the words are wrong.
+        ConfigError: Jobs are to differ by where records or queue are kept, or the words are wrong.
     """
     overrides = parse_overrides(words)
     fixed = [override for override in overrides if not override.is_sweep_override()]
     for override in overrides:
-        if override.is_sweep_override() and override.key_or_group in VARIABLES and holds_password(said(override)):
-            raise ConfigError(f"{override.key_or_group} must be one value where it has a password, got several.")
+        if override.is_sweep_override() and override.key_or_group.partition(".")[0] in ("tracking", "study"):
+            raise ConfigError(
+                f"{override.key_or_group} must be one value for all jobs of --multirun, since no run differs by it, "
+                "got several; give one, and start the jobs once for each of the others."
+            )
     cfg = compose([str(override.input_line) for override in fixed])
     raw: Any = OmegaConf.to_container(cfg)
     settings = {setting: setting.split(".") for setting in VARIABLES}

@@ -88,8 +88,20 @@ def test_several_jobs_of_hydra_write_no_password_either(folder):
     assert seen == [URI, URI]
     assert (len(list(folder.rglob("multirun.yaml"))), len(list(folder.rglob("config.yaml")))) == (1, 2)
     assert _found(folder) == []
-    with pytest.raises(ConfigError, match="one value where it has a password"):
-        without_secrets([f"tracking.uri={URI},http://other"])
+
+
+@pytest.mark.parametrize(
+    "word",
+    [f"tracking.uri={URI},http://other", "tracking=mine,mine", "+tracking=mine,local", "tracking=glob(*)",
+     f"tracking={{uri:'{URI}'}},{{uri:'{URI}'}}", f"study={{storage:'{STORAGE}'}},{{storage:'sqlite:///q.db'}}",
+     f"study.storage=choice('{STORAGE}','sqlite:///q.db')", "study.heartbeat_seconds=range(5,9)"],
+)  # fmt: skip
+def test_jobs_of_hydra_differ_by_nothing_that_may_hold_a_password(folder, word):
+    (folder / "conf" / "tracking").mkdir(parents=True)
+    (folder / "conf" / "tracking" / "mine.yaml").write_text(f"uri: {URI}\n")
+    with pytest.raises(ConfigError, match="must be one value for all jobs of --multirun") as told:
+        verbs._as_hydra_job([*WORDS, word], ["-m"], lambda cfg: 0)
+    assert "hunter2" not in str(told.value) and _found(folder / "outputs") == []
 
 
 def test_an_address_from_the_environment_is_written_as_it_was_said(folder, monkeypatch):
