@@ -16,7 +16,11 @@ from ablate.tracking.spec import DEFAULT_URI, TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _USERINFO = re.compile(r"(?P<scheme>\b[a-z][\w+.-]*://)(?P<info>[^\s'\"]*)@", re.IGNORECASE)
-_SECRET_FIELD = re.compile(r"([?&;](?:\w*password|passwd|pwd|token)=)[^&;\s'\"]*", re.IGNORECASE)
+_FIELD = (
+    r"([?&;](?:[\w.-]*(?:password|passwd|pwd|passphrase|token|secrets?|credentials?|signature|auth|authorization|"
+    r"(?:api|access|secret|private|account)[_-]?key)|pass|key|sig)=)"
+)
+_SECRET_FIELD = re.compile(rf"{_FIELD}[^&;\s'\"]*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:

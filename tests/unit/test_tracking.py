@@ -296,6 +296,27 @@ def test_tracking_imports_nothing_heavy() -> None:
         ("https://token@host/", "https://***@host/"),
         ("postgresql://me@db/x", "postgresql://me@db/x"),
         ("postgresql://db/x?user=me&password=pw&sslmode=on", "postgresql://db/x?user=me&password=***&sslmode=on"),
+        *(
+            (f"http://h/?a=b&{name}=S3CRET/+x&c=d", f"http://h/?a=b&{name}=***&c=d")
+            for name in (
+                "access_token",
+                "api_key",
+                "apikey",
+                "X-Api-Key",
+                "secret",
+                "client_secret",
+                "credential",
+                "auth",
+                "credentials",
+                "signature",
+                "X-Amz-Signature",
+                "sig",
+                "sslpassword",
+                "Authorization",
+                "key",
+            )
+        ),
+        ("http://h/?author=me&monkey=x&tokens=3&sslkey=a.pem", "http://h/?author=me&monkey=x&tokens=3&sslkey=a.pem"),
         ("mail me@host", "mail me@host"),
         ("'http://a:b@c' or http://d:e@f", "'http://a:***@c' or http://d:***@f"),
     ],
