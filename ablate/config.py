@@ -35,7 +35,7 @@ from ablate.secrets import VARIABLES, holds_password, kept
 from ablate.specs import ModelSpec
 from ablate.sweep import definition, document
 from ablate.sweep.space import MOST_POINTS, SweepSpec
-from ablate.tracking import TrackingSpec, check_form, redact
+from ablate.tracking import TrackingSpec, check_form, redact_uri
 from ablate.training.spec import SeedSpec, TrainSpec
 from ablate.words import ConfigError as ConfigError
 from ablate.words import as_text, as_word, exactly, quoted, said, shown
@@ -101,7 +101,7 @@ class StudySpec:
         if reason := databases.ill_formed(self.storage, ("sqlite", "postgresql")):
             raise ConfigError(
                 "study.storage must be a SQLite or PostgreSQL database (sqlite:///optuna.db, "
-                f"postgresql+psycopg://…), got {redact(self.storage)}: {reason}."
+                f"postgresql+psycopg://…), got {redact_uri(self.storage)}: {reason}."
             )
 
 

@@ -21,7 +21,7 @@ from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Progress, Study, open_study
-from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact, run_names
+from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact_uri, run_names
 
 
 def run_sweep(plan: Plan) -> int:
@@ -120,7 +120,7 @@ def _lacking(plan: Plan, study: Study, delivered: Delivered) -> list[str]:
     if delivered.waiting:
         because = f", since: {delivered.reason.rstrip('.')}" if delivered.reason else ""
         return [f"{said}: {delivered.waiting} records wait in {where}{because}; python -m ablate sync delivers them."]
-    shown = redact(plan.config.tracking.resolved_uri())
+    shown = redact_uri(plan.config.tracking.resolved_uri())
     return [
         f"{said}: their runs are not whole in {shown}; delete those in the MLflow UI, and the same command trains "
         "their points again, or train all anew with fresh=true."
@@ -148,7 +148,7 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
     if gone and len(gone) == len(through) and (plan.search or not _is_known(plan, store, gone.values())):
         raise SweepError(
             f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} has none of the {len(gone)} "
-            f"points that are through according to {redact(plan.config.study.storage)}: set tracking.uri or "
+            f"points that are through according to {redact_uri(plan.config.study.storage)}: set tracking.uri or "
             "study.storage to the one that belongs to the other, or train all anew with fresh=true."
         )
     if gone and plan.search is None:

@@ -25,7 +25,7 @@ from ablate.tracking.tags import (
     serves,
     shown_in,
 )
-from ablate.tracking.uris import error_of, guard, redact
+from ablate.tracking.uris import error_of, guard, redact, redact_uri
 from ablate.tracking.view import view_state
 from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, milliseconds, refuse
 
@@ -53,7 +53,7 @@ class Store:
     @property
     def uri_shown(self) -> str:
         """The store's URI without its password."""
-        return redact(self._uri)
+        return redact_uri(self._uri)
 
     def sweep_run(self, study: str, tags: Mapping[str, str], *, started: datetime | None = None) -> str:
         """Id of the study's parent run, which is made if there is none: workers of one study share it.
@@ -155,7 +155,8 @@ class Store:
         return {each.about.run_id or _unborn(each) for each in waiting(self._spool) if self._is_ours(each)}
 
     def _is_ours(self, journal: Journal) -> bool:
-        return (journal.about.store, journal.about.experiment) == (redact(self._uri), self._experiment)
+        about = journal.about  # an older one may show more of its store's URI
+        return (redact_uri(about.store), about.experiment) == (redact_uri(self._uri), self._experiment)
 
     def _answers(self) -> bool:
         """Whether the store is there, and the experiment in it: then it is the journal that is at fault."""
@@ -176,7 +177,7 @@ class Store:
 
     def _writer(self, run_id: str, name: str, before: Iterable[Entry] = ()) -> "RunWriter":
         known = None if run_id.startswith(UNBORN) else run_id
-        about = About(redact(self._uri), self._experiment, known, name)
+        about = About(redact_uri(self._uri), self._experiment, known, name)
         journal = Journal.new(self._spool, about, before)
         return RunWriter(self._client, self._uri, run_id, self.experiment_id, journal)
 

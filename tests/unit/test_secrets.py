@@ -43,7 +43,8 @@ def _found(folder):
     ("address", "has"),
     [
         (URI, True), (STORAGE, True), ("http://hunter2@records", True), ("postgresql://me:it's@db/q", True),
-        ("postgresql://me:p@ss/w:rd@db/q", True), ("postgresql://db/q?password=hunter2", True),
+        ("postgresql://me:p@ss/w:rd@db/q", True), ("http://tok'en 1@h", True),
+        ("http://h/?api_key=x", True), ("postgresql://db/q?password=hunter2", True),
         ("postgresql://me:${oc.env:PASSWORD}@db/q", False), ("${oc.env:PGURL}", False), ("postgresql://me@db/q", False),
         ("sqlite:///optuna.db", False), ("http://records:5000", False), ("sqlite:////a/me:b.db", False),
     ],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ablate import tracking
+from ablate.config import ConfigError, StudySpec
 from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact, uris
 from ablate.tracking import writer as writing
 from ablate.tracking.tags import noted
@@ -323,6 +324,30 @@ def test_tracking_imports_nothing_heavy() -> None:
 )
 def test_redact_takes_out_passwords_alone(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+ODD = ["S3CRE'Tpw", 'S3CRE"Tpw', "S3CRE Tpw", "S3CRE\tT@p/w:?#", "S3CRE\nT"]
+
+
+@pytest.mark.parametrize("password", ODD)
+def test_redact_uri_takes_out_a_password_of_any_signs(password: str) -> None:
+    for kind in ("http", "postgresql+psycopg"):
+        assert uris.redact_uri(f"{kind}://me:{password}@h/x") == f"{kind}://me:***@h/x"
+    assert uris.redact_uri(f"https://{password}@h/x") in ("https://***@h/x", "https://S3CRE\tT@p/w:***@h/x")
+    assert uris.redact_uri(f"http://h/x?api_key={password.replace('@', '')}&a=b") == "http://h/x?api_key=***&a=b"
+    for plain in ("sqlite:///it's a@b.db", "postgresql://it's me@db/x", "it's", "http://h/it's"):
+        assert uris.redact_uri(plain) == plain
+
+
+@pytest.mark.parametrize("password", ODD)
+@pytest.mark.parametrize("uri", ["http://me:{}@127.0.0.1:nine/x", "postgresql://me:{}@127.0.0.1:nine/x"])
+def test_a_setting_is_shown_without_a_password_of_any_signs(uri: str, password: str) -> None:
+    with pytest.raises(TrackingError) as told:
+        Store(_spec(uri.format(password)))
+    with pytest.raises(ConfigError) as queue:
+        StudySpec(uri.format(password).replace("postgresql", "mysql")).check()
+    assert "S3CRE" not in str(told.value) + str(queue.value)
+    assert "S3CRE" not in uris.redact_of(uri.format(password), f"cannot open {password!r} or {password}")
 
 
 @pytest.mark.parametrize("use", [Store, read_runs])
