@@ -95,9 +95,21 @@ def _as_override(flag: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 done, 1 work failed, 2 a wrong command, 130 interrupted, 143 terminated."""
     make_readable()
-    code, told = _outcome(sys.argv[1:] if arguments is None else arguments)
-    say(told)
+    given = sys.argv[1:] if arguments is None else arguments
+    code, told = _outcome(given)
+    say(_without_passwords(told, given))
     sys.exit(code)
+
+
+def _without_passwords(told: str, arguments: Sequence[str]) -> str:
+    """A sentence that may quote the command line, or a library that was given a part of it."""
+    if not told:
+        return ""
+    from ablate.tracking import redact, redact_of
+
+    for word in arguments:
+        told = redact_of(word, told) if "://" in word else told
+    return redact(told)
 
 
 def _outcome(arguments: Sequence[str]) -> tuple[int, str]:

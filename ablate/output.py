@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +49,15 @@ def make_readable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # and no notebook's, which takes all
             stream.reconfigure(errors=_READABLE)
+
+
+class LogFormatter(logging.Formatter):
+    """Log lines without passwords and control characters: an error may quote a file's own words, or the command's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from ablate.tracking import redact  # what only prints help starts without it
+
+        return terminal(redact(super().format(record)))
 
 
 class Unwritten(Exception):

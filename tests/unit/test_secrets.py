@@ -9,7 +9,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from ablate import verbs
+from ablate import cli, verbs
 from ablate.config import ConfigError, compose, to_config, without_secrets
 from ablate.secrets import SecretError, holds_password, kept, whole
 from ablate.sweep.plan import make_plan
@@ -151,6 +151,28 @@ def test_models_of_several_jobs_need_no_file_and_there_are_few_enough(folder):
     ):
         with pytest.raises(ConfigError, match="at most 10,000 jobs, got 1"):
             verbs.prepare_jobs(words)
+
+
+_AT = "http://me:hunter2'%@h"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[f"--study.storage={STORAGE}"], [f"study.storage:{STORAGE}"], ["plan", f"study.storage:{STORAGE}"],
+     ["plan", "pe_type", STORAGE], [f"tracking.uri=[{URI},{URI}]"], [f"study.storage={STORAGE},{STORAGE}"],
+     [f"train.epochs={URI}"], [f"train.epochs={_AT}"], [f"+sweep={URI}"], ["plan", f"+sweep={_AT}"], [f"model={URI}"],
+     ["import", URI], ["import", _AT], ["report", URI], ["verify", URI], ["models", URI], ["card", URI],
+     [f"tracking.spol={URI}"], [f"~{URI}"], [f"plugins={URI}"], [f"plugins=[{URI}]"], [f"{URI}=x"],
+     ["report", f"source={URI}", "factor=a", "value=b"], ["tables", f"records={URI}"], ["sheet", f"out={URI}"],
+     [f"model.weights={_AT}", "data=digits"], [f"data.root={URI}", "data=folder"],
+     [f"hydra.run.dir=/dev/null/{URI}", "data=digits"],
+     ["tables", "check=http://h/?api_key=hunter2"]],
+)  # fmt: skip
+def test_no_sentence_about_a_mistyped_line_shows_its_password(capsys, words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    told = capsys.readouterr().err
+    assert stop.value.code in (1, 2) and told.startswith("ablate: ") and "hunter2" not in told
 
 
 def test_no_example_of_the_docs_has_a_password_in_a_command():
