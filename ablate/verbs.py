@@ -88,6 +88,11 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
         ConfigError: No run folder can be made here.
     """
     if not any(word.startswith("hydra.") for word in words):
+        if "${" in str(Path.cwd()):  # Hydra resolves the name of its log file
+            raise ConfigError(
+                f"the working directory must be one without ${{ in its name, which Hydra would resolve, got {Path.cwd()}; "
+                "rename it, change to another, or set hydra.run.dir to a folder elsewhere."
+            )
         try:
             Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback
         except OSError as error:

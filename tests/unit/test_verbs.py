@@ -259,3 +259,15 @@ def test_true_and_false_are_what_a_switch_takes(mine, run):
 
 def test_a_factor_is_a_column_or_several(run):
     assert _refused(run("report", "source=good.csv", "factor=7", "value=b"), "factor must be a column or a list")
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_a_working_folder_whose_name_hydra_would_resolve_is_refused_before_anything_is_made(
+    tmp_path, monkeypatch, run, flags
+):
+    folder = tmp_path / "a${oc.env:HOME}"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    told = run("model=tiny", "data=digits", *flags)
+    assert _refused(told, "must be one without ${ in its name") and str(folder) in told[2]
+    assert not list(folder.iterdir())
