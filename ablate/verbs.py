@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Job = Callable[[DictConfig], int]
+_SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
+"""Flags of Hydra that print, and make no run folder."""
 
 
 def train(words: list[str], flags: list[str]) -> int:
@@ -87,11 +89,12 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
     Raises:
         ConfigError: No run folder can be made here.
     """
-    if not any(word.startswith("hydra.") for word in words):
+    shown_alone = {flag.partition("=")[0] for flag in flags} & _SHOWING
+    if not shown_alone and not any(word.startswith("hydra.") for word in words):
         if "${" in str(Path.cwd()):  # Hydra resolves the name of its log file
             raise ConfigError(
-                f"the working directory must be one without ${{ in its name, which Hydra would resolve, got {Path.cwd()}; "
-                "rename it, change to another, or set hydra.run.dir to a folder elsewhere."
+                f"the working directory must be one without ${{ in its name, which Hydra would resolve, got "
+                f"{Path.cwd()}; rename it, change to another, or set hydra.run.dir to a folder elsewhere."
             )
         try:
             Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback

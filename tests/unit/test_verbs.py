@@ -271,3 +271,17 @@ def test_a_working_folder_whose_name_hydra_would_resolve_is_refused_before_anyth
     told = run("model=tiny", "data=digits", *flags)
     assert _refused(told, "must be one without ${ in its name") and str(folder) in told[2]
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["data=digits --cfg job", "-c hydra", "--cfg=job", "--info plugins", "-i searchpath", "--hydra-help"],
+)
+def test_a_flag_that_only_prints_makes_nothing(tmp_path, monkeypatch, run, words):
+    folder = tmp_path / "a${b}"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["ablate"])
+    code, out, err = run(*words.split())
+    assert code == 0 and out, err
+    assert not list(folder.iterdir())
