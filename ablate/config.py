@@ -316,7 +316,14 @@ def _register() -> None:
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="report", node={"defaults": ["report_schema", {"tracking": "local"}, "_self_"]})
     OmegaConf.register_new_resolver("ablate.unique", lambda: uuid.uuid4().hex[:6], use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("ablate.weights", lambda path: os.environ.get("WEIGHTS", path), replace=True)
+    OmegaConf.register_new_resolver("ablate.weights", _weights, replace=True)
+
+
+def _weights(*files: str) -> str:
+    """The file that WEIGHTS names, else the one that is named in the interpolation."""
+    if len(files) != 1 or not files[0]:
+        raise ConfigError("ablate.weights must name one file, ${ablate.weights:FILE}, for where WEIGHTS is not set.")
+    return os.environ.get("WEIGHTS", files[0])
 
 
 def _register_model(name: str) -> None:
@@ -381,6 +388,8 @@ def expand(words: Iterable[str]) -> list[str]:
     words = [f"+{word}" if word.startswith("sweep=") else word for word in words]
     overrides = parse_overrides(words)
     for override in overrides:
+        if override.key_or_group == "sweep" and override.is_delete():
+            raise ConfigError("sweep must be chosen by +sweep=NAME, got ~sweep, which takes one away; leave that out.")
         if override.key_or_group == "sweep" and override.is_sweep_override():
             raise ConfigError(_several(override))
     names = [_name(override) for override in overrides if override.key_or_group == "sweep"]
@@ -530,7 +539,12 @@ def _mistyped(node: Any, prefix: str = "") -> Iterator[str]:
         elif (plain := get_origin(kind) or kind) in (str, int, float, bool, list, dict):
             optional = type(None) in get_args(hint)
             if not (isinstance(value, plain) or (value is None and optional)):
-                yield f"{prefix}{name} must be of type {plain.__name__}, got {value!r}."
+                yield f"{prefix}{name} must be of type {plain.__name__}, got {_brief(repr(value))}."
+
+
+def _brief(text: str) -> str:
+    """A value as a sentence may hold it: of a whole mapping its beginning."""
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def without_secrets(words: list[str]) -> list[str]:
@@ -815,6 +829,7 @@ def sentence(error: BaseException) -> str:
     """An error of Hydra's or OmegaConf's in one sentence, with the key that it is about."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
+    text = re.sub(r"(?<=Value ')(.*)(?=' of type ')", lambda value: _brief(value[1]), text)
     if len(lines) > 1 and text.endswith("raised while composing config:"):
         text = _of_file(text, lines[1:])
     elif error.__cause__ is not None:  # "Error merging override": the reason stands in what it came from

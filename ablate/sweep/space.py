@@ -216,11 +216,18 @@ def _check_once(name: str, axis: str, levels: list[Any]) -> None:
     for level in levels:
         known: Any = seen if isinstance(level, Hashable) else others
         if level in known:
-            raise SweepError(f"axis {axis} of sweep {name} must name each level once, got {level!r} twice.")
+            raise SweepError(
+                f"axis {axis} of sweep {name} must name each level once, got {level!r} twice{_read_as(level)}."
+            )
         if isinstance(level, Hashable):
             seen.add(level)
         else:
             others.append(level)
+
+
+def _read_as(level: Any) -> str:
+    words = "true, yes or on" if level else "false, no or off"
+    return f"; YAML reads {words} as that: quote the word that is meant ('on')" if isinstance(level, bool) else ""
 
 
 @dataclass(frozen=True)
