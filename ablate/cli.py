@@ -4,7 +4,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,6 +47,12 @@ _VALUED_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--inf
 _FLAGS = (*_VALUED_FLAGS, "--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
 """Of Hydra, for ``train``."""
 
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+_CHOICES = {**dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")), **dict.fromkeys(("--info", "-i"), _INFO)}
+_OPTIONAL = ("--info", "-i")
+_OWN_KEYS = ("steps", "low", "high", "check", "records")
+"""Of verbs that read their words themselves."""
+
 
 def parse(arguments: Sequence[str]) -> Command:
     """Takes a command line apart.
@@ -64,8 +70,8 @@ def parse(arguments: Sequence[str]) -> Command:
             flags.append(word)
             if word.partition("=")[0] not in _FLAGS:
                 raise UsageError(f"there is no flag {word}{_as_override(word)}")
-            if word in _VALUED_FLAGS and rest:
-                flags.append(rest.pop(0))
+            if (name := word.partition("=")[0]) in _VALUED_FLAGS:
+                flags[-1:] = _valued(name, word, rest)
         elif "=" in word or word.startswith("~"):
             words.append(word)
         else:
@@ -81,23 +87,55 @@ def parse(arguments: Sequence[str]) -> Command:
     return Command(verb, bare[1] if len(bare) > 1 else None, words, flags)
 
 
+def _valued(flag: str, word: str, rest: list[str]) -> list[str]:
+    """A flag and its value, which Hydra would ask for by a page of usage; a value that follows leaves the rest.
+
+    Raises:
+        UsageError: It has no value, or one that the flag does not take.
+    """
+    choices = _CHOICES.get(flag, ())
+    value = word.partition("=")[2]
+    taken = rest and (not choices or not (rest[0] in VERBS or "=" in rest[0] or rest[0].startswith(("-", "~"))))
+    if "=" not in word:
+        value = rest.pop(0) if taken else choices[0] if flag in _OPTIONAL else ""
+    if (choices and value not in choices) or not value:
+        wanted = f"one of {', '.join(choices)}" if choices else "its value"
+        raise UsageError(f"{flag} must be followed by {wanted}, got {repr(value) if value else 'nothing'}.")
+    return [flag, value]
+
+
 def _as_override(flag: str) -> str:
     """How to write what was meant by a flag: a leaf by its whole name, where the flag is its last word."""
     name, _, value = flag.lstrip("-").partition("=")
     if flag in _FLAGS or not name:
         return "; leave it out."
-    from ablate.config import RunSpec
+    from ablate.config import GROUPS, Config, ReportConfig, RunSpec
 
     leaves = [leaf for leaf in RunSpec().leaves() if leaf.rpartition(".")[2] == name]
+    known = {*GROUPS, *(field.name for kind in (Config, ReportConfig) for field in fields(kind)), *_OWN_KEYS}
+    if not leaves and name.partition(".")[0] not in known:
+        return "; --help lists what there is."
     return f"; write {leaves[0] if leaves else name}={value or '…'}."
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 done, 1 work failed, 2 a wrong command, 130 interrupted, 143 terminated."""
     make_readable()
-    code, told = _outcome(sys.argv[1:] if arguments is None else arguments)
-    say(told)
+    given = sys.argv[1:] if arguments is None else arguments
+    code, told = _outcome(given)
+    say(_without_passwords(told, given))
     sys.exit(code)
+
+
+def _without_passwords(told: str, arguments: Sequence[str]) -> str:
+    """A sentence that may quote the command line, or a library that was given a part of it."""
+    if not told:
+        return ""
+    from ablate.tracking import redact, redact_of
+
+    for word in arguments:
+        told = redact_of(word, told) if "://" in word else told
+    return redact(told)
 
 
 def _outcome(arguments: Sequence[str]) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 import importlib
 import math
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ from ablate.secrets import VARIABLES, holds_password, kept
 from ablate.specs import ModelSpec
 from ablate.sweep import definition, document
 from ablate.sweep.space import MOST_POINTS, SweepSpec
-from ablate.tracking import TrackingSpec, check_form, redact
+from ablate.tracking import TrackingSpec, check_form, redact_uri
 from ablate.training.spec import SeedSpec, TrainSpec
 from ablate.words import ConfigError as ConfigError
 from ablate.words import as_text, as_word, exactly, quoted, said, shown
@@ -100,7 +101,7 @@ class StudySpec:
         if reason := databases.ill_formed(self.storage, ("sqlite", "postgresql")):
             raise ConfigError(
                 "study.storage must be a SQLite or PostgreSQL database (sqlite:///optuna.db, "
-                f"postgresql+psycopg://…), got {redact(self.storage)}: {reason}."
+                f"postgresql+psycopg://…), got {redact_uri(self.storage)}: {reason}."
             )
 
 
@@ -196,7 +197,7 @@ def _check_apart(records: str, queue: str) -> None:
     if databases.ill_formed(records, kinds) is None and databases.same(records, queue):
         raise ConfigError(
             "tracking.uri and study.storage must name two databases, since MLflow and Optuna each keep their own "
-            f"version of one, got {redact(records)} for both: set one of them to another."
+            f"version of one, got {redact_uri(records)} for both: set one of them to another."
         )
 
 
@@ -327,7 +328,14 @@ def _register() -> None:
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="report", node={"defaults": ["report_schema", {"tracking": "local"}, "_self_"]})
     OmegaConf.register_new_resolver("ablate.unique", lambda: uuid.uuid4().hex[:6], use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("ablate.weights", lambda path: os.environ.get("WEIGHTS", path), replace=True)
+    OmegaConf.register_new_resolver("ablate.weights", _weights, replace=True)
+
+
+def _weights(*files: str) -> str:
+    """The file that WEIGHTS names, else the one that is named in the interpolation."""
+    if len(files) != 1 or not files[0]:
+        raise ConfigError("ablate.weights must name one file, ${ablate.weights:FILE}, for where WEIGHTS is not set.")
+    return os.environ.get("WEIGHTS", files[0])
 
 
 def _register_model(name: str) -> None:
@@ -392,6 +400,8 @@ def expand(words: Iterable[str]) -> list[str]:
     words = [f"+{word}" if word.startswith("sweep=") else word for word in words]
     overrides = parse_overrides(words)
     for override in overrides:
+        if override.key_or_group == "sweep" and override.is_delete():
+            raise ConfigError("sweep must be chosen by +sweep=NAME, got ~sweep, which takes one away; leave that out.")
         if override.key_or_group == "sweep" and override.is_sweep_override():
             raise ConfigError(_several(override))
     names = [_name(override) for override in overrides if override.key_or_group == "sweep"]
@@ -541,20 +551,28 @@ def _mistyped(node: Any, prefix: str = "") -> Iterator[str]:
         elif (plain := get_origin(kind) or kind) in (str, int, float, bool, list, dict):
             optional = type(None) in get_args(hint)
             if not (isinstance(value, plain) or (value is None and optional)):
-                yield f"{prefix}{name} must be of type {plain.__name__}, got {value!r}."
+                yield f"{prefix}{name} must be of type {plain.__name__}, got {_brief(repr(value))}."
+
+
+def _brief(text: str) -> str:
+    """A value as a sentence may hold it: of a whole mapping its beginning."""
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def without_secrets(words: list[str]) -> list[str]:
     """The words as Hydra may write them down: an address with a password stays in the environment, and they name where.
 
     Raises:
-        ConfigError: A swept address has a password, or the words are wrong.
+        ConfigError: Jobs are to differ by where records or queue are kept, or the words are wrong.
     """
     overrides = parse_overrides(words)
     fixed = [override for override in overrides if not override.is_sweep_override()]
     for override in overrides:
-        if override.is_sweep_override() and override.key_or_group in VARIABLES and holds_password(said(override)):
-            raise ConfigError(f"{override.key_or_group} must be one value where it has a password, got several.")
+        if override.is_sweep_override() and override.key_or_group.partition(".")[0] in ("tracking", "study"):
+            raise ConfigError(
+                f"{override.key_or_group} must be one value for all jobs of --multirun, since no run differs by it, "
+                "got several; give one, and start the jobs once for each of the others."
+            )
     cfg = compose([str(override.input_line) for override in fixed])
     raw: Any = OmegaConf.to_container(cfg)
     settings = {setting: setting.split(".") for setting in VARIABLES}
@@ -605,10 +623,20 @@ def read_spec(path: Path) -> RunSpec:
         ConfigError: The file holds no spec, or one with keys that there are no more.
     """
     try:
-        recorded = OmegaConf.merge(OmegaConf.structured(RunSpec), OmegaConf.load(path))
+        plain = _literal(OmegaConf.to_container(OmegaConf.load(path)))
+        recorded = OmegaConf.merge(OmegaConf.structured(RunSpec), OmegaConf.create(plain))
         return cast(RunSpec, OmegaConf.to_object(recorded))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path} must hold the spec of a run, but: {sentence(error)}") from None
+
+
+def _literal(node: Any) -> Any:
+    """Values that are taken as they stand: what was recorded is resolved, and ``${…}`` in it is part of a name."""
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
 
 
 def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
@@ -813,6 +841,7 @@ def sentence(error: BaseException) -> str:
     """An error of Hydra's or OmegaConf's in one sentence, with the key that it is about."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
+    text = re.sub(r"(?<=Value ')(.*)(?=' of type ')", lambda value: _brief(value[1]), text)
     if len(lines) > 1 and text.endswith("raised while composing config:"):
         text = _of_file(text, lines[1:])
     elif error.__cause__ is not None:  # "Error merging override": the reason stands in what it came from

@@ -8,7 +8,7 @@ door                                                      function
 ========================================================  =========================================
 terminal: ``report.rendering`` (text), ``progress``,      ``visible``; ``terminal`` for whole texts
 ``cli.main`` (errors)
-log lines: ``LogFormatter``, in ``conf/hydra``            ``terminal``
+log lines: ``output.LogFormatter``, in ``conf/hydra``     ``terminal``
 CSV: ``report.rendering``                                 ``csv_cell``
 JSON: ``report.rendering``                                ``json_text``
 Markdown: ``report.rendering``, ``report.findings``,      ``markdown``, ``markdown_cell`` and
@@ -21,7 +21,6 @@ a shell, in ``report.page`` (how to make it again)        ``shlex.quote``, then 
 """
 
 import html
-import logging
 import re
 import unicodedata
 
@@ -63,13 +62,6 @@ def width(text: str) -> int:
         return len(text)
     kinds = ((unicodedata.east_asian_width(each), unicodedata.combining(each)) for each in text)
     return sum(0 if combining else 2 if kind in ("W", "F") else 1 for kind, combining in kinds)
-
-
-class LogFormatter(logging.Formatter):
-    """Log lines without control characters: an error may quote a file's own words."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return terminal(super().format(record))
 
 
 # ------------------------------------------------------------------------------------------------------------- formats

@@ -12,6 +12,9 @@ Maps are in multiples of the weight that every token would have if all weighed t
 everywhere: white is no preference, red more, blue less. Over an image, colour is the weight and brightness the image.
 """
 
+import ablate.fonts  # noqa: F401  before matplotlib
+
+# isort: split
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any

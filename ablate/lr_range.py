@@ -241,6 +241,7 @@ def write(curve: Curve, folder: Path) -> list[Path]:
 
 
 def _draw(curve: Curve, path: Path) -> None:
+    import ablate.fonts  # noqa: F401, I001  before matplotlib
     import seaborn
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -43,11 +44,26 @@ def _readable(error: UnicodeError) -> tuple[str, int]:
 
 
 def make_readable() -> None:
-    """Lets this process print any text, whatever the encoding of its terminal: ASCII, GBK, or UTF-8 as it should be."""
+    """Lets this process print any text, whatever the encoding of its terminal: ASCII, GBK, or UTF-8 as it should be.
+
+    A stream that whoever started this process has closed (``>&-``) takes all, and shows nothing.
+    """
     codecs.register_error(_READABLE, _readable)
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their descriptors, which a file opened here takes
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # and no notebook's, which takes all
             stream.reconfigure(errors=_READABLE)
+
+
+class LogFormatter(logging.Formatter):
+    """Log lines without passwords and control characters: an error may quote a file's own words, or the command's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from ablate.tracking import redact  # what only prints help starts without it
+
+        return terminal(redact(super().format(record)))
 
 
 class Unwritten(Exception):
@@ -128,7 +144,7 @@ def unbroken() -> Iterator[None]:
 @contextmanager
 def _in_place_of_stdout(kind: Callable[[Any], Any]) -> Iterator[None]:
     stream = sys.stdout
-    if stream is not None:  # closed by whoever started this process
+    if stream is not None:  # no command: ``make_readable`` opens what was closed
         sys.stdout = kind(stream)
     try:
         yield

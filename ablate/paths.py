@@ -22,6 +22,14 @@ def problem(key: str, path: str | None) -> str | None:
     try:
         length = len(path.encode("utf-8"))
     except UnicodeEncodeError:
+        try:
+            meant = told.encode("utf-8", "surrogateescape").decode("utf-8")
+        except UnicodeError:
+            pass
+        else:
+            return (
+                f"{key} must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 ({meant})."
+            )
         told = told.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return f"{key} must be a path in UTF-8, as records keep it, got {told}; rename what it names, or link to it."
     if "\0" in path:

@@ -3,7 +3,7 @@
 import os
 import re
 
-from ablate.tracking import redact
+from ablate.tracking import redact_uri
 
 VARIABLES = {"tracking.uri": "ABLATE_TRACKING_URI", "study.storage": "ABLATE_STUDY_STORAGE"}
 """Setting -> the variable that holds it where it has a password: what this process starts inherits it."""
@@ -17,7 +17,7 @@ def holds_password(address: str) -> bool:
     """Whether a password stands in it; one that an interpolation brings, ``me:${oc.env:PASSWORD}@db``, does not."""
     plain = re.sub(r"\$\{[^{}]*\}", "", address)
     user = re.search(r"://[^:/@]*:(.*)@", plain, re.DOTALL)
-    return bool(user[1]) if user else redact(plain) != plain
+    return bool(user[1]) if user else redact_uri(plain) != plain
 
 
 def kept(setting: str, address: str) -> str:

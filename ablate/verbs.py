@@ -40,6 +40,7 @@ from ablate.data.spec import check_batch, describe, training_images
 from ablate.hardware import check_backend, import_keras
 from ablate.models import zoo
 from ablate.output import show, unbroken
+from ablate.paths import problem
 from ablate.sweep.compose import cost
 from ablate.sweep.inert import suspects
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
@@ -47,9 +48,12 @@ from ablate.sweep.space import SweepError
 
 if TYPE_CHECKING:
     from ablate.lr_range import Ramp
+    from ablate.tracking import TrackingSpec
 
 logger = logging.getLogger(__name__)
 Job = Callable[[DictConfig], int]
+_SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
+"""Flags of Hydra that print, and make no run folder."""
 
 
 def train(words: list[str], flags: list[str]) -> int:
@@ -87,7 +91,13 @@ def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
     Raises:
         ConfigError: No run folder can be made here.
     """
-    if not any(word.startswith("hydra.") for word in words):
+    shown_alone = {flag.partition("=")[0] for flag in flags} & _SHOWING
+    if not shown_alone and not any(word.startswith("hydra.") for word in words):
+        if "${" in str(Path.cwd()):  # Hydra resolves the name of its log file
+            raise ConfigError(
+                f"the working directory must be one without ${{ in its name, which Hydra would resolve, got "
+                f"{Path.cwd()}; rename it, change to another, or set hydra.run.dir to a folder elsewhere."
+            )
         try:
             Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback
         except OSError as error:
@@ -343,6 +353,7 @@ def bring(name: str, words: list[str]) -> int:
     from ablate.report import records, studies
 
     options = compose_report(words)
+    _check_folder(options.tracking)
     found = records.read(Path(name))
     studies.to_store(found, options.tracking, tell=print)
     return 0
@@ -455,6 +466,13 @@ def _ramp(config: Config, ramp: "Ramp", folder: str) -> int:
     return 0
 
 
+def _check_folder(tracking: "TrackingSpec") -> None:
+    """Raises ConfigError where the store is a file in a working directory whose name it cannot hold."""
+    here = tracking.resolved_uri().startswith("sqlite:///") and not tracking.resolved_uri().startswith("sqlite:////")
+    if here and (wrong := problem("the working directory", os.getcwd())):
+        raise ConfigError(wrong)
+
+
 def sync(words: list[str]) -> int:
     """Delivers what was logged while the tracking store was away.
 
@@ -467,6 +485,7 @@ def sync(words: list[str]) -> int:
     from ablate.tracking import Store
 
     tracking = compose_report(words).tracking
+    _check_folder(tracking)
     delivered = Store(tracking).deliver()
     show(f"delivered {delivered.told} runs to the tracking store; {delivered.waiting} wait in {tracking.spool}.")
     for said in (*delivered.aside, *filter(None, [delivered.reason]), *delivered.elsewhere):

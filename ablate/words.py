@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from ablate.tracking import redact
+from ablate.tracking import redact_uri
 
 
 class ConfigError(ValueError):
@@ -48,13 +48,13 @@ _SHOWN = 200
 
 def shown(word: str) -> str:
     """A word as a sentence may hold it: not all of a long one, and no password."""
-    hidden = redact(word)
+    hidden = redact_uri(word)
     return repr(hidden if len(hidden) <= _SHOWN else f"{hidden[:_SHOWN]}…")
 
 
 def exactly(key: str, text: str) -> str:
     """What to type in a shell, so that a key has this text for its value."""
-    hidden = redact(text)
+    hidden = redact_uri(text)
     line = f"{key}={QuotedString(hidden, Quote.double).with_quotes()}"
     return shlex.quote(line) if len(line) <= _SHOWN else f"{key}='\"…\"' with that text between the quotes"
 

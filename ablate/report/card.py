@@ -61,7 +61,7 @@ def from_store(where: TrackingSpec, run_id: str, *, license: str | None = None) 
     if isinstance(study, str):
         frame = tracking.read_runs(where, study=study)
     rows: list[dict[str, Any]] = frame.to_dict("records")
-    return card(rows, run_id, where=tracking.redact(where.resolved_uri()), license=license)
+    return card(rows, run_id, where=tracking.redact_uri(where.resolved_uri()), license=license)
 
 
 def from_records(records: Records, run_id: str, *, license: str | None = None) -> str:

@@ -23,7 +23,7 @@ def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[St
     if chosen is None:
         names = sorted({str(record.definition.get("name")) for record in known})
         there = f"it has {', '.join(names)}" if names else "it has none yet: run python -m ablate +sweep=pe_type"
-        uri = tracking.redact(where.resolved_uri())
+        uri = tracking.redact_uri(where.resolved_uri())
         raise ReportError(
             f"report needs a study that {uri} (experiment {where.resolved_experiment()}) holds, got {name!r}; {there}."
         )
@@ -32,7 +32,7 @@ def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[St
 
 def whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[StudyRecord]) -> list[str]:
     """Where the records lie and how to open them, and which studies of the name there are besides."""
-    uri, experiment = tracking.redact(where.resolved_uri()), where.resolved_experiment()
+    uri, experiment = tracking.redact_uri(where.resolved_uri()), where.resolved_experiment()
     notes = [
         f"study {chosen.study}, started {chosen.started:%Y-%m-%d %H:%M} UTC, in {uri}, experiment {experiment}",
         f"artifacts (config, model, test predictions) of each run: {chosen.artifacts}",

@@ -97,7 +97,7 @@ def from_store(
         for run_id, values in epochs((row.run_id, row.step, row.value) for row in rows).items():
             curves[run_id][metric] = values
     started = chosen.started.strftime(STARTED)
-    return Records(chosen.study, chosen.definition, started, frame, curves, tracking.redact(where.resolved_uri()))
+    return Records(chosen.study, chosen.definition, started, frame, curves, tracking.redact_uri(where.resolved_uri()))
 
 
 def with_test_images(records: Records, where: TrackingSpec) -> Records:

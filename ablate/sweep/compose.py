@@ -10,7 +10,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ablate import registry
-from ablate.config import GROUPS, Config, RunSpec, composer, is_preset, parse_overrides, to_config, with_leaves
+from ablate.config import (
+    GROUPS,
+    Config,
+    ConfigError,
+    RunSpec,
+    composer,
+    is_preset,
+    parse_overrides,
+    to_config,
+    with_leaves,
+)
 from ablate.data.spec import check_batch, describe, training_images
 from ablate.models import zoo
 from ablate.specs import InputShape, SpecError
@@ -110,6 +120,11 @@ class Specs:
     def _template(self, choice: Mapping[str, Any]) -> _Template:
         key = json.dumps(choice)
         if key not in self._templates:
+            if unsaid := [group for group, level in choice.items() if group in GROUPS and level is None]:
+                raise ConfigError(
+                    f"axis {unsaid[0]} must have names of its group for levels, got null; leave that level out, or "
+                    "name the option that is meant."
+                )
             with composer() as compose:
                 cfg = compose(self._words + [f"{group}={as_word(level)}" for group, level in choice.items()])
             config = to_config(cfg)

@@ -43,6 +43,8 @@ def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
         _check_reach(f"{part} of sweep {name}", content.get(part, {}))
     if (table := content.get("table")) and table not in (known := list(tables)):
         raise SweepError(registry.unknown(f"table of sweep {name}", table, known))
+    for axis, levels in content.get("axes", {}).items():
+        _check_alone(name, axis, levels, content["axes"])
     _check_base(name, content)
     _check_method(name, content)
     _check_baseline(name, content)
@@ -95,6 +97,23 @@ def _check_reach(where: str, settings: Mapping[str, Any], above: str = "") -> No
             raise SweepError(f"{where} must leave {whole[:_LONGEST]} to the command line, which knows this machine.")
         if isinstance(value, dict) and whole in ("tracking", "study", "data"):
             _check_reach(where, value, f"{whole}.")
+
+
+_NAMED = re.compile(r"\$\{([\w.]+)\}", re.ASCII)
+
+
+def _check_alone(name: str, axis: str, node: Any, axes: Mapping[str, Any]) -> None:
+    """Raises SweepError for a level that follows what differs between points: it is put together once for all."""
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for each in inner:
+        _check_alone(name, axis, each, axes)
+    for leaf in _NAMED.findall(node) if isinstance(node, str) else ():
+        for other in (*axes, "seed", "repeat", "seeds"):
+            if other != axis and (f"{leaf}.".startswith(f"{other}.") or other.startswith(f"{leaf}.")):
+                raise SweepError(
+                    f"a level of axis {axis} of sweep {name} must be the same at every point, got ${{{leaf}}}, which "
+                    f"differs with {other}; write values, or move both with method: zip."
+                )
 
 
 def _check_base(name: str, content: Mapping[str, Any]) -> None:

@@ -128,6 +128,11 @@ class _Check:
                 "a longer one."
             )
         rest = self._own.sub("", node.value)
+        if "${" not in rest and rest != node.value and ("$" in rest or "\\${" in node.value):
+            raise SweepError(  # a "$" beside what another setting holds may be the beginning of an interpolation
+                f"{self._path} must interpolate settings of its runs alone, such as ${{train.lr}}, but "
+                f"{_place(node.start_mark)}stands one beside a further $ or behind a backslash; leave that out."
+            )
         if "${" in rest:
             name = re.match(r"[\w.]{0,40}", rest.partition("${")[2], re.ASCII)
             raise SweepError(

@@ -21,7 +21,7 @@ from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import SweepError
 from ablate.sweep.study import Progress, Study, open_study
-from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact, run_names
+from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact_uri, run_names
 
 
 def run_sweep(plan: Plan) -> int:
@@ -133,7 +133,7 @@ def _lacking(plan: Plan, store: Store, study: Study, delivered: Delivered) -> li
     if delivered.waiting:
         because = f", since: {delivered.reason.rstrip('.')}" if delivered.reason else ""
         return [f"{said}: {delivered.waiting} records wait in {where}{because}; python -m ablate sync delivers them."]
-    shown = redact(plan.config.tracking.resolved_uri())
+    shown = redact_uri(plan.config.tracking.resolved_uri())
     return [
         f"{said}: their runs are not whole in {shown}; delete those in the MLflow UI, and the same command trains "
         "their points again, or train all anew with fresh=true."
@@ -165,9 +165,9 @@ def _reconcile(plan: Plan, store: Store, study: Study) -> None:
             last = f"; records wait in {plan.config.tracking.spool}: {' '.join(delivered.elsewhere)}"
         raise SweepError(
             f"the tracking store must hold the runs of {plan.study}, but {store.uri_shown} (experiment {experiment}) "
-            f"has none of the {len(gone)} points that are through according to {redact(plan.config.study.storage)}: "
-            "set tracking.experiment (or MLFLOW_EXPERIMENT_NAME), tracking.uri or study.storage to the one that "
-            f"belongs to the others{last}"
+            f"has none of the {len(gone)} points that are through according to "
+            f"{redact_uri(plan.config.study.storage)}: set tracking.experiment (or MLFLOW_EXPERIMENT_NAME), "
+            f"tracking.uri or study.storage to the one that belongs to the others{last}"
         )
     trials = gone.keys() & _trials(plan)  # what was drawn after them has learnt from them: none is trained again
     if trials:

@@ -127,7 +127,8 @@ class SweepSpec:
         """Axis -> its levels, checked.
 
         Raises:
-            SweepError: An axis has no levels, one twice, or is the seed; or axes of a zip are not equally long.
+            SweepError: An axis has no levels, one twice or one with an interpolation in it, or is the seed; or axes of
+                a zip are not equally long.
         """
         if not self.axes:
             raise SweepError(
@@ -135,6 +136,11 @@ class SweepSpec:
             )
         out = {}
         for axis, levels in self.axes.items():
+            if _interpolates(levels):
+                raise SweepError(
+                    f"axis {axis} of sweep {self.name} must have levels that are put together once, but one still "
+                    "holds ${ then, which is read no further; write the level itself, or pin it on the command line."
+                )
             if axis in ("seed", "repeat"):
                 raise SweepError(f"sweep {self.name} must list its {axis}s under {axis}s, not as an axis.")
             if isinstance(levels, dict) and self.method.searches:
@@ -188,6 +194,16 @@ class SweepSpec:
         return int(counts.get(seed, 1))
 
 
+def _interpolates(node: Any) -> bool:
+    """Whether an interpolation stands in what was resolved: another setting's text has brought it.
+
+    Levels are set on configurations that are resolved in their turn, and would read the environment there.
+    """
+    if isinstance(node, dict):
+        return any(map(_interpolates, (*node.keys(), *node.values())))
+    return any(map(_interpolates, node)) if isinstance(node, list) else isinstance(node, str) and "${" in node
+
+
 def check_count(name: str, count: int, what: str) -> None:
     """Raises SweepError for more than ``MOST_POINTS``: told by arithmetic, before anything is made of them."""
     if count > MOST_POINTS:
@@ -200,11 +216,18 @@ def _check_once(name: str, axis: str, levels: list[Any]) -> None:
     for level in levels:
         known: Any = seen if isinstance(level, Hashable) else others
         if level in known:
-            raise SweepError(f"axis {axis} of sweep {name} must name each level once, got {level!r} twice.")
+            raise SweepError(
+                f"axis {axis} of sweep {name} must name each level once, got {level!r} twice{_read_as(level)}."
+            )
         if isinstance(level, Hashable):
             seen.add(level)
         else:
             others.append(level)
+
+
+def _read_as(level: Any) -> str:
+    words = "true, yes or on" if level else "false, no or off"
+    return f"; YAML reads {words} as that: quote the word that is meant ('on')" if isinstance(level, bool) else ""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from ablate.sweep.heartbeat import MISSED, Heartbeat
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.sweep.space import Point, SweepError
-from ablate.tracking import redact
+from ablate.tracking import redact_of, redact_uri
 from ablate.workers import lives, sign_of_worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -589,10 +589,10 @@ def ask(storage: str) -> None:
 
 def _error_of(storage: str, error: Exception) -> SweepError:
     words = ailment(storage, error)
-    reason = redact(words.splitlines()[0]).rstrip(".")
+    reason = redact_of(storage, words.splitlines()[0]).rstrip(".")
     advice = remedy(words, setting="study.storage", library="Optuna")
     return SweepError(
-        f"study.storage must be a database that Optuna can open and write, but {redact(storage)} fails: {reason}; "
+        f"study.storage must be a database that Optuna can open and write, but {redact_uri(storage)} fails: {reason}; "
         f"{advice}."
     )
 

@@ -32,6 +32,8 @@ from ablate.tracking.tags import redrawn as redrawn
 from ablate.tracking.tags import redraws as redraws
 from ablate.tracking.uris import check_form as check_form
 from ablate.tracking.uris import redact as redact
+from ablate.tracking.uris import redact_of as redact_of
+from ablate.tracking.uris import redact_uri as redact_uri
 from ablate.tracking.uris import ui_hint as ui_hint
 from ablate.tracking.view import view_state as view_state
 from ablate.tracking.writer import RunWriter as RunWriter

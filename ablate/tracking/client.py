@@ -14,7 +14,7 @@ from ablate import databases
 from ablate.databases import Lock, probe
 from ablate.schemas import Schema, make_whole
 from ablate.tracking.spec import TrackingError, TrackingSpec
-from ablate.tracking.uris import check, check_tls, file_of, guard, is_database, probe_server, redact
+from ablate.tracking.uris import check, check_tls, file_of, guard, is_database, probe_server, redact_uri
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -128,7 +128,7 @@ def _experiment_id(client: Any, uri: str, name: str) -> str:
         return created
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"experiment {name!r} of {redact(uri)} was deleted: restore it with `mlflow experiments restore "
+            f"experiment {name!r} of {redact_uri(uri)} was deleted: restore it with `mlflow experiments restore "
             f"--experiment-id {found.experiment_id}`, or set tracking.experiment to another name."
         )
     return str(found.experiment_id)
@@ -168,7 +168,7 @@ def connected(uri: str, *, must_exist: bool = False) -> "Iterator[sqlalchemy.Con
     file = file_of(uri)
     if must_exist and file is not None and not file.exists():  # connecting would make it
         raise TrackingError(
-            f"there are no records at {redact(uri)} (no file {file.absolute()}): run something first, or set "
+            f"there are no records at {redact_uri(uri)} (no file {file.absolute()}): run something first, or set "
             "tracking.uri."
         )
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from ablate.tracking.client import client_class, connected
 from ablate.tracking.spec import TrackingError, TrackingSpec
 from ablate.tracking.tags import FIRST, MARK, OUTCOMES, UNBORN, redrawn, redraws, serves
-from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact
+from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact_uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,7 +246,7 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
 
 def _folder_of_runs(artifact_uri: str) -> str:
     """``…/RUN/artifacts`` -> ``…``, as a plain path where it is one."""
-    folder = redact(artifact_uri.rstrip("/").rsplit("/", 2)[0])
+    folder = redact_uri(artifact_uri.rstrip("/").rsplit("/", 2)[0])
     return unquote(urlsplit(folder).path) if folder.startswith("file://") else folder
 
 
@@ -393,7 +393,7 @@ def latest_run(tracking: TrackingSpec) -> str:
     done = tags[(tags["tags.ablate.role"] == "run") & (tags["tags.ablate.status"] == "finished")]
     if done.empty:
         raise TrackingError(
-            f"a finished run must be in {redact(tracking.resolved_uri())} (experiment "
+            f"a finished run must be in {redact_uri(tracking.resolved_uri())} (experiment "
             f"{tracking.resolved_experiment()}), and there is none: train one, or set tracking.uri to another store."
         )
     return str(done["run_id"].iloc[-1])
@@ -412,8 +412,8 @@ def fetch_artifact(tracking: TrackingSpec, run_id: str, name: str, folder: Path)
     runs = set(read_runs(tracking, parts=())["run_id"])
     if run_id not in runs:
         raise TrackingError(
-            f"a run of {redact(uri)} (experiment {tracking.resolved_experiment()}) must be named, got {run_id!r}; it "
-            f"has {len(runs)} runs, which the MLflow UI lists."
+            f"a run of {redact_uri(uri)} (experiment {tracking.resolved_experiment()}) must be named, got {run_id!r}; "
+            f"it has {len(runs)} runs, which the MLflow UI lists."
         )
     with guard(uri):
         client = client_class()(tracking_uri=uri)

@@ -27,7 +27,7 @@ from ablate.tracking.tags import (
     serves,
     shown_in,
 )
-from ablate.tracking.uris import error_of, guard, redact
+from ablate.tracking.uris import error_of, guard, redact_of, redact_uri
 from ablate.tracking.view import view_state
 from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, is_gone, milliseconds, refuse
 
@@ -55,7 +55,7 @@ class Store:
     @property
     def uri_shown(self) -> str:
         """The store's URI without its password."""
-        return redact(self._uri)
+        return redact_uri(self._uri)
 
     def sweep_run(self, study: str, tags: Mapping[str, str], *, started: datetime | None = None) -> str:
         """Id of the study's parent run, which is made if there is none: workers of one study share it.
@@ -162,7 +162,7 @@ class Store:
 
     def _addressed(self, elsewhere: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
         """For whom the records of other stores and experiments wait, a sentence each."""
-        here = redact(self._uri)
+        here = redact_uri(self._uri)
         return tuple(
             f"{count} wait{'s' * (count == 1)} for {uri}, experiment {experiment}: set "
             f"{'tracking.experiment' if uri == here else 'tracking.uri'} to it."
@@ -179,7 +179,8 @@ class Store:
         return {each.about.run_id or _unborn(each) for each in waiting(self._spool) if self._is_ours(each)}
 
     def _is_ours(self, journal: Journal) -> bool:
-        return (journal.about.store, journal.about.experiment) == (redact(self._uri), self._experiment)
+        about = journal.about  # an older one may show more of its store's URI
+        return (redact_uri(about.store), about.experiment) == (redact_uri(self._uri), self._experiment)
 
     def _answers(self) -> bool:
         """Whether the store is there, and the experiment in it: then it is the journal that is at fault."""
@@ -194,7 +195,10 @@ class Store:
 
     def _set_aside(self, journal: Journal, error: Exception) -> str:
         """Says what became of a journal that cannot be told; nothing, where it cannot be moved either."""
-        about, words = journal.about, redact((str(error).strip() or type(error).__name__).splitlines()[0][:300])
+        about, words = (
+            journal.about,
+            redact_of(self._uri, (str(error).strip() or type(error).__name__).splitlines()[0][:300]),
+        )
         run = f"{about.name} ({about.run_id})" if about.run_id not in (None, about.name) else about.name
         said = f"what waited for the record of run {run} cannot be delivered: {words.rstrip('.')}"
         try:
@@ -204,7 +208,7 @@ class Store:
 
     def _writer(self, run_id: str, name: str, before: Iterable[Entry] = (), *, sweep: bool = False) -> "RunWriter":
         known = None if run_id.startswith(UNBORN) else run_id
-        about = About(redact(self._uri), self._experiment, known, name, sweep)
+        about = About(redact_uri(self._uri), self._experiment, known, name, sweep)
         journal = Journal.new(self._spool, about, before)
         return RunWriter(self._client, self._uri, run_id, self.experiment_id, journal)
 

@@ -17,26 +17,47 @@ from ablate.tracking.spec import DEFAULT_URI, TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _USERINFO = re.compile(r"(?P<scheme>\b[a-z][\w+.-]*://)(?P<info>[^\s'\"]*)@", re.IGNORECASE)
-_SECRET_FIELD = re.compile(r"([?&;](?:\w*password|passwd|pwd|token)=)[^&;\s'\"]*", re.IGNORECASE)
+_WHOLE_USERINFO = re.compile(r"(?P<scheme>[a-z][\w+.-]*://)(?P<info>.*)@", re.IGNORECASE | re.DOTALL)
+_FIELD = (
+    r"([?&;](?:[\w.-]*(?:password|passwd|pwd|passphrase|token|secrets?|credentials?|signature|auth|authorization|"
+    r"(?:api|access|secret|private|account)[_-]?key)|pass|key|sig)=)"
+)
+_WHOLE_FIELD = re.compile(rf"{_FIELD}[^&;]*", re.IGNORECASE)
+_SECRET_FIELD = re.compile(rf"{_FIELD}[^&;\s'\"]*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Text with the passwords of all URIs in it replaced by ``***``."""
+    """Text with the passwords of all URIs in it replaced by ``***``.
 
-    def hide(match: re.Match[str]) -> str:
-        user, colon, _ = match["info"].partition(":")
-        if colon:
-            return f"{match['scheme']}{user}:***@"
-        is_token = match["scheme"].lower().startswith("http")  # a database's user name alone is no secret
-        return f"{match['scheme']}***@" if is_token else match[0]
-
-    return _SECRET_FIELD.sub(r"\1***", _USERINFO.sub(hide, text))
+    Where a URI ends is a guess in a text: a blank or a quote ends it. What is known to be one goes to ``redact_uri``.
+    """
+    return _SECRET_FIELD.sub(r"\1***", _USERINFO.sub(_hide, text))
 
 
-def _redact_of(uri: str, text: str) -> str:
+def redact_uri(uri: str) -> str:
+    """One URI, or a setting that should be one, with its password replaced by ``***``, whatever signs are in that."""
+    return _WHOLE_FIELD.sub(r"\1***", _WHOLE_USERINFO.sub(_hide, uri))
+
+
+def _hide(match: re.Match[str]) -> str:
+    user, colon, _ = match["info"].partition(":")
+    if colon:
+        return f"{match['scheme']}{user}:***@"
+    return f"{match['scheme']}***@" if _is_token(match) else match[0]
+
+
+def _is_token(match: re.Match[str]) -> bool:
+    return match["scheme"].lower().startswith("http")  # a database's user name alone is no secret
+
+
+def redact_of(uri: str, text: str) -> str:
     """``redact``, and the URI's own password wherever it stands alone, as drivers may quote it."""
-    password = urlsplit(uri).password or ""
-    for secret in {password, unquote(password)}:
+    found = _WHOLE_USERINFO.search(uri)
+    user, colon, password = found["info"].partition(":") if found else ("", "", "")
+    password = password if colon or not (found and _is_token(found)) else user
+    fields = [field[0].removeprefix(field[1]) for field in _WHOLE_FIELD.finditer(uri)]
+    secrets = {secret for plain in (password, *fields) for secret in (plain, unquote(plain))}
+    for secret in sorted({*secrets, *(repr(secret)[1:-1] for secret in secrets)}, key=len, reverse=True):
         if len(secret) >= 4:  # shorter ones would blank out half of any text
             text = text.replace(secret, "***")
     return redact(text)
@@ -46,8 +67,8 @@ def error_of(uri: str, cause: BaseException) -> TrackingError:
     """What went wrong with a store, in one sentence, with what can be done."""
     words = ailment(uri, cause) if is_database(uri) else complaint(cause)
     advice = remedy(words, setting="tracking.uri", library="MLflow")
-    told = _redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
-    return TrackingError(f"the tracking store {redact(uri)} must be usable, but: {told}; {advice}.")
+    told = redact_of(uri, words.splitlines()[0][:300]).rstrip(".")
+    return TrackingError(f"the tracking store {redact_uri(uri)} must be usable, but: {told}; {advice}.")
 
 
 @contextmanager
@@ -78,7 +99,7 @@ def check(uri: str) -> None:
     if reason:
         raise TrackingError(
             f"tracking.uri must name a database or a server (sqlite:///mlflow.db, postgresql://…, http://…), "
-            f"got {redact(uri)}: {reason}."
+            f"got {redact_uri(uri)}: {reason}."
         )
 
 
@@ -133,9 +154,9 @@ def probe_server(uri: str) -> None:
     try:  # whatever it answers; whether it lets us in is for MLflow to find out
         requests.get(bare, timeout=10, verify=_verified_by(), cert=certificate, stream=True).close()
     except (OSError, ValueError) as error:
-        words = _redact_of(uri, str(_root(error))).rstrip(".")
+        words = redact_of(uri, str(_root(error))).rstrip(".")
         raise TrackingError(
-            f"the tracking server {redact(uri)} must answer, but: {words}; {_server_remedy(words)}."
+            f"the tracking server {redact_uri(uri)} must answer, but: {words}; {_server_remedy(words)}."
         ) from None
 
 
@@ -198,13 +219,13 @@ def ui_hint(tracking: TrackingSpec, experiment_id: str, view: str | None = None)
     chosen = f"/runs?viewStateShareKey={quote(view)}" if view else ""
     uri, page = tracking.resolved_uri(), f"/#/experiments/{experiment_id}{chosen}"
     if not is_database(uri):
-        return f"open {redact(uri).rstrip('/')}{page}"
+        return f"open {redact_uri(uri).rstrip('/')}{page}"
     beside = Path(sys.executable).with_name("mlflow")
     on_path = shutil.which("mlflow")
     command = "mlflow" if on_path and Path(on_path).resolve() == beside.resolve() else _shown(beside)
-    fill_in = " (fill in the password)" if redact(uri) != uri else ""
+    fill_in = " (fill in the password)" if redact_uri(uri) != uri else ""
     return (
-        f"{command} ui --backend-store-uri {shlex.quote(redact(uri))} --host 127.0.0.1 --port 5000{fill_in}, "
+        f"{command} ui --backend-store-uri {shlex.quote(redact_uri(uri))} --host 127.0.0.1 --port 5000{fill_in}, "
         f"then open http://127.0.0.1:5000{page}"
     )
 

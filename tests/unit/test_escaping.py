@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 
-from ablate import cli, escaping, figures
+from ablate import cli, escaping, figures, output
 from ablate.data import DataSpec, load
 from ablate.escaping import visible
 from ablate.progress import SweepScreen
@@ -269,9 +269,16 @@ def test_progress_of_decoding_shows_a_folders_name_as_it_stands(tmp_path, monkey
     assert "Decoding a[red]b\\x1b[2J" in re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
 
 
+def test_log_lines_hold_no_password():
+    error = ValueError("train.epochs must be of type int, got 'http://me:hunter2@h'")
+    record = logging.LogRecord("a", logging.ERROR, "", 1, "at %s", ("postgresql://me:hunter2@db",), (None, error, None))
+    told = output.LogFormatter("%(message)s").format(record)
+    assert "hunter2" not in told and told.startswith("at postgresql://me:***@db\nValueError: train.epochs")
+
+
 def test_log_lines_hold_no_control_character():
     record = logging.LogRecord("a", logging.WARNING, "", 1, "%s", ("\x1b[2J\u202eb\nc",), None)
-    assert escaping.LogFormatter("%(message)s").format(record) == "\\x1b[2J\\u202eb\nc"
+    assert output.LogFormatter("%(message)s").format(record) == "\\x1b[2J\\u202eb\nc"
     told = OmegaConf.load(Path(cli.__file__).parents[1] / "conf" / "hydra" / "job_logging" / "file.yaml")
     settings = OmegaConf.to_container(told.formatters)
     formatter = logging.config.DictConfigurator({"version": 1}).configure_formatter(settings["simple"])

@@ -1,5 +1,10 @@
 """Figures: the numbers behind them by hand, and what stands on the axes; nothing is compared by pixels."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -238,3 +243,13 @@ def test_visible_draws_differences_over_seeds():
     ax = figures.visible([2, 3, 10], [8.0, 5.0, 2.0], _axes(), "points")
     assert list(ax.lines[0].get_ydata()) == [8.0, 5.0, 2.0]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2", "3", "5", "10"]
+
+
+def test_a_home_that_cannot_be_written_leaves_matplotlib_quiet_and_its_fonts_listed_once(tmp_path):
+    env = {"HOME": os.devnull, "TMPDIR": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = "import ablate.figures, matplotlib.font_manager; import matplotlib; print(matplotlib.get_cachedir())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stderr) == (0, "") and Path(done.stdout.strip()).parent == tmp_path
+    given = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                           env=env | {"MPLCONFIGDIR": str(tmp_path / "mine")})  # fmt: skip
+    assert given.stdout.strip() == str(tmp_path / "mine")

@@ -26,7 +26,8 @@ FORBIDDEN = {
     "provenance": {"ablate.*"},
     "stats": {"ablate.*", "keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
     "escaping": {"ablate.*"},
-    "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.* -ablate.escaping"},
+    "figures": {"keras", "tensorflow", "mlflow", "optuna", "ablate.* -ablate.escaping -ablate.fonts"},
+    "fonts": {"ablate.*", "matplotlib"},
     "report": {
         *("keras", "tensorflow", "mlflow", "optuna", "ablate.training", "ablate.sweep"),
         "ablate.models.* -ablate.models.zoo",

@@ -112,3 +112,12 @@ def test_a_reader_that_has_read_enough_is_told_nothing():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         running.stdout.close()
         assert running.stderr.read() == "" and running.wait() == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_beforehand_is_no_error(closed, tmp_path):
+    for words, code in (("--cfg job", 0), ("nonsense", 2)):
+        line = f'exec "$0" -m ablate {words} {closed}'
+        done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == code and "Traceback" not in done.stderr
+        assert "Error" not in done.stderr

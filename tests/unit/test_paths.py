@@ -41,3 +41,10 @@ def test_path_that_can_be_none_is_refused_before_anything_is_planned():
 @pytest.mark.parametrize("path", [None, "", ".", "a" * 255, "jürgen/bilder", "~/x", "/dev/null", "with space/a'b"])
 def test_path_that_may_be_one_is_left_alone(path):
     assert problem("data.root", path) is None
+
+
+def test_a_path_that_python_was_told_to_read_otherwise_is_told_from_one_that_is_no_utf8():
+    read_as_ascii = "jürgen".encode().decode("ascii", "surrogateescape")
+    assert problem("out", read_as_ascii) == (
+        "out must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 (jürgen)."
+    )

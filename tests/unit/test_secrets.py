@@ -9,7 +9,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from ablate import verbs
+from ablate import cli, verbs
 from ablate.config import ConfigError, compose, to_config, without_secrets
 from ablate.secrets import SecretError, holds_password, kept, whole
 from ablate.sweep.plan import make_plan
@@ -43,7 +43,8 @@ def _found(folder):
     ("address", "has"),
     [
         (URI, True), (STORAGE, True), ("http://hunter2@records", True), ("postgresql://me:it's@db/q", True),
-        ("postgresql://me:p@ss/w:rd@db/q", True), ("postgresql://db/q?password=hunter2", True),
+        ("postgresql://me:p@ss/w:rd@db/q", True), ("http://tok'en 1@h", True),
+        ("http://h/?api_key=x", True), ("postgresql://db/q?password=hunter2", True),
         ("postgresql://me:${oc.env:PASSWORD}@db/q", False), ("${oc.env:PGURL}", False), ("postgresql://me@db/q", False),
         ("sqlite:///optuna.db", False), ("http://records:5000", False), ("sqlite:////a/me:b.db", False),
     ],
@@ -88,8 +89,20 @@ def test_several_jobs_of_hydra_write_no_password_either(folder):
     assert seen == [URI, URI]
     assert (len(list(folder.rglob("multirun.yaml"))), len(list(folder.rglob("config.yaml")))) == (1, 2)
     assert _found(folder) == []
-    with pytest.raises(ConfigError, match="one value where it has a password"):
-        without_secrets([f"tracking.uri={URI},http://other"])
+
+
+@pytest.mark.parametrize(
+    "word",
+    [f"tracking.uri={URI},http://other", "tracking=mine,mine", "+tracking=mine,local", "tracking=glob(*)",
+     f"tracking={{uri:'{URI}'}},{{uri:'{URI}'}}", f"study={{storage:'{STORAGE}'}},{{storage:'sqlite:///q.db'}}",
+     f"study.storage=choice('{STORAGE}','sqlite:///q.db')", "study.heartbeat_seconds=range(5,9)"],
+)  # fmt: skip
+def test_jobs_of_hydra_differ_by_nothing_that_may_hold_a_password(folder, word):
+    (folder / "conf" / "tracking").mkdir(parents=True)
+    (folder / "conf" / "tracking" / "mine.yaml").write_text(f"uri: {URI}\n")
+    with pytest.raises(ConfigError, match="must be one value for all jobs of --multirun") as told:
+        verbs._as_hydra_job([*WORDS, word], ["-m"], lambda cfg: 0)
+    assert "hunter2" not in str(told.value) and _found(folder / "outputs") == []
 
 
 def test_an_address_from_the_environment_is_written_as_it_was_said(folder, monkeypatch):
@@ -138,6 +151,28 @@ def test_models_of_several_jobs_need_no_file_and_there_are_few_enough(folder):
     ):
         with pytest.raises(ConfigError, match="at most 10,000 jobs, got 1"):
             verbs.prepare_jobs(words)
+
+
+_AT = "http://me:hunter2'%@h"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[f"--study.storage={STORAGE}"], [f"study.storage:{STORAGE}"], ["plan", f"study.storage:{STORAGE}"],
+     ["plan", "pe_type", STORAGE], [f"tracking.uri=[{URI},{URI}]"], [f"study.storage={STORAGE},{STORAGE}"],
+     [f"train.epochs={URI}"], [f"train.epochs={_AT}"], [f"+sweep={URI}"], ["plan", f"+sweep={_AT}"], [f"model={URI}"],
+     ["import", URI], ["import", _AT], ["report", URI], ["verify", URI], ["models", URI], ["card", URI],
+     [f"tracking.spol={URI}"], [f"~{URI}"], [f"plugins={URI}"], [f"plugins=[{URI}]"], [f"{URI}=x"],
+     ["report", f"source={URI}", "factor=a", "value=b"], ["tables", f"records={URI}"], ["sheet", f"out={URI}"],
+     [f"model.weights={_AT}", "data=digits"], [f"data.root={URI}", "data=folder"],
+     [f"hydra.run.dir=/dev/null/{URI}", "data=digits"],
+     ["tables", "check=http://h/?api_key=hunter2"]],
+)  # fmt: skip
+def test_no_sentence_about_a_mistyped_line_shows_its_password(capsys, words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    told = capsys.readouterr().err
+    assert stop.value.code in (1, 2) and told.startswith("ablate: ") and "hunter2" not in told
 
 
 def test_no_example_of_the_docs_has_a_password_in_a_command():

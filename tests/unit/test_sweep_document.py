@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ablate import cli
-from ablate.config import compose, group_choices, load_sweep, read_sweep, to_config
+from ablate.config import compose, group_choices, load_sweep, read_spec, read_sweep, to_config
 from ablate.sweep.plan import make_plan
 
 AXES = "axes: {train.lr: [1.0e-3]}\n"
@@ -85,6 +85,45 @@ def test_a_sweep_reads_nothing_but_settings_of_its_runs(sweep, text, where):
     path = sweep(f"# mine\n{where.format(text)}{AXES}")
     told = _told(make_plan, ["+sweep=mine"])
     assert str(path) in told and "must interpolate settings of its runs alone" in told and "in line 2" in told
+
+
+@pytest.mark.parametrize(
+    ("root", "level"),
+    [("{oc.env:SECRET}", "$${data.root}"), ("$", "${data.root}{oc.env:SECRET}"),
+     ("\\${oc.env:SECRET}", "${data.root}"), ("oc.env:SECRET}", "\\${${data.root}"),
+     ("{data.root}", "\\${data.root}")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("axis", "levels"),
+    [("model.weights", "['{}', b]"), ("model.weights_key", "{{levels: ['{}', b]}}"), ("model", "['{}', tiny]"),
+     ("model.options", "[{{x: ['{}']}}]")],
+)  # fmt: skip
+def test_a_level_is_put_together_once(sweep, root, level, axis, levels):
+    method = "optuna" if levels.startswith("{") else "grid"
+    base = f"base: {{data: digits, data.root: '{root}'}}\nmethod: {method}\n"
+    sweep(f"{base}axes: {{{axis}: {levels.format(level)}}}\n")
+    told = _told(make_plan, ["+sweep=mine"])
+    assert "levels that are put together once" in told or "must interpolate settings of its runs alone" in told
+
+
+def test_a_dollar_sign_alone_is_one(sweep):
+    path = sweep(f"question: is it worth $5?\n{AXES}")
+    assert load_sweep(path)["question"] == "is it worth $5?"
+
+
+def test_a_pin_of_the_command_line_may_read_the_environment(sweep, tmp_path, monkeypatch):
+    (tmp_path / "mine.keras").touch()
+    monkeypatch.setenv("SECRET", str(tmp_path / "mine.keras"))
+    sweep("base: {model: tiny, data: digits}\naxes: {model.weights: [null, other.keras]}\n")
+    (point,) = make_plan(["+sweep=mine", "model.weights=${oc.env:SECRET}"]).points
+    assert point.spec.model.weights == str(tmp_path / "mine.keras")
+
+
+def test_a_recorded_run_reads_nothing_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
+    for root in ("${oc.env:SECRET}", "a${b}\\${c}", "\\\\${oc.env:SECRET}", "a\\b", "$"):
+        (tmp_path / "config.yaml").write_text(f"data: {{root: '{root}'}}\n")
+        assert read_spec(tmp_path / "config.yaml").data.root == root
 
 
 def test_a_sweep_may_set_a_leaf_to_another_ones_value(sweep):

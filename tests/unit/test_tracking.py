@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ablate import identity, tracking
+from ablate.config import ConfigError, StudySpec
 from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact, uris
 from ablate.tracking import writer as writing
 from ablate.tracking.tags import noted
@@ -325,12 +326,57 @@ def test_tracking_imports_nothing_heavy() -> None:
         ("https://token@host/", "https://***@host/"),
         ("postgresql://me@db/x", "postgresql://me@db/x"),
         ("postgresql://db/x?user=me&password=pw&sslmode=on", "postgresql://db/x?user=me&password=***&sslmode=on"),
+        *(
+            (f"http://h/?a=b&{name}=S3CRET/+x&c=d", f"http://h/?a=b&{name}=***&c=d")
+            for name in (
+                "access_token",
+                "api_key",
+                "apikey",
+                "X-Api-Key",
+                "secret",
+                "client_secret",
+                "credential",
+                "auth",
+                "credentials",
+                "signature",
+                "X-Amz-Signature",
+                "sig",
+                "sslpassword",
+                "Authorization",
+                "key",
+            )
+        ),
+        ("http://h/?author=me&monkey=x&tokens=3&sslkey=a.pem", "http://h/?author=me&monkey=x&tokens=3&sslkey=a.pem"),
         ("mail me@host", "mail me@host"),
         ("'http://a:b@c' or http://d:e@f", "'http://a:***@c' or http://d:***@f"),
     ],
 )
 def test_redact_takes_out_passwords_alone(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+ODD = ["S3CRE'Tpw", 'S3CRE"Tpw', "S3CRE Tpw", "S3CRE\tT@p/w:?#", "S3CRE\nT"]
+
+
+@pytest.mark.parametrize("password", ODD)
+def test_redact_uri_takes_out_a_password_of_any_signs(password: str) -> None:
+    for kind in ("http", "postgresql+psycopg"):
+        assert uris.redact_uri(f"{kind}://me:{password}@h/x") == f"{kind}://me:***@h/x"
+    assert uris.redact_uri(f"https://{password}@h/x") in ("https://***@h/x", "https://S3CRE\tT@p/w:***@h/x")
+    assert uris.redact_uri(f"http://h/x?api_key={password.replace('@', '')}&a=b") == "http://h/x?api_key=***&a=b"
+    for plain in ("sqlite:///it's a@b.db", "postgresql://it's me@db/x", "it's", "http://h/it's"):
+        assert uris.redact_uri(plain) == plain
+
+
+@pytest.mark.parametrize("password", ODD)
+@pytest.mark.parametrize("uri", ["http://me:{}@127.0.0.1:nine/x", "postgresql://me:{}@127.0.0.1:nine/x"])
+def test_a_setting_is_shown_without_a_password_of_any_signs(uri: str, password: str) -> None:
+    with pytest.raises(TrackingError) as told:
+        Store(_spec(uri.format(password)))
+    with pytest.raises(ConfigError) as queue:
+        StudySpec(uri.format(password).replace("postgresql", "mysql")).check()
+    assert "S3CRE" not in str(told.value) + str(queue.value)
+    assert "S3CRE" not in uris.redact_of(uri.format(password), f"cannot open {password!r} or {password}")
 
 
 @pytest.mark.parametrize("use", [Store, read_runs])

@@ -153,7 +153,17 @@ def mine(tmp_path, monkeypatch):
         (["plan", "+sweep=mine", "--cfg", "job"], "plan takes no flags such as --cfg; leave it out."),
         (["train", "--epochs=5"], "no flag --epochs=5; write train.epochs=5."),
         (["--lr", "0.1"], "no flag --lr; write train.lr=…"),
-        (["train", "--colour=red"], "no flag --colour=red; write colour=red."),
+        (["train", "--colour=red"], "no flag --colour=red; --help lists what there is."),
+        (["-V"], "there is no flag -V; --help lists what there is."),
+        (["lr_range", "--steps=3"], "write steps=3."),
+        (["--study.storage=x"], "write study.storage=x."),
+        (["plan", "~sweep"], "sweep must be chosen by +sweep=NAME, got ~sweep"),
+        (["--cfg"], "--cfg must be followed by one of job, hydra, all, got nothing."),
+        (["--cfg", "wrong"], "--cfg must be followed by one of job, hydra, all, got 'wrong'."),
+        (["-c=wrong"], "-c must be followed by one of job, hydra, all, got 'wrong'."),
+        (["--cfg", "train.lr=1"], "--cfg must be followed by one of job, hydra, all, got nothing."),
+        (["--info", "wrong"], "--info must be followed by one of all, config"),
+        (["-p"], "-p must be followed by its value, got nothing."),
         (["+sweep=mine", "seeds=3"], "write sweep.seeds=3, or seed=3 to pin."),
         (["study=x"], "study must be set by its keys, study.storage, study.heartbeat_seconds; got 'x'."),
         (["~train.lr"], "train.lr must have a value"),
@@ -259,3 +269,69 @@ def test_true_and_false_are_what_a_switch_takes(mine, run):
 
 def test_a_factor_is_a_column_or_several(run):
     assert _refused(run("report", "source=good.csv", "factor=7", "value=b"), "factor must be a column or a list")
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_a_working_folder_whose_name_hydra_would_resolve_is_refused_before_anything_is_made(
+    tmp_path, monkeypatch, run, flags
+):
+    folder = tmp_path / "a${oc.env:HOME}"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    told = run("model=tiny", "data=digits", *flags)
+    assert _refused(told, "must be one without ${ in its name") and str(folder) in told[2]
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["data=digits --cfg job", "-c hydra", "--cfg=job", "--info plugins", "-i searchpath", "--hydra-help"],
+)
+def test_a_flag_that_only_prints_makes_nothing(tmp_path, monkeypatch, run, words):
+    folder = tmp_path / "a${b}"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["ablate"])
+    code, out, err = run(*words.split())
+    assert code == 0 and out, err
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("axes: {model: [tiny, null]}", "axis model must have names of its group for levels, got null"),
+        ("axes: {model.positional: [no, yes, on, off]}", "got True twice; YAML reads true, yes or on as that: quote"),
+        ("axes: {model.positional: [no, off]}", "got False twice; YAML reads false, no or off as that: quote"),
+        (
+            "base: {train.lr: '${model}'}\naxes: {data.fraction: [1.0]}",
+            "…' of type 'DictConfig' could not be converted",
+        ),
+        ("base: {data.root: '${ablate.weights:}'}\naxes: {train.lr: [1.0]}", "ablate.weights must name one file"),
+        ("axes: {train.lr: [1.0e-4, 1.0e-3], train.min_lr: ['${train.lr}', 0]}", "which differs with train.lr; write"),
+        (
+            "axes: {train: [default], train.min_lr: ['${train.lr}', 0]}",
+            "got ${train.lr}, which differs with train; write",
+        ),
+        ("axes: {train.lr: [1.0], model.options: [{x: ['${train}']}]}", "got ${train}, which differs with train.lr"),
+        ("axes: {data.split_seed: ['${seed}', 1]}", "got ${seed}, which differs with seed;"),
+        (
+            "method: optuna\naxes: {train.lr: {low: 0.1, high: 1.0}, train.min_lr: {levels: ['${train.lr}']}}",
+            "train.lr;",
+        ),
+    ],
+)
+def test_what_yaml_or_hydra_would_say_of_a_level_is_one_short_sentence(mine, run, text, sentence, monkeypatch):
+    monkeypatch.delenv("WEIGHTS", raising=False)
+    Path("sweeps/mine.yaml").write_text(text + "\n")
+    told = run("plan", "+sweep=mine", "data=digits")
+    assert _refused(told, sentence) and len(told[2]) < 400
+
+
+@pytest.mark.parametrize("words", [["sync"], ["import", "x.jsonl"]])
+def test_a_working_folder_that_is_no_utf8_is_named(tmp_path, monkeypatch, run, words):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert _refused(run(*words), "the working directory must be a path in UTF-8, as records keep it, got ")
