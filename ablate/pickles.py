@@ -16,6 +16,9 @@ _VALUES = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
 }
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_INSTRUCTIONS = 500_000
+"""Of a pickle. A tensor takes some 100, so that 2,000 of them with optimizer, average and a log are far fewer; a CIFAR
+batch takes 30,000."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ class Machine:
         Raises:
             Exception: Of any kind; a hostile program can make the stack and pickletools fail in any way.
         """
-        for instruction, argument, _ in pickletools.genops(program):
+        for number, (instruction, argument, _) in enumerate(pickletools.genops(program)):
+            if number == _INSTRUCTIONS:
+                raise ValueError(f"its pickle has more than {_INSTRUCTIONS:,} instructions, which no data here needs")
             if instruction.name == "STOP":
                 return self.stack.pop()
             self.follow(instruction.name, argument)
@@ -97,29 +102,31 @@ class Machine:
         self.stack.append(items)
 
     def do_append(self, _: None) -> None:
-        self._extend([self.stack.pop()])
+        self.extend([self.stack.pop()])
 
     def do_appends(self, _: None) -> None:
-        self._extend(self.since_mark())
+        self.extend(self.since_mark())
 
     def do_setitem(self, _: None) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._update([key, value])
+        self.update([key, value])
 
     def do_setitems(self, _: None) -> None:
-        self._update(self.since_mark())
+        self.update(self.since_mark())
 
     def since_mark(self) -> list[Any]:
         """What was made since the last mark, taken off the stack."""
         items, self.stack = self.stack, self.marked.pop()
         return items
 
-    def _extend(self, items: list[Any]) -> None:
+    def extend(self, items: list[Any]) -> None:
+        """Appends to the list on top of the stack."""
         if not isinstance(self.stack[-1], list):
             raise ValueError("its pickle appends to something that is no list")
         self.stack[-1].extend(items)
 
-    def _update(self, items: list[Any]) -> None:
+    def update(self, items: list[Any]) -> None:
+        """Sets keys and values, in turn, of the dict on top of the stack."""
         if not isinstance(self.stack[-1], dict) or not all(isinstance(key, str | bytes | int) for key in items[::2]):
             raise ValueError("its pickle sets items of no dict, or under keys that are no names")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))

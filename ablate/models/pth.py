@@ -10,7 +10,6 @@ Source: the layout is that of PyTorch's ``torch/serialization.py`` since version
 """
 
 import math
-import pickletools
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from ablate.models.checkpoints import (
     unwrapped,
     widened,
 )
+from ablate.pickles import Machine, Named
 
 _DTYPES = {
     "torch DoubleStorage": "<f8",
@@ -58,11 +58,6 @@ _BUILTINS = {
     *("float", "bool", "slice", "range", "xrange", "object", "type", "Ellipsis", "NotImplemented"),
 }
 _FIRST = ("state_dict", "model", "model_state_dict")  # where timm, and other trainers, put the weights as trained
-_LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_VALUES = {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_INSTRUCTIONS = 500_000
-"""Of a pickle: some 100 a tensor, so that 2,000 tensors with optimizer, average and a log are far fewer."""
 _STEPS = 3_000_000
 """From one object to another, in search of tensors."""
 _NESTED = 4
@@ -102,7 +97,7 @@ def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) ->
             raise zipfile.BadZipFile("what torch before 1.6 wrote must be saved again by a newer one")
         with opened_zip(file) as archive:
             stored = _Archive(archive)
-            found = _Found(_Machine(stored).run(stored.program()))
+            found = _Found(_Machine().run(stored.program()))
             chosen = found.chosen(key)
             arrays = stored.arrays(unwrapped(chosen.tensors), wanted)
             return Checkpoint(arrays, None, chosen.key or None, found.others(chosen.place))
@@ -328,13 +323,6 @@ def _dotted(name: str) -> str:
 # The pickle
 
 
-@dataclass(frozen=True)
-class _Named:
-    """A name that the pickle asks for: of a class or function, neither of which is ever looked up."""
-
-    name: str
-
-
 @dataclass(eq=False, repr=False)
 class _Unread:
     """Stands for an object that is not made: its class or function, and all that it would have been made from."""
@@ -343,82 +331,23 @@ class _Unread:
     parts: list[Any]
 
 
-class _Machine:
-    """Follows the instructions of a pickle, protocol 2, as far as they make plain data."""
-
-    def __init__(self, archive: _Archive) -> None:
-        self.archive = archive
-        self.stack: list[Any] = []
-        self.marked: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
-
-    def run(self, program: bytes) -> object:
-        for number, (instruction, argument, _) in enumerate(pickletools.genops(program)):
-            if number == _INSTRUCTIONS:
-                raise ValueError(f"its pickle has more than {_INSTRUCTIONS:,} instructions, which no weights need")
-            if instruction.name == "STOP":
-                return self.stack.pop()
-            self.follow(instruction.name, argument)
-        raise ValueError("its pickle has no end")
-
-    def follow(self, name: str, argument: Any) -> None:
-        if name in _VALUES:
-            self.stack.append(argument)
-        elif name in _LITERALS:
-            self.stack.append(_LITERALS[name])
-        elif name in _TUPLES:
-            count = _TUPLES[name]
-            self.stack.append(tuple(self.stack.pop() for _ in range(count))[::-1])
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = self.stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            self.stack.append(self.memo[argument])
-        elif hasattr(self, f"do_{name.lower()}"):
-            getattr(self, f"do_{name.lower()}")(argument)
-        else:
-            raise ValueError(f"its pickle has the instruction {name}, which no tensors need")
+class _Machine(Machine):
+    """Follows the instructions of a pickle, protocol 2, as far as they make tensors and plain data."""
 
     def do_proto(self, protocol: int) -> None:
         if protocol != 2:
             raise ValueError(f"its pickle has protocol {protocol}, not torch.save's 2")
-
-    def do_empty_dict(self, _: None) -> None:
-        self.stack.append({})
-
-    def do_empty_list(self, _: None) -> None:
-        self.stack.append([])
-
-    def do_mark(self, _: None) -> None:
-        self.marked.append(self.stack)
-        self.stack = []
-
-    def do_tuple(self, _: None) -> None:
-        items = tuple(self._since_mark())
-        self.stack.append(items)
-
-    def do_append(self, _: None) -> None:
-        self._extend([self.stack.pop()])
-
-    def do_appends(self, _: None) -> None:
-        self._extend(self._since_mark())
-
-    def do_setitem(self, _: None) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self._update([key, value])
-
-    def do_setitems(self, _: None) -> None:
-        self._update(self._since_mark())
 
     def do_global(self, name: str) -> None:
         module, _, called = name.partition(" ")
         if module.partition(".")[0] in _RUNS and not ("builtin" in module and called in _BUILTINS):
             raise ValueError(f"its pickle asks for {_dotted(name)}, which is no tensor; nothing of it was run")
         read = name in (_TENSOR, *_PARAMETERS, _DICT, *_DTYPES)
-        self.stack.append(_Named(name) if read else _Unread(name, []))
+        self.stack.append(Named(name) if read else _Unread(name, []))
 
     def do_binpersid(self, _: None) -> None:
         kind, dtype, key, _device, numbers = self.stack.pop()
-        if kind != "storage" or not isinstance(key, str) or not isinstance(dtype, _Named | _Unread):
+        if kind != "storage" or not isinstance(key, str) or not isinstance(dtype, Named | _Unread):
             raise ValueError("its pickle refers to something that is no storage of numbers")
         if dtype.name not in _DTYPES:
             self.stack.append(_Unread(dtype.name, [_Storage(key, dtype.name, 0)]))
@@ -429,13 +358,13 @@ class _Machine:
 
     def do_reduce(self, _: None) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
-        if called == _Named(_TENSOR) and not isinstance(arguments[0], _Unread):
+        if called == Named(_TENSOR) and not isinstance(arguments[0], _Unread):
             self.stack.append(_tensor(*arguments[:4]))
-        elif isinstance(called, _Named) and called.name in _PARAMETERS and isinstance(arguments[0], _Tensor):
+        elif isinstance(called, Named) and called.name in _PARAMETERS and isinstance(arguments[0], _Tensor):
             self.stack.append(arguments[0])
-        elif called == _Named(_DICT) and arguments == ():
+        elif called == Named(_DICT) and arguments == ():
             self.stack.append({})
-        elif isinstance(called, _Named | _Unread):
+        elif isinstance(called, Named | _Unread):
             self.stack.append(_Unread(called.name, [arguments]))
         else:
             raise ValueError("its pickle calls something that is no function")
@@ -453,17 +382,13 @@ class _Machine:
         elif not isinstance(self.stack[-1], dict):
             raise ValueError("its pickle sets attributes of something that has none")
 
-    def _since_mark(self) -> list[Any]:
-        items, self.stack = self.stack, self.marked.pop()
-        return items
-
-    def _extend(self, items: list[Any]) -> None:
+    def extend(self, items: list[Any]) -> None:
         target = self.stack[-1].parts if isinstance(self.stack[-1], _Unread) else self.stack[-1]
         if not isinstance(target, list):
             raise ValueError("its pickle appends to something that is no list")
         target.extend(items)
 
-    def _update(self, items: list[Any]) -> None:
+    def update(self, items: list[Any]) -> None:
         if isinstance(self.stack[-1], _Unread):
             self.stack[-1].parts.extend(items)
             return
