@@ -57,6 +57,8 @@ _BUILTINS = {
     *("set", "frozenset", "list", "dict", "tuple", "complex", "bytes", "bytearray", "str", "unicode", "int", "long"),
     *("float", "bool", "slice", "range", "xrange", "object", "type", "Ellipsis", "NotImplemented"),
 }
+_SHARD = ".bin"
+_PROTOCOLS = range(2, 6)
 _FIRST = ("state_dict", "model", "model_state_dict")  # where timm, and other trainers, put the weights as trained
 _STEPS = 3_000_000
 """From one object to another, in search of tensors."""
@@ -332,11 +334,11 @@ class _Unread:
 
 
 class _Machine(Machine):
-    """Follows the instructions of a pickle, protocol 2, as far as they make tensors and plain data."""
+    """Follows the instructions of a pickle, protocols 2 to 5, as far as they make tensors and plain data."""
 
     def do_proto(self, protocol: int) -> None:
-        if protocol != 2:
-            raise ValueError(f"its pickle has protocol {protocol}, not torch.save's 2")
+        if protocol not in _PROTOCOLS:
+            raise ValueError(f"its pickle has protocol {protocol}, not one from 2 to 5")
 
     def do_global(self, name: str) -> None:
         module, _, called = name.partition(" ")
@@ -374,6 +376,24 @@ class _Machine(Machine):
         if not isinstance(made, _Unread):
             raise ValueError("its pickle makes an object of something that is no class")
         self.stack.append(_Unread(made.name, [arguments]))
+
+    def do_newobj_ex(self, _: None) -> None:
+        named = self.stack.pop()
+        self.do_newobj(None)
+        self.stack[-1].parts.append(named)
+
+    def do_empty_set(self, _: None) -> None:
+        self.stack.append(_Unread("builtins set", []))
+
+    def do_additems(self, _: None) -> None:
+        self.extend(self.since_mark())
+
+    def do_frozenset(self, _: None) -> None:
+        items = self.since_mark()
+        self.stack.append(_Unread("builtins frozenset", items))
+
+    def do_bytearray8(self, content: bytearray) -> None:
+        self.stack.append(content)
 
     def do_build(self, _: None) -> None:
         state = self.stack.pop()  # attributes: versions of modules on a state dict, the values of a command line

@@ -412,7 +412,7 @@ def save_pth(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch._utils", inner)
     kinds = {"f4": "Float", "f2": "Half", "f8": "Double", "u2": "BFloat16", "i8": "Long"}
 
-    def save(value, *, compression=zipfile.ZIP_STORED, without=(), more=()):
+    def save(value, *, compression=zipfile.ZIP_STORED, without=(), more=(), protocol=2, name="x.pth"):
         storages = []
 
         class Pickler(pickle.Pickler):
@@ -423,10 +423,10 @@ def save_pth(monkeypatch, tmp_path):
                 storages.append(thing.array)
                 return ("storage", kind, str(len(storages) - 1), "cpu", thing.array.size)
 
-        path = tmp_path / "x.pth"
+        path = tmp_path / name
         with zipfile.ZipFile(path, "w", compression) as archive:
             with archive.open("x/data.pkl", "w") as file:
-                Pickler(file, protocol=2).dump(value)
+                Pickler(file, protocol=protocol).dump(value)
             files = {f"x/data/{number}": array.tobytes() for number, array in enumerate(storages)}
             for name, content in {**files, "x/byteorder": b"little", **dict(more)}.items():
                 if name not in without:
@@ -715,6 +715,86 @@ def test_load_weights_leaves_metadata_beside_the_tensors_unread(save_pth, monkey
     assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
 
 
+class _Exact:
+    """Made by a call with names, as protocol 4 and later pickle it."""
+
+    def __new__(cls, *, value):
+        made = super().__new__(cls)
+        made.value = value
+        return made
+
+    def __getnewargs_ex__(self):
+        return (), {"value": self.value}
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_load_weights_reads_pth_of_every_protocol_with_all_of_this_beside_it(save_pth, monkeypatch, protocol):
+    model, again = _tiny("vit_2_4"), _fresh("vit_2_4")
+    state = _tensors(_state(model))
+    state._metadata = {"": {"version": 1}}
+    exact = [_Exact(value={1, 2})] if protocol > 3 else []
+    meta = [*META, *exact, {frozenset("a"): bytes(300)}, "é" * 300]
+    path = save_pth({"state_dict": state, "meta": meta, "again": meta}, protocol=protocol)
+    monkeypatch.setattr(pickle, "_Unpickler", None)
+    assert len(load_weights(again, path).loaded) == len(model.weights)
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (_Runs(os.system, "touch hostile"), "system, which is no tensor; nothing of it was"),
+        (_Runs(eval, "open('hostile', 'w')"), r"asks for builtins\.eval, which is no tensor"),
+        ({ONES}, r"b in it is made by builtins\.set, which is not read"),
+        (frozenset([ONES]), r"b in it is made by builtins\.frozenset, which is not read"),
+    ],
+)
+def test_load_weights_refuses_the_same_in_every_protocol(
+    model, save_pth, tmp_path, monkeypatch, protocol, value, reason
+):
+    monkeypatch.chdir(tmp_path)
+    path = save_pth({"a": ONES, "b": value}, protocol=protocol)
+    with pytest.raises(WeightsError, match=rf"^x\.pth must be a state dict that torch\.save wrote, but .*{reason}"):
+        load_weights(model, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.pth"]
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_load_weights_refuses_tensors_in_an_object_that_is_made_by_names(model, save_pth, protocol):
+    with pytest.raises(WeightsError, match=r"b in it is made by \S+_Exact, which is not read"):
+        load_weights(model, save_pth({"a": ONES, "b": _Exact(value=ONES)}, protocol=protocol))
+
+
+def _with_program(path, program):
+    """The same files in an archive beside another pickle, whose checksum is right."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**files, "x/data.pkl": program}.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # pickletools, of a text's backslash
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_read_pth_with_any_byte_of_its_pickle_changed_is_read_or_refused(save_pth, protocol):
+    path = save_pth({"state_dict": _tensors({"a": np.ones(3, "f4")}), "meta": META[:-1]}, protocol=protocol)
+    with zipfile.ZipFile(path) as archive:
+        whole = archive.read("x/data.pkl")
+    draw, refused = np.random.default_rng(0), 0
+    for _ in range(300):
+        program = bytearray(whole)
+        for place in draw.integers(len(whole), size=draw.integers(1, 4)):
+            program[place] = draw.integers(256)
+        _with_program(path, bytes(program))
+        try:
+            read_pth(path)
+        except WeightsError as error:
+            assert "\n" not in str(error) and str(error).startswith("x.pth must") and str(error).endswith(".")
+            refused += 1
+    assert refused > 50
+
+
 def test_load_weights_reads_what_torch_itself_wrote_with_all_of_this_beside_it():
     # tests/assets/torch_pth.py wrote it.
     path = Path(__file__).parents[1] / "assets" / "torch.pth"
@@ -812,7 +892,10 @@ def test_load_weights_pth_with_wrong_files_inside_is_one_clear_error(model, save
 
 @pytest.mark.parametrize(
     "program",
-    [b"", b"\x80\x02", b"\x80\x04.", b".", b"\x80\x02}u.", b"\x80\x02h\x00.", b"cos\nsystem\nX", b"I01\n.", b"\xff"],
+    [
+        *(b"", b"\x80\x02", b"\x80\x04.", b"\x80\x01}.", b"\x80\x06}.", b"\x80\x04]]\x93.", b"\x80\x05}\x97.", b"."),
+        *(b"\x80\x02}u.", b"\x80\x02h\x00.", b"cos\nsystem\nX", b"I01\n.", b"\xff"),
+    ],
 )
 def test_load_weights_broken_pickle_is_one_clear_error(model, tmp_path, program):
     path = tmp_path / "x.pth"
@@ -1230,6 +1313,16 @@ def test_load_weights_pickle_without_end_is_refused(tmp_path):
         archive.writestr("x/data.pkl", b"\x80\x02" + b"N" * 600_000)
     with _soon(), pytest.raises(WeightsError, match="more than 500,000 instructions"):
         load_weights(_fresh(), path)
+
+
+@pytest.mark.parametrize("length", [2**20, 1_001])
+def test_read_pth_long_name_that_is_asked_for_again_and_again_is_refused(tmp_path, length):
+    path = tmp_path / "x.pth"
+    name = b"X" + struct.pack("<I", length) + b"a" * length + b"\x94"  # remembered
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x04]" + name + b"(" + b"h\x00h\x00\x93" * 100_000 + b"e.")
+    with _soon(), pytest.raises(WeightsError, match="its pickle asks for something by what is no name"):
+        read_pth(path)
 
 
 def test_load_weights_pickle_of_objects_that_all_hold_each_other_is_refused(save_pth):
