@@ -35,7 +35,6 @@ from ablate.models.checkpoints import (
     Wanted,
     WeightsError,
     below,
-    is_index,
     keras_groups,
     open_safetensors,
     read_keras,
@@ -316,9 +315,9 @@ def _wide(weight: Any) -> np.ndarray:
 
 def _read(model: keras.Model, path: Path, key: str | None, wanted: Wanted) -> Checkpoint:
     name = path.name.lower()
-    if name.endswith(".safetensors") or is_index(path):
+    if name.endswith((".safetensors", ".safetensors.index.json")):
         return open_safetensors(path, key, wanted)
-    if name.endswith(_PTH):
+    if name.endswith((*_PTH, ".bin.index.json")):
         return open_pth(path, key, wanted)
     if not name.endswith(_KERAS):
         raise WeightsError(

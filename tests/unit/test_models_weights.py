@@ -30,6 +30,7 @@ from safetensors.numpy import load_file, save_file
 
 from ablate import identity, reference
 from ablate.models import at_resolution, create_model, load_weights, save_weights, trace
+from ablate.models.checkpoints import Wanted
 from ablate.models.positional import resize, sine_table
 from ablate.models.pth import open_pth, read_pth
 from ablate.models.weights import WeightsError, official_name, read_safetensors, to_official
@@ -1120,6 +1121,75 @@ def test_load_weights_index_that_misleads_is_one_clear_error(sharded, change, re
     index.write_text(json.dumps({"weight_map": change(places)}))
     with pytest.raises(WeightsError, match=rf"^model.safetensors.index.json must be the index .*{reason}.*\.$"):
         load_weights(_fresh(), index)
+
+
+@pytest.fixture
+def sharded_bin(save_pth, tmp_path):
+    """A model's weights in two files of torch.save, and their index, as Hugging Face names them."""
+    model = _tiny()
+    state = _tensors(_state(model))
+    places = {name: f"pytorch_model-0000{1 + number % 2}-of-00002.bin" for number, name in enumerate(state)}
+    for shard in set(places.values()):
+        save_pth(OrderedDict((name, state[name]) for name in state if places[name] == shard), name=shard)
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return model, index, places
+
+
+def test_load_weights_puts_the_files_of_a_bin_index_together(sharded_bin):
+    (model, index, _), again = sharded_bin, _fresh()
+    assert len(load_weights(again, index).loaded) == len(model.weights)
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+def test_load_weights_takes_a_key_and_the_prefixes_of_trainers_in_a_bin_index(save_pth, tmp_path):
+    model, again = _tiny(), _fresh()
+    raw, ema = _two(_state(model))
+    shards = {"1.bin": _wrapped("model.")(raw), "2.bin": _wrapped("ema.module.")(ema)}
+    for name, tensors in shards.items():
+        save_pth(tensors, name=name)
+    index = tmp_path / "x.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {name: file for file, names in shards.items() for name in names}}))
+    assert load_weights(again, index, key="ema").key == "ema"
+    assert all((a / 2 == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+    load_weights(again, index, key="model")
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda places: dict.fromkeys(places, "gone.bin"), r"gone\.bin, which it names, is missing beside it"),
+        (lambda places: dict.fromkeys(places, "../x.bin"), r"\.\./x\.bin is no name of a \.bin file beside it"),
+        (lambda places: dict.fromkeys(places, "x.safetensors"), r"x\.safetensors is no name of a \.bin file"),
+        (lambda places: {**places, "more": next(iter(places.values()))}, r"00001-of-00002\.bin holds other tensors"),
+        (lambda places: {"a": "cut.bin"}, r"cut\.bin must be a state dict that torch\.save wrote, but it is no whole"),
+        (lambda places: [], r"it has no \{\"weight_map\": "),
+    ],
+)  # fmt: skip
+def test_load_weights_bin_index_that_misleads_is_one_clear_error(sharded_bin, change, reason):
+    _, index, places = sharded_bin
+    (index.parent / "cut.bin").write_bytes((index.parent / next(iter(places.values()))).read_bytes()[:200])
+    index.write_text(json.dumps({"weight_map": change(places)}))
+    with pytest.raises(WeightsError, match=rf"^pytorch_model.bin.index.json must be the index .*{reason}.*\.$"):
+        load_weights(_fresh(), index)
+
+
+def test_load_weights_bin_index_whose_file_asks_for_code_runs_nothing(sharded_bin, save_pth, tmp_path, monkeypatch):
+    _, index, places = sharded_bin
+    monkeypatch.chdir(tmp_path)
+    save_pth({"a": ONES, "b": _Runs(os.system, "touch hostile")}, name=next(iter(places.values())))
+    with pytest.raises(WeightsError, match=r"00001-of-00002\.bin .*asks for \S+system, which is no tensor; nothing of"):
+        load_weights(_fresh(), index)
+    assert not (tmp_path / "hostile").exists()
+
+
+def test_open_pth_takes_no_more_of_all_files_of_an_index_than_there_is_room(sharded_bin):
+    _, index, places = sharded_bin
+    sizes = [sum(array.nbytes for array in read_pth(index.parent / shard).values()) for shard in set(places.values())]
+    assert len(open_pth(index, None, Wanted(room=sum(sizes))).tensors) == len(places)
+    with pytest.raises(WeightsError, match="bytes of it would be read, far more than the model needs"):
+        open_pth(index, None, Wanted(room=sum(sizes) - 1))
 
 
 @pytest.mark.parametrize(
