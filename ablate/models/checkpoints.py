@@ -23,6 +23,8 @@ _DTYPES = {
     **{"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"},
 }
 _IN_KERAS = "model.weights.h5"
+_OF_MODEL = "model_weights/"
+"""Where a whole model of Keras' older format has its variables, beside those of its optimizer."""
 _WRAPPERS = ("_orig_mod.", "module.", "model.", "net.")
 """What torch.compile, parallel training and trainers put before the name of each weight."""
 _COUNTER = "n_averaged"
@@ -385,16 +387,25 @@ def stored_bytes(archive: zipfile.ZipFile, name: str) -> bytes:
 # Keras
 
 
-def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> dict[str, list[np.ndarray]]:
-    """Reads the variables in a ``.weights.h5`` or ``.keras`` file, of which the model itself is not built.
+class KerasArrays(NamedTuple):
+    """The variables in a file of Keras, which has one of two layouts.
+
+    Attributes:
+        groups: By the group of a layer, such as ``layers/encoder/blocks/block/mlp/dense_1``, its variables in Keras'
+            order; `keras_groups` knows whose they are.
+        paths: By a variable's own path, such as ``encoder/norm/gamma``.
+    """
+
+    groups: dict[str, list[np.ndarray]]
+    paths: dict[str, np.ndarray]
+
+
+def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> KerasArrays:
+    """Reads the variables in a ``.keras`` or ``.h5`` file, of which the model itself is not built.
 
     Args:
         path: Of the file.
         wanted: How much room it may take.
-
-    Returns:
-        By the group of a layer, such as ``layers/encoder/blocks/block/mlp/dense_1``, its variables in Keras' order;
-        `keras_groups` knows whose they are.
 
     Raises:
         WeightsError: The file is truncated, or is something else.
@@ -409,16 +420,32 @@ def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> dict[str, list[np.nda
         else:
             content = file.read()
         with h5py.File(io.BytesIO(content), "r") as stored:
-            return _layers(stored)
+            return _variables(stored)
 
 
-def _layers(file: h5py.File) -> dict[str, list[np.ndarray]]:
-    """Variables by group. They stand by number in a group ``vars`` in their layer's group.
-
-    The attribute that names a layer is not read: in a broken file, HDF5 crashes or hangs over a text of any length
-    (with random bytes in the file, within seconds; never in 2,000 such files without it).
-    """
+def _variables(file: h5py.File) -> KerasArrays:
+    """Variables by group, where they stand by number in a group ``vars`` in their layer's group; or else by path."""
     found: dict[str, dict[int, h5py.Dataset]] = {}
+    datasets = _datasets(file)
+    for place, item in datasets.items():
+        owner, _, number = place.rpartition("/")
+        if place.startswith("layers/") and owner.endswith("/vars"):
+            found.setdefault(owner.removesuffix("/vars"), {})[int(number)] = item
+    named = {} if found else _named(datasets)
+    if not found and not named:
+        raise ValueError("it holds no variables of layers")
+    _require_apart([*named.values(), *(item for items in found.values() for item in items.values())])
+    groups = {group: [_dataset(arrays[number]) for number in sorted(arrays)] for group, arrays in found.items()}
+    return KerasArrays(groups, {path: _dataset(item) for path, item in named.items()})
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Arrays by the groups that lead to them.
+
+    The attributes that name layers and variables are not read: in a broken file, HDF5 crashes or hangs over a text of
+    any length (with random bytes in the file, within seconds; never in 2,000 such files without it).
+    """
+    found: dict[str, h5py.Dataset] = {}
     items = 0
 
     def visit(place: str, item: Any) -> None:  # meets no link that leads out of the file
@@ -426,15 +453,28 @@ def _layers(file: h5py.File) -> dict[str, list[np.ndarray]]:
         items += 1
         if place.count("/") > _DEPTH or items > _ITEMS:
             raise ValueError(f"it holds groups more than {_DEPTH} deep, or more than {_ITEMS:,} of them")
-        owner, _, number = place.rpartition("/")
-        if isinstance(item, h5py.Dataset) and place.startswith("layers/") and owner.endswith("/vars"):
-            found.setdefault(owner.removesuffix("/vars"), {})[int(number)] = item
+        if isinstance(item, h5py.Dataset):
+            found[place] = item
 
     file.visititems(visit)
-    if not found:
-        raise ValueError("it holds no variables of layers")
-    _require_apart([item for items in found.values() for item in items.values()])
-    return {group: [_dataset(arrays[number]) for number in sorted(arrays)] for group, arrays in found.items()}
+    return found
+
+
+def _named(datasets: Mapping[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    """Variables by path, of what ``model.save("x.h5")`` writes, or ``save_weights("x.h5")`` of Keras 2.
+
+    A variable stands under its path, to which Keras 2 adds ``:0``, in the group of its layer.
+    """
+    whole = any(place.startswith(_OF_MODEL) for place in datasets)
+    places = {place: place.removeprefix(_OF_MODEL) for place in datasets if place.startswith(_OF_MODEL) or not whole}
+    named: dict[str, h5py.Dataset] = {}
+    for place, below_model in places.items():
+        _layer, _, path = below_model.removesuffix(":0").partition("/")
+        if path in named:
+            raise ValueError(f"it holds two arrays of {shown(path)}")
+        if path:
+            named[path] = datasets[place]
+    return named
 
 
 def _require_apart(arrays: list[h5py.Dataset]) -> None:

@@ -991,6 +991,77 @@ def test_load_weights_keras_file_reads_no_other_file_and_grows_no_further(model,
             load_weights(model, path)
 
 
+def _legacy(path, model, prefix="", ending=""):
+    """What Keras 2 wrote for a model: each variable under its name, in the group of its layer."""
+    with h5py.File(path, "w") as file:
+        for weight in model.weights:
+            layer = weight.path.partition("/")[0]
+            file[f"{prefix}{layer}/{weight.path}{ending}"] = ops.convert_to_numpy(weight)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
+@pytest.mark.parametrize("name", ["cct_2_3x2", "vit_2_4", "cct_2_3x2_sine"])
+def test_load_weights_reads_a_whole_model_that_keras_saved_as_hdf5(tmp_path, name, suffix):
+    model, again = _tiny(name), _fresh(name)
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "x.h5")
+    assert len(load_weights(again, (tmp_path / "x.h5").rename(tmp_path / f"y{suffix}")).loaded) == len(model.weights)
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+@pytest.mark.parametrize(("prefix", "ending"), [("", ":0"), ("", ""), ("model_weights/", ":0")])
+def test_load_weights_reads_the_layouts_of_keras_2(tmp_path, prefix, ending):
+    model, again = _tiny(), _fresh()
+    _legacy(tmp_path / "x.h5", model, prefix, ending)
+    assert len(load_weights(again, tmp_path / "x.h5").loaded) == len(model.weights)
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+def test_load_weights_reads_weights_of_keras_3_that_are_called_h5(tmp_path):
+    model, again = _tiny(), _fresh()
+    save_weights(model, tmp_path / "x.weights.h5")
+    load_weights(again, (tmp_path / "x.weights.h5").rename(tmp_path / "x.h5"))
+    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
+
+
+def test_load_weights_h5_of_another_network_is_one_short_error(tmp_path):
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Dense(2, name="dense")(inputs)).save(tmp_path / "x.h5")
+    with pytest.raises(
+        WeightsError, match=r"^x\.h5 holds none of the weights of model .*its names are dense/bias, dense/k"
+    ):
+        load_weights(_fresh(), tmp_path / "x.h5")
+
+
+def test_load_weights_h5_that_lacks_some_lists_them_and_what_it_has_too_much(tmp_path):
+    _legacy(tmp_path / "x.h5", _tiny())
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        del file["head/head/bias"]
+        file["other/other/kernel"] = np.ones(3, "f4")
+    with pytest.raises(WeightsError, match=r"missing classifier\.fc\.bias; extra other/kernel\.$"):
+        load_weights(_fresh(), tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda file: None, "it holds no variables of layers"),
+        (lambda file: file.create_dataset("x", data=[1.0]), "it holds no variables of layers"),
+        (lambda file: file.create_group("model_weights/head"), "it holds no variables of layers"),
+        (lambda file: [file.create_dataset(f"{n}/head/bias", data=[1.0]) for n in "ab"], "two arrays of head/bias"),
+        (lambda file: file.create_dataset("a/b", data="text"), "as Keras stores an array|holds no numbers"),
+        (lambda file: file.create_dataset("a/b", shape=(8,), chunks=(1,)), "/a/b does not lie in it as Keras stores"),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_load_weights_h5_that_is_no_model_is_one_clear_error(tmp_path, write, reason):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        write(file)
+    with pytest.raises(WeightsError, match=rf"^x\.h5 must be a whole file that Keras saved, but: .*({reason}).*\.$"):
+        load_weights(_fresh(), tmp_path / "x.h5")
+
+
 # Safetensors
 
 
@@ -1041,7 +1112,7 @@ def test_read_safetensors_bfloat16_comes_as_float32(tmp_path):
 def test_load_weights_other_suffix_and_absent_file_are_refused(model, tmp_path):
     with pytest.raises(WeightsError, match=r"\.safetensors, \.pth, \.weights\.h5 or \.keras file, got 'x\.npy'"):
         load_weights(model, tmp_path / "x.npy")
-    for name in ("x.safetensors", "x.pth", "x.pth.tar", "x.keras", "x.weights.h5"):
+    for name in ("x.safetensors", "x.pth", "x.pth.tar", "x.keras", "x.weights.h5", "x.h5", "x.bin.index.json"):
         with pytest.raises(FileNotFoundError):
             load_weights(model, tmp_path / name)
 
