@@ -12,13 +12,15 @@ from typing import Any
 
 _LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {
-    *("BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
 }
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _INSTRUCTIONS = 500_000
 """Of a pickle. A tensor takes some 100, so that 2,000 of them with optimizer, average and a log are far fewer; a CIFAR
 batch takes 30,000."""
+_NAME = 1_000
+"""Characters of a name. A pickle of protocol 4 can ask for one thousands of times that it writes once."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Named:
 class Machine:
     """Follows the instructions of a pickle as far as they make plain data.
 
-    A subclass adds ``do_global``, ``do_reduce`` and ``do_build``, in which it makes what it knows of names, calls and
-    attributes; any other instruction is an error.
+    A subclass makes what it knows of names, calls and attributes in ``do_global``, and in ``do_reduce`` and
+    ``do_build``, which it adds; any other instruction is an error.
     """
 
     def __init__(self) -> None:
@@ -73,6 +75,16 @@ class Machine:
 
     def do_frame(self, size: int) -> None:
         pass  # only groups the instructions after it
+
+    def do_global(self, name: str) -> None:
+        """Of ``module name``."""
+        raise NotImplementedError
+
+    def do_stack_global(self, _: None) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if not all(isinstance(part, str) and len(part) <= _NAME for part in (module, name)):
+            raise ValueError("its pickle asks for something by what is no name")
+        self.do_global(f"{module} {name}")
 
     def do_binput(self, key: int) -> None:
         self.memo[key] = self.stack[-1]

@@ -1,5 +1,10 @@
-"""CIFAR as its authors publish it for Python: pickled batches, read without running anything they may hold."""
+"""CIFAR as its authors publish it for Python: pickled batches, read without running anything they may hold.
 
+Without ``data.root`` they lie in Keras' cache. Keras would unpickle what is there; here Keras only downloads.
+"""
+
+import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +13,7 @@ from numpy.typing import NDArray
 
 from ablate.data import files, folder
 from ablate.data.arrays import Arrays, Raw, checked_labels
-from ablate.data.download import downloaded
+from ablate.data.download import fetched, keras_folder
 from ablate.data.pickled import read_batch
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
@@ -18,18 +23,27 @@ class Published:
     """How one of the two data sets is laid out.
 
     Attributes:
-        folder: What the published archive unpacks to.
+        origin: Where the archive is published.
+        sha256: Of the archive.
+        folder: What it unpacks to.
         train: Names of the training batches.
         test: Name of the test batch.
         labels: Key of the labels within a batch.
         classes: Names, by label.
     """
 
+    origin: str
+    sha256: str
     folder: str
     train: tuple[str, ...]
     test: str
     labels: str
     classes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all batches."""
+        return (*self.train, self.test)
 
     def batches(self, spec: DataSpec) -> Path | None:
         """The folder of pickled batches under ``data.root``, if that is what is there."""
@@ -51,19 +65,60 @@ def counts(spec: DataSpec, published: Published) -> Counts | None:
 
 
 def read(spec: DataSpec, published: Published) -> Raw:
-    """Downloads, or reads what is under ``data.root``: the pickled batches, or class folders of images.
+    """Reads Keras' cache, into which it may have to be downloaded, or what is under ``data.root``: the pickled batches,
+    or class folders of images.
 
     Raises:
-        DataError: Neither is there, or a file is damaged.
+        DataError: Neither is there, or a file is damaged, or cannot be downloaded.
     """
     if spec.root is None:
-        return downloaded(spec.source, published.classes)
-    batches, classes = published.batches(spec), published.classes
+        return _raw(published, _cached(spec.source, published))
+    batches = published.batches(spec)
     if batches is None:
         return _class_folders(spec, published)
-    parts = [_batch(batches / name, published.labels, len(classes)) for name in published.train]
-    whole = Arrays(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
-    return Raw(whole, _batch(batches / published.test, published.labels, len(classes)), classes)
+    return _raw(published, _folder(batches, published, "download it again"))
+
+
+def _raw(published: Published, parts: Mapping[str, Arrays]) -> Raw:
+    train = [parts[name] for name in published.train]
+    whole = Arrays(np.concatenate([part.x for part in train]), np.concatenate([part.y for part in train]))
+    return Raw(whole, parts[published.test], published.classes)
+
+
+def _cached(source: str, published: Published) -> dict[str, Arrays]:
+    """The batches in Keras' cache: of the archive, whose digest Keras checks, or unpacked where that is not there."""
+    kept = keras_folder() / "datasets"
+    name = f"{published.folder}-target"  # as keras.datasets calls it, which finds there what is downloaded here
+    unpacked = (kept / name / published.folder, kept / published.folder / published.folder, kept / published.folder)
+    found = [folder for folder in unpacked if all((folder / batch).exists() for batch in published.names)]
+    if found and not (kept / f"{name}_archive").exists():
+        return _folder(found[0], published, f"remove {found[0]}, and it is downloaded again")
+    return _archive(fetched(source, f"{name}_archive", published.origin, published.sha256), published)
+
+
+def _archive(path: Path, published: Published) -> dict[str, Arrays]:
+    """The batches in an archive whose digest has been checked; nothing is unpacked to the disk."""
+    wanted = {f"{published.folder}/{name}": name for name in published.names}
+    with tarfile.open(path) as archive:
+        members = ((wanted[member.name], archive.extractfile(member)) for member in archive if member.name in wanted)
+        return {
+            name: _batch(path / name, member.read(), published, "remove the archive")
+            for name, member in members
+            if member is not None
+        }
+
+
+def _folder(folder: Path, published: Published, remedy: str) -> dict[str, Arrays]:
+    return {name: _batch(folder / name, _content(folder / name), published, remedy) for name in published.names}
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return files.whole(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; unpack the whole archive into data.root.") from None
+    except OSError as error:
+        raise DataError(f"{path} could not be read ({error.strerror}); make it readable.") from error
 
 
 def _class_folders(spec: DataSpec, published: Published) -> Raw:
@@ -75,19 +130,16 @@ def _class_folders(spec: DataSpec, published: Published) -> Raw:
         ) from error
 
 
-def _batch(path: Path, labels: str, num_classes: int) -> Arrays:
+def _batch(path: Path, content: bytes, published: Published, remedy: str) -> Arrays:
     try:
-        batch = read_batch(files.whole(path))
-        x, y = _pixels(batch.get(b"data")), checked_labels(batch.get(labels.encode()), num_classes)
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; unpack the whole archive into data.root.") from None
-    except DataError:
-        raise
+        batch = read_batch(content)
+        labels = batch.get(published.labels.encode())
+        x, y = _pixels(batch.get(b"data")), checked_labels(labels, len(published.classes))
     except Exception as error:  # A damaged pickle can fail in any way.
         reason = str(error).rstrip(".") or type(error).__name__
-        raise DataError(f"{path} must be a batch of CIFAR ({reason}); download it again.") from error
+        raise DataError(f"{path} must be a batch of CIFAR ({reason}); {remedy}.") from error
     if len(x) != len(y):
-        raise DataError(f"{path} must hold one label an image, got {len(y)} for {len(x)} images; download it again.")
+        raise DataError(f"{path} must hold one label an image, got {len(y)} for {len(x)} images; {remedy}.")
     return Arrays(x, y)
 
 

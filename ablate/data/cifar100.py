@@ -17,7 +17,13 @@ _NAMES = """
     tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 _PUBLISHED = cifar.Published(
-    folder="cifar-100-python", train=("train",), test="test", labels="fine_labels", classes=tuple(_NAMES.split())
+    origin="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+    folder="cifar-100-python",
+    train=("train",),
+    test="test",
+    labels="fine_labels",
+    classes=tuple(_NAMES.split()),
 )
 
 

@@ -1,9 +1,12 @@
-"""Data sets that keras.datasets downloads once and keeps under the user's Keras folder."""
+"""Data sets that Keras downloads once and keeps under the user's Keras folder."""
 
 import importlib
+import os
+from pathlib import Path
 
 import numpy as np
 
+from ablate.data import files
 from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.spec import DataError
 
@@ -18,15 +21,49 @@ def downloaded(name: str, classes: tuple[str, ...]) -> Raw:
     try:
         pairs = source.load_data()
     except Exception as error:  # Keras raises a bare Exception where a URL cannot be fetched.
-        raise DataError(
-            f"data={name} could not be downloaded through keras.datasets ({error}); connect to the network once, "
-            "or set data.root to a folder that holds its files."
-        ) from error
+        raise _unfetched(name, error) from error
     (train_x, train_y), (test_x, test_y) = pairs
     try:
         return Raw(_arrays(train_x, train_y, len(classes)), _arrays(test_x, test_y, len(classes)), classes)
     except ValueError as error:
         raise DataError(f"data={name}, as keras.datasets keeps it: {error}; remove it there.") from None
+
+
+def fetched(name: str, file: str, origin: str, sha256: str) -> Path:
+    """A file as it is published, out of Keras' cache, into which it is downloaded where it is not there, or is another.
+
+    Args:
+        name: Of the data set, for an error.
+        file: What the cache calls it.
+        origin: Where it is published.
+        sha256: Its digest, which is checked each time.
+
+    Raises:
+        DataError: It cannot be downloaded.
+    """
+    import keras
+
+    folder = keras_folder()
+    if (folder / "datasets" / file).exists():
+        files.ordinary(folder / "datasets" / file)  # a pipe would be waited for
+    try:
+        return Path(keras.utils.get_file(file, origin, file_hash=sha256, cache_dir=str(folder)))
+    except Exception as error:  # as above
+        raise _unfetched(name, error) from error
+
+
+def keras_folder() -> Path:
+    """Where Keras keeps what it downloads; as it looks for it, homeless users included."""
+    home = os.path.expanduser("~")
+    folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))
+    return Path(os.path.expanduser(folder))
+
+
+def _unfetched(name: str, error: Exception) -> DataError:
+    return DataError(
+        f"data={name} could not be downloaded through Keras ({error}); connect to the network once, "
+        "or set data.root to a folder that holds its files."
+    )
 
 
 def _arrays(x: np.ndarray, y: np.ndarray, num_classes: int) -> Arrays:

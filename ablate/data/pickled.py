@@ -63,10 +63,6 @@ class _Batch(Machine):
             raise ValueError(f"it asks for {name.replace(' ', '.')}, which no CIFAR batch needs; nothing of it was run")
         self.stack.append(Named(name))
 
-    def do_stack_global(self, _: None) -> None:
-        name, module = self.stack.pop(), self.stack.pop()
-        self.do_global(f"{module} {name}")
-
     def do_reduce(self, _: None) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
         if called in _MAKE and arguments == (_ARRAY, (0,), b"b"):

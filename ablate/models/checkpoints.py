@@ -23,11 +23,13 @@ _DTYPES = {
     **{"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"},
 }
 _IN_KERAS = "model.weights.h5"
+_OF_MODEL = "model_weights/"
+"""Where a whole model of Keras' older format has its variables, beside those of its optimizer."""
 _WRAPPERS = ("_orig_mod.", "module.", "model.", "net.")
 """What torch.compile, parallel training and trainers put before the name of each weight."""
 _COUNTER = "n_averaged"
 """What torch's AveragedModel keeps beside the weights: how many it has averaged."""
-_INDEX = ".safetensors.index.json"
+_SAFETENSORS = ".safetensors"
 _HEADER_BYTES = 2**23
 """Of a safetensors header or index: that of a model of 40,000 tensors, which is read in a moment."""
 _DIRECTORY_BYTES = 2**23
@@ -72,6 +74,10 @@ class Wanted(NamedTuple):
 
     takes: Callable[[str, tuple[int, ...]], bool] = lambda name, shape: True
     room: float = math.inf
+
+    def after(self, size: int) -> "Wanted":
+        """What is still wanted once so many bytes of it were read."""
+        return self._replace(room=self.room - size)
 
     def require_room(self, size: int) -> None:
         """Raises ValueError where more is to be read than is wanted."""
@@ -140,7 +146,7 @@ def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
     return out
 
 
-def _chosen(tensors: Mapping[str, T], key: str | None) -> dict[str, T]:
+def chosen(tensors: Mapping[str, T], key: str | None) -> dict[str, T]:
     """Those of a flat file that a key takes, under their plain names."""
     if key is None:
         return unwrapped(tensors)
@@ -153,6 +159,58 @@ def no_such_key(key: str, keys: list[str]) -> str:
     """What is wrong with a key that a file lacks."""
     there = ", ".join(shown(key) for key in keys[:10]) or "none"
     return f"it has no tensors under model.weights_key={shown(key)}; keys with tensors are: {there}"
+
+
+# Indices of files
+
+
+def is_index(path: Path, suffix: str) -> bool:
+    """Whether a path is named as the index of a file of that suffix that is cut into several."""
+    return path.name.lower().endswith(f"{suffix}.index.json")
+
+
+def shards(index: Path, suffix: str) -> dict[Path, list[str]]:
+    """What an index says: the names of the tensors in each of its files, which lie in the folder that it lies in."""
+    files: dict[str, list[str]] = {}
+    for name, place in _weight_map(index).items():
+        files.setdefault(place, []).append(name)
+    return {_shard(index, place, suffix): names for place, names in files.items()}
+
+
+def require_names(file: Path, found: Mapping[str, Any], names: list[str]) -> None:
+    """Raises ValueError where a file of an index does not hold what that says."""
+    if sorted(found) != sorted(names):
+        raise ValueError(f"{file.name} holds other tensors than it says")
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    """What an index says: by the name of each tensor, the file that it lies in."""
+    if path.stat().st_size > _HEADER_BYTES:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, far more than an index needs")
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError("it is no JSON text") from None
+    places = told.get("weight_map") if isinstance(told, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise ValueError('it has no {"weight_map": {…}} that names a file for each tensor')
+    for name, place in places.items():
+        if not isinstance(place, str):
+            raise ValueError(f"its weight_map gives {shown(name)} {_kind(place)}, not the name of a file")
+    return places
+
+
+def _kind(value: object) -> str:
+    """What a value of JSON is, which may be too long, or nested too deep, to be shown."""
+    return {dict: "an object", list: "a list", type(None): "null"}.get(type(value), f"{value!r:.20}")
+
+
+def _shard(index: Path, name: str, suffix: str) -> Path:
+    if name != Path(name).name or not name.lower().endswith(suffix):
+        raise ValueError(f"{shown(name)} is no name of a {suffix} file beside it")
+    if not os.path.isfile(index.parent / name):  # False, too, for a name that no file system takes
+        raise ValueError(f"{shown(name)}, which it names, is missing beside it")
+    return index.parent / name
 
 
 # Safetensors
@@ -181,7 +239,7 @@ def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYT
         OSError: It cannot be read.
     """
     require_file(path)
-    if is_index(path):
+    if is_index(path, _SAFETENSORS):
         with one_sentence(f"{path.name} must be the index of safetensors files, but:"):
             entries, grid = _entries_of_index(path), None
     else:
@@ -189,15 +247,10 @@ def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYT
     with one_sentence(f"{path.name} must be a whole safetensors file, but:"):
         if not entries:
             raise ValueError("it holds no tensors")
-        chosen = _chosen(entries, key)
-        takes = {name: wanted.takes(name, entry.shape) for name, entry in chosen.items()}
-        wanted.require_room(sum(entry.size for name, entry in chosen.items() if takes[name]))
-        return Checkpoint({name: entry.array(name, takes[name]) for name, entry in chosen.items()}, grid, key)
-
-
-def is_index(path: Path) -> bool:
-    """Whether a path is named as the index of a safetensors file that is cut into several."""
-    return path.name.lower().endswith(_INDEX)
+        found = chosen(entries, key)
+        takes = {name: wanted.takes(name, entry.shape) for name, entry in found.items()}
+        wanted.require_room(sum(entry.size for name, entry in found.items() if takes[name]))
+        return Checkpoint({name: entry.array(name, takes[name]) for name, entry in found.items()}, grid, key)
 
 
 class _Entry(NamedTuple):
@@ -244,46 +297,13 @@ def _entry(path: Path, start: int, told: Mapping[str, Any]) -> _Entry:
 
 
 def _entries_of_index(path: Path) -> dict[str, _Entry]:
-    """What the files of an index hold together: what it says, in the folder that it lies in."""
-    places = _weight_map(path)
+    """What the files of an index hold together."""
     entries: dict[str, _Entry] = {}
-    for shard in dict.fromkeys(places.values()):
-        file = _shard(path, shard)
+    for file, names in shards(path, _SAFETENSORS).items():
         found, _ = _entries(file)
-        if sorted(found) != sorted(name for name, place in places.items() if place == shard):
-            raise ValueError(f"{file.name} holds other tensors than it says")
+        require_names(file, found, names)
         entries |= found
     return entries
-
-
-def _weight_map(path: Path) -> dict[str, str]:
-    """What an index says: by the name of each tensor, the file that it lies in."""
-    if path.stat().st_size > _HEADER_BYTES:
-        raise ValueError(f"it has {path.stat().st_size:,} bytes, far more than an index needs")
-    try:
-        told = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        raise ValueError("it is no JSON text") from None
-    places = told.get("weight_map") if isinstance(told, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise ValueError('it has no {"weight_map": {…}} that names a file for each tensor')
-    for name, place in places.items():
-        if not isinstance(place, str):
-            raise ValueError(f"its weight_map gives {shown(name)} {_kind(place)}, not the name of a file")
-    return places
-
-
-def _kind(value: object) -> str:
-    """What a value of JSON is, which may be too long, or nested too deep, to be shown."""
-    return {dict: "an object", list: "a list", type(None): "null"}.get(type(value), f"{value!r:.20}")
-
-
-def _shard(index: Path, name: str) -> Path:
-    if name != Path(name).name or not name.lower().endswith(".safetensors"):
-        raise ValueError(f"{shown(name)} is no name of a .safetensors file beside it")
-    if not os.path.isfile(index.parent / name):  # False, too, for a name that no file system takes
-        raise ValueError(f"{shown(name)}, which it names, is missing beside it")
-    return index.parent / name
 
 
 def _grid(metadata: Mapping[str, str]) -> tuple[int, int] | None:
@@ -367,16 +387,25 @@ def stored_bytes(archive: zipfile.ZipFile, name: str) -> bytes:
 # Keras
 
 
-def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> dict[str, list[np.ndarray]]:
-    """Reads the variables in a ``.weights.h5`` or ``.keras`` file, of which the model itself is not built.
+class KerasArrays(NamedTuple):
+    """The variables in a file of Keras, which has one of two layouts.
+
+    Attributes:
+        groups: By the group of a layer, such as ``layers/encoder/blocks/block/mlp/dense_1``, its variables in Keras'
+            order; `keras_groups` knows whose they are.
+        paths: By a variable's own path, such as ``encoder/norm/gamma``.
+    """
+
+    groups: dict[str, list[np.ndarray]]
+    paths: dict[str, np.ndarray]
+
+
+def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> KerasArrays:
+    """Reads the variables in a ``.keras`` or ``.h5`` file, of which the model itself is not built.
 
     Args:
         path: Of the file.
         wanted: How much room it may take.
-
-    Returns:
-        By the group of a layer, such as ``layers/encoder/blocks/block/mlp/dense_1``, its variables in Keras' order;
-        `keras_groups` knows whose they are.
 
     Raises:
         WeightsError: The file is truncated, or is something else.
@@ -391,16 +420,32 @@ def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> dict[str, list[np.nda
         else:
             content = file.read()
         with h5py.File(io.BytesIO(content), "r") as stored:
-            return _layers(stored)
+            return _variables(stored)
 
 
-def _layers(file: h5py.File) -> dict[str, list[np.ndarray]]:
-    """Variables by group. They stand by number in a group ``vars`` in their layer's group.
-
-    The attribute that names a layer is not read: in a broken file, HDF5 crashes or hangs over a text of any length
-    (with random bytes in the file, within seconds; never in 2,000 such files without it).
-    """
+def _variables(file: h5py.File) -> KerasArrays:
+    """Variables by group, where they stand by number in a group ``vars`` in their layer's group; or else by path."""
     found: dict[str, dict[int, h5py.Dataset]] = {}
+    datasets = _datasets(file)
+    for place, item in datasets.items():
+        owner, _, number = place.rpartition("/")
+        if place.startswith("layers/") and owner.endswith("/vars"):
+            found.setdefault(owner.removesuffix("/vars"), {})[int(number)] = item
+    named = {} if found else _named(datasets)
+    if not found and not named:
+        raise ValueError("it holds no variables of layers")
+    _require_apart([*named.values(), *(item for items in found.values() for item in items.values())])
+    groups = {group: [_dataset(arrays[number]) for number in sorted(arrays)] for group, arrays in found.items()}
+    return KerasArrays(groups, {path: _dataset(item) for path, item in named.items()})
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Arrays by the groups that lead to them.
+
+    The attributes that name layers and variables are not read: in a broken file, HDF5 crashes or hangs over a text of
+    any length (with random bytes in the file, within seconds; never in 2,000 such files without it).
+    """
+    found: dict[str, h5py.Dataset] = {}
     items = 0
 
     def visit(place: str, item: Any) -> None:  # meets no link that leads out of the file
@@ -408,15 +453,28 @@ def _layers(file: h5py.File) -> dict[str, list[np.ndarray]]:
         items += 1
         if place.count("/") > _DEPTH or items > _ITEMS:
             raise ValueError(f"it holds groups more than {_DEPTH} deep, or more than {_ITEMS:,} of them")
-        owner, _, number = place.rpartition("/")
-        if isinstance(item, h5py.Dataset) and place.startswith("layers/") and owner.endswith("/vars"):
-            found.setdefault(owner.removesuffix("/vars"), {})[int(number)] = item
+        if isinstance(item, h5py.Dataset):
+            found[place] = item
 
     file.visititems(visit)
-    if not found:
-        raise ValueError("it holds no variables of layers")
-    _require_apart([item for items in found.values() for item in items.values()])
-    return {group: [_dataset(arrays[number]) for number in sorted(arrays)] for group, arrays in found.items()}
+    return found
+
+
+def _named(datasets: Mapping[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    """Variables by path, of what ``model.save("x.h5")`` writes, or ``save_weights("x.h5")`` of Keras 2.
+
+    A variable stands under its path, to which Keras 2 adds ``:0``, in the group of its layer.
+    """
+    whole = any(place.startswith(_OF_MODEL) for place in datasets)
+    places = {place: place.removeprefix(_OF_MODEL) for place in datasets if place.startswith(_OF_MODEL) or not whole}
+    named: dict[str, h5py.Dataset] = {}
+    for place, below_model in places.items():
+        _layer, _, path = below_model.removesuffix(":0").partition("/")
+        if path in named:
+            raise ValueError(f"it holds two arrays of {shown(path)}")
+        if path:
+            named[path] = datasets[place]
+    return named
 
 
 def _require_apart(arrays: list[h5py.Dataset]) -> None:

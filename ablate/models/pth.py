@@ -12,6 +12,7 @@ Source: the layout is that of PyTorch's ``torch/serialization.py`` since version
 import math
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +23,14 @@ from ablate.models.checkpoints import (
     EVERYTHING,
     Checkpoint,
     Wanted,
+    chosen,
+    is_index,
     no_such_key,
     one_sentence,
     opened_zip,
     require_file,
+    require_names,
+    shards,
     shown,
     stored_bytes,
     taken,
@@ -57,6 +62,8 @@ _BUILTINS = {
     *("set", "frozenset", "list", "dict", "tuple", "complex", "bytes", "bytearray", "str", "unicode", "int", "long"),
     *("float", "bool", "slice", "range", "xrange", "object", "type", "Ellipsis", "NotImplemented"),
 }
+_SHARD = ".bin"
+_PROTOCOLS = range(2, 6)
 _FIRST = ("state_dict", "model", "model_state_dict")  # where timm, and other trainers, put the weights as trained
 _STEPS = 3_000_000
 """From one object to another, in search of tensors."""
@@ -78,7 +85,7 @@ def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) ->
     """Reads a state dict: the one at the file's top, under ``state_dict`` or ``model``, or the only one that there is.
 
     Args:
-        path: Of the file.
+        path: Of the file, or of the index of one that is cut into several: ``….bin.index.json``.
         key: Where another one lies: its key, or keys joined by dots; or what its tensors' names begin with, with or
             without the key of the dict that they lie in. Without it, the dict that is read by default goes first.
         wanted: Which of its tensors are read.
@@ -92,15 +99,43 @@ def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) ->
         OSError: It cannot be read.
     """
     require_file(path)
+    if is_index(path, _SHARD):
+        with one_sentence(f"{path.name} must be the index of files that torch.save wrote, but:"):
+            return _of_index(path, key, wanted)
+    with _opened(path) as stored:
+        found = _Found(_Machine().run(stored.program()))
+        taken_from = found.chosen(key)
+        arrays = stored.arrays(unwrapped(taken_from.tensors), wanted)
+        return Checkpoint(arrays, None, taken_from.key or None, found.others(taken_from.place))
+
+
+def _of_index(path: Path, key: str | None, wanted: Wanted) -> Checkpoint:
+    """The tensors that lie in several files, each of which holds one state dict."""
+    tensors: dict[str, tuple[Path, _Tensor]] = {}
+    for file, names in shards(path, _SHARD).items():
+        with _opened(file) as stored:
+            found = _Found(_Machine().run(stored.program())).chosen(None).tensors
+        require_names(file, found, names)
+        tensors |= {name: (file, tensor) for name, tensor in found.items()}
+    places: dict[Path, dict[str, _Tensor]] = {}
+    for name, (file, tensor) in chosen(tensors, key).items():
+        places.setdefault(file, {})[name] = tensor
+    arrays: dict[str, np.ndarray] = {}
+    for file, inside in places.items():
+        with _opened(file) as stored:
+            arrays |= stored.arrays(inside, wanted)
+            wanted = wanted.after(stored.needs(inside, wanted))
+    return Checkpoint(arrays, None, key)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["_Archive"]:
+    """A file of ``torch.save``; whatever it makes its readers raise is one sentence that names it."""
     with path.open("rb") as file, one_sentence(f"{path.name} must be a state dict that torch.save wrote, but"):
         if not zipfile.is_zipfile(file):
             raise zipfile.BadZipFile("what torch before 1.6 wrote must be saved again by a newer one")
         with opened_zip(file) as archive:
-            stored = _Archive(archive)
-            found = _Found(_Machine().run(stored.program()))
-            chosen = found.chosen(key)
-            arrays = stored.arrays(unwrapped(chosen.tensors), wanted)
-            return Checkpoint(arrays, None, chosen.key or None, found.others(chosen.place))
+            yield _Archive(archive)
 
 
 @dataclass(frozen=True)
@@ -139,12 +174,14 @@ class _Archive:
 
     def arrays(self, tensors: dict[str, _Tensor], wanted: Wanted) -> dict[str, np.ndarray]:
         """The numbers of those that are wanted; each storage is read once."""
-        takes = {name: wanted.takes(name, tensor.shape) for name, tensor in tensors.items()}
-        sizes = {tensor.storage: self._size(tensor.storage) for tensor in tensors.values()}
-        storages = {tensor.storage for name, tensor in tensors.items() if takes[name]}
-        wanted.require_room(sum(sizes[storage] for storage in storages))
-        read = {storage: self._storage(storage) for storage in storages}
+        wanted.require_room(self.needs(tensors, wanted))
+        read = {storage: self._storage(storage) for storage in _storages(tensors, wanted)}
         return {name: _view(tensor, read.get(tensor.storage)) for name, tensor in tensors.items()}
+
+    def needs(self, tensors: dict[str, _Tensor], wanted: Wanted) -> int:
+        """Bytes that are read for those that are wanted; all storages are looked at."""
+        sizes = {tensor.storage: self._size(tensor.storage) for tensor in tensors.values()}
+        return sum(sizes[storage] for storage in _storages(tensors, wanted))
 
     def _storage(self, storage: _Storage) -> np.ndarray:
         content, dtype = self._bytes(f"data/{storage.key}"), _DTYPES[storage.dtype]
@@ -164,6 +201,10 @@ class _Archive:
 
     def _bytes(self, name: str) -> bytes:
         return stored_bytes(self.archive, self._entry(name).filename)
+
+
+def _storages(tensors: dict[str, _Tensor], wanted: Wanted) -> set[_Storage]:
+    return {tensor.storage for name, tensor in tensors.items() if wanted.takes(name, tensor.shape)}
 
 
 def _view(tensor: _Tensor, storage: np.ndarray | None) -> np.ndarray:
@@ -332,11 +373,11 @@ class _Unread:
 
 
 class _Machine(Machine):
-    """Follows the instructions of a pickle, protocol 2, as far as they make tensors and plain data."""
+    """Follows the instructions of a pickle, protocols 2 to 5, as far as they make tensors and plain data."""
 
     def do_proto(self, protocol: int) -> None:
-        if protocol != 2:
-            raise ValueError(f"its pickle has protocol {protocol}, not torch.save's 2")
+        if protocol not in _PROTOCOLS:
+            raise ValueError(f"its pickle has protocol {protocol}, not one from 2 to 5")
 
     def do_global(self, name: str) -> None:
         module, _, called = name.partition(" ")
@@ -374,6 +415,24 @@ class _Machine(Machine):
         if not isinstance(made, _Unread):
             raise ValueError("its pickle makes an object of something that is no class")
         self.stack.append(_Unread(made.name, [arguments]))
+
+    def do_newobj_ex(self, _: None) -> None:
+        named = self.stack.pop()
+        self.do_newobj(None)
+        self.stack[-1].parts.append(named)
+
+    def do_empty_set(self, _: None) -> None:
+        self.stack.append(_Unread("builtins set", []))
+
+    def do_additems(self, _: None) -> None:
+        self.extend(self.since_mark())
+
+    def do_frozenset(self, _: None) -> None:
+        items = self.since_mark()
+        self.stack.append(_Unread("builtins frozenset", items))
+
+    def do_bytearray8(self, content: bytearray) -> None:
+        self.stack.append(content)
 
     def do_build(self, _: None) -> None:
         state = self.stack.pop()  # attributes: versions of modules on a state dict, the values of a command line

@@ -32,10 +32,10 @@ from keras import ops
 
 from ablate.models.checkpoints import (
     Checkpoint,
+    KerasArrays,
     Wanted,
     WeightsError,
     below,
-    is_index,
     keras_groups,
     open_safetensors,
     read_keras,
@@ -80,6 +80,7 @@ _POSITIONAL = "classifier.positional_emb"
 _HEAD = ("classifier.fc.weight", "classifier.fc.bias")
 _PTH = (".pth", ".pt", ".pth.tar", ".ckpt", ".bin")  # timm's script, Lightning and Hugging Face write the last three
 _KERAS = (".weights.h5", ".keras")
+_KERAS_READ = (".h5", ".hdf5", ".keras")
 _ROOM = 2**28
 """Bytes of a file that are read for a model of any size: a head of 21,000 classes and more tokens are far fewer."""
 _ROOM_PER_PARAM = 64
@@ -170,8 +171,8 @@ def load_weights(
     Args:
         model: One that `ablate.models` built.
         path: A ``.safetensors`` or ``.pth`` file (``.pt``, ``.pth.tar``, ``.ckpt``, ``.bin``) under the official
-            state-dict names, with or without the prefixes of trainers; the index of ``.safetensors`` files; or a
-            ``.weights.h5`` or ``.keras`` file of such a model. No code in it is run.
+            state-dict names, with or without the prefixes of trainers; the index of ``.safetensors`` or ``.bin`` files;
+            or a ``.weights.h5``, ``.keras`` or whole-model ``.h5`` file of such a model. No code in it is run.
         key: Where a file of several state dicts is to be read, such as ``state_dict_ema``; or what the names of its
             tensors begin with. None takes the weights as trained.
         grid: Rows and columns of tokens in the file, where its images were not square and it does not say so itself
@@ -316,14 +317,14 @@ def _wide(weight: Any) -> np.ndarray:
 
 def _read(model: keras.Model, path: Path, key: str | None, wanted: Wanted) -> Checkpoint:
     name = path.name.lower()
-    if name.endswith(".safetensors") or is_index(path):
+    if name.endswith((".safetensors", ".safetensors.index.json")):
         return open_safetensors(path, key, wanted)
-    if name.endswith(_PTH):
+    if name.endswith((*_PTH, ".bin.index.json")):
         return open_pth(path, key, wanted)
-    if not name.endswith(_KERAS):
+    if not name.endswith(_KERAS_READ):
         raise WeightsError(
-            "weights must be a .safetensors, .pth, .weights.h5 or .keras file, got "
-            f"{path.name!r}; a .pth file may be called {', '.join(_PTH[1:])} too, and .safetensors.index.json is read."
+            f"weights must be a .safetensors, .pth, .weights.h5 or .keras file, got {path.name!r}; a .pth file may be "
+            f"called {', '.join(_PTH[1:])} too, and .h5, .safetensors.index.json and .bin.index.json are read."
         )
     if key is not None:
         raise WeightsError(
@@ -353,8 +354,19 @@ def _require_finite(source: str, tensors: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _from_keras(model: keras.Model, groups: Mapping[str, list[np.ndarray]]) -> Checkpoint:
-    """What Keras saved, which it numbers within a layer, under the official names."""
+def _from_keras(model: keras.Model, stored: KerasArrays) -> Checkpoint:
+    """What Keras saved, under the official names."""
+    tensors = {official_name(path) or path: to_official(array, path) for path, array in stored.paths.items()}
+    if stored.groups:
+        tensors = _from_groups(model, stored.groups)
+    # As many tokens as in the model are taken for the same grid: the file is from this code, square or not.
+    positional = next((w for w in model.weights if w.path == "positional/embedding"), None)
+    same = positional is not None and _POSITIONAL in tensors and tensors[_POSITIONAL].shape == tuple(positional.shape)
+    return Checkpoint(tensors, token_grid(model) if same else None)
+
+
+def _from_groups(model: keras.Model, groups: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """What Keras numbers within a layer, under the official names."""
     layers = {**_KERAS_GROUPS, **keras_groups(model)}
     ours: dict[str, list[str]] = {}
     for weight in model.weights:
@@ -368,10 +380,7 @@ def _from_keras(model: keras.Model, groups: Mapping[str, list[np.ndarray]]) -> C
                 tensors[official_name(paths[number]) or paths[number]] = to_official(array, paths[number])
             elif not group.rpartition("/")[2].startswith("seed_generator"):  # the state of dropout's draws
                 tensors[f"{group.removeprefix('layers/')}/{number}"] = array
-    # As many tokens as in the model are taken for the same grid: the file is from this code, square or not.
-    positional = next((w for w in model.weights if w.path == "positional/embedding"), None)
-    same = positional is not None and _POSITIONAL in tensors and tensors[_POSITIONAL].shape == tuple(positional.shape)
-    return Checkpoint(tensors, token_grid(model) if same else None)
+    return tensors
 
 
 def _other_classes(tensors: Mapping[str, np.ndarray], targets: Mapping[str, Any]) -> bool:

@@ -1,16 +1,25 @@
 """MNIST and CIFAR from local files, whole, damaged and hostile; downloads by a stand-in."""
 
 import gzip
+import hashlib
+import os
 import pickle
+import shutil
 import struct
+import tarfile
 import tracemalloc
 import zlib
+from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from ablate.data import DataError, DataSpec, cifar, describe, load
+from ablate import identity
+from ablate.data import DataError, DataSpec, cifar, describe, download, load
+from ablate.data import cifar10 as source_10
+from ablate.data import cifar100 as source_100
 
 RNG = np.random.default_rng(0)
 
@@ -172,7 +181,7 @@ def test_cifar10_batch_that_is_damaged_is_named(cifar10, content):
         load(DataSpec(source="cifar10", root=str(cifar10)))
 
 
-def _python2(pixels, labels):
+def _python2(pixels, labels, key=b"labels"):
     """A batch as Python 2 and NumPy 1 pickled it, which is how the authors' files are written; assembled by hand."""
     rows, columns = pixels.shape
     shape = b"M" + struct.pack("<H", rows) + b"M" + struct.pack("<H", columns) + b"\x86"
@@ -186,7 +195,7 @@ def _python2(pixels, labels):
     names = b"]q\x0c(" + b"".join(b"U\x05a.png" for _ in labels) + b"e"
     return (
         b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x04testU\x04data"
-        + array + b"U\x06labels" + ints + b"U\x09filenames" + names + b"u."
+        + array + b"U" + bytes([len(key)]) + key + ints + b"U\x09filenames" + names + b"u."
     )  # fmt: skip
 
 
@@ -261,6 +270,8 @@ def _program(dtype, after=b"", content=bytes(range(8))):
 _OBJECTS = b"(K\x03U\x01|NU\x01a\x85}U\x01acnumpy\ndtype\nU\x01OK\x00K\x01\x87RK\x00\x86sK\x08K\x01K?tb"
 _NUMBERS = b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 _LATIN1 = b"\x80\x02}(c_codecs\nencode\nX\xff\x00\x00\x00%bq\x02X\x06\x00\x00\x00latin1q\x03\x86R" % bytes(255)
+_PAIRS = b"\x80\x04)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"h\x00h\x00\x93."
+"""A tuple of the same tuple twice, 60 times over, as a name: it may not be written out."""
 _VOID = b"(K\x03U\x01|NNNK\x08K\x01K\x00tb"
 
 
@@ -275,6 +286,7 @@ _VOID = b"(K\x03U\x01|NNNK\x08K\x01K\x00tb"
         (_program(_dtype(b"u8"), content=bytes(16)), "an array in it has 2 numbers, not those of its shape"),
         (_program(_dtype(b"u8").replace(b"dtype", b"memmap")), "asks for numpy.memmap"),
         (_program(_dtype(b"u8")).replace(b"cnumpy\nndarray", b"cnumpy\ndtype"), "makes no array and no bytes"),
+        (_PAIRS, "asks for something by what is no name"),
         (_LATIN1 + b"c_codecs\nencode\nh\x02h\x03\x86R" * 200 + b"u.", "repeats its bytes"),
     ],
 )
@@ -294,9 +306,8 @@ def test_cifar10_batch_with_any_byte_changed_is_read_or_refused(cifar10):
         content = bytearray(whole)
         place = RNG.choice(places)
         content[place] ^= RNG.integers(1, 256)
-        file.write_bytes(content)
         try:
-            cifar._batch(file, "labels", 10)
+            cifar._batch(file, bytes(content), source_10._PUBLISHED, "download it again")
         except DataError as error:
             assert "test_batch must" in str(error)
             refused += 1
@@ -328,7 +339,7 @@ def test_cifar10_class_folders_are_read_instead_and_must_be_ten(tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "shape", "labels"),
-    [("mnist", (20, 28, 28), (20,)), ("fashion_mnist", (20, 28, 28), (20,)), ("cifar10", (20, 32, 32, 3), (20, 1))],
+    [("mnist", (20, 28, 28), (20,)), ("fashion_mnist", (20, 28, 28), (20,))],
 )
 def test_download_comes_through_keras(monkeypatch, source, shape, labels):
     pair = RNG.integers(0, 256, shape, dtype=np.uint8), (np.arange(20, dtype=np.uint8) % 10).reshape(labels)
@@ -342,9 +353,9 @@ def test_download_that_fails_says_where_files_may_lie(monkeypatch):
     def fail():
         raise Exception("URL fetch failure")
 
-    monkeypatch.setattr("keras.datasets.cifar100.load_data", fail)
-    with pytest.raises(DataError, match=r"cifar100 could not be downloaded .*URL fetch failure.*set data.root"):
-        load(DataSpec(source="cifar100"))
+    monkeypatch.setattr("keras.datasets.mnist.load_data", fail)
+    with pytest.raises(DataError, match=r"mnist could not be downloaded .*URL fetch failure.*set data.root"):
+        load(DataSpec(source="mnist"))
 
 
 def test_download_is_not_repeated_where_the_keras_folder_has_it(mnist, tmp_path, monkeypatch):
@@ -359,3 +370,113 @@ def test_download_is_not_repeated_where_the_keras_folder_has_it(mnist, tmp_path,
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path / "keras"))
     local = load(DataSpec(source="fashion_mnist", root=str(mnist), val_fraction=0))
     assert load(DataSpec(source="fashion_mnist", val_fraction=0)).digest == local.digest
+
+
+# CIFAR in Keras' cache
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Keras' cache, which is empty, and no network: nobody listens where the archives are said to be published."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for module in (source_10, source_100):
+        monkeypatch.setattr(module, "_PUBLISHED", replace(module._PUBLISHED, origin="http://127.0.0.1:1/x.tar.gz"))
+    folder = tmp_path / "keras" / "datasets"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _write_cifar100(folder, images=4):
+    """The batches of CIFAR-100 as its authors pickled them, in a folder."""
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        pixels = RNG.integers(0, 256, (images, 3072), dtype=np.uint8)
+        (folder / name).write_bytes(_python2(pixels, [99, 0, 50, 7][:images], b"fine_labels"))
+
+
+def _archive_of(folder, path, monkeypatch):
+    """The archive of a folder of CIFAR-100, which is the published one from here on."""
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, "cifar-100-python")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(source_100, "_PUBLISHED", replace(source_100._PUBLISHED, sha256=sha256))
+
+
+def _cifar100(**leaves):
+    return load(DataSpec(source="cifar100", val_fraction=0, **leaves))
+
+
+CACHED = ["cifar-100-python-target/cifar-100-python", "cifar-100-python/cifar-100-python", "cifar-100-python"]
+"""Where versions of Keras unpack the archive."""
+
+
+@pytest.mark.parametrize("place", CACHED)
+def test_cifar_that_any_keras_has_unpacked_is_read_without_a_download(kept, place):
+    _write_cifar100(kept / place)
+    assert _cifar100().digest == _cifar100(root=str(kept / place)).digest
+
+
+def test_cifar100_in_the_cache_has_the_pixels_and_labels_that_keras_gives(kept, tmp_path, monkeypatch):
+    _write_cifar100(tmp_path / "cifar-100-python")
+    _archive_of(tmp_path / "cifar-100-python", kept / "cifar-100-python-target_archive", monkeypatch)
+    splits = _cifar100()
+    monkeypatch.setattr("keras.src.datasets.cifar100.get_file", lambda **_: str(tmp_path))
+    (train_x, train_y), (test_x, test_y) = keras.datasets.cifar100.load_data()
+    for part, x, y in ((splits.train, train_x, train_y), (splits.test, test_x, test_y)):
+        assert part.x.dtype == x.dtype and np.array_equal(part.x, x)
+        assert part.y.tolist() == y.reshape(-1).tolist()
+    assert [file.name for file in kept.iterdir()] == ["cifar-100-python-target_archive"]  # nothing is unpacked
+
+
+def test_cifar10_in_the_cache_is_that_under_data_root(kept, cifar10):
+    shutil.copytree(cifar10 / "cifar-10-batches-py", kept / "cifar-10-batches-py-target/cifar-10-batches-py")
+    local = load(DataSpec(source="cifar10", root=str(cifar10)))
+    assert load(DataSpec(source="cifar10")).digest == local.digest
+
+
+@pytest.mark.parametrize("place", CACHED)
+def test_cifar_pickle_in_the_cache_that_asks_for_code_is_refused_and_not_run(kept, tmp_path, place):
+    _write_cifar100(kept / place)
+    (kept / place / "train").write_bytes(pickle.dumps({b"data": _Hostile(tmp_path / "harm")}))
+    with pytest.raises(DataError, match=rf"{place}/train must be a batch .*asks for .*; remove .*{place}, and it"):
+        _cifar100()
+    assert not (tmp_path / "harm").exists()
+
+
+def test_cifar_archive_goes_before_what_lies_unpacked_beside_it(kept, tmp_path, monkeypatch):
+    _write_cifar100(tmp_path / "cifar-100-python")
+    _archive_of(tmp_path / "cifar-100-python", kept / "cifar-100-python-target_archive", monkeypatch)
+    _write_cifar100(kept / CACHED[0], images=1)
+    (kept / CACHED[0] / "test").write_bytes(b"junk")
+    assert len(_cifar100().train) == 4
+
+
+def test_cifar_archive_of_another_digest_is_not_read(kept, tmp_path, monkeypatch):
+    _write_cifar100(tmp_path / "cifar-100-python")
+    archive = kept / "cifar-100-python-target_archive"
+    _archive_of(tmp_path / "cifar-100-python", archive, monkeypatch)
+    archive.write_bytes(archive.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"cifar100 could not be downloaded .*refused.*set data.root"):
+        _cifar100()
+
+
+def test_cifar_archive_that_is_a_pipe_is_refused_at_once(kept):
+    os.mkfifo(kept / "cifar-100-python-target_archive")
+    with pytest.raises(DataError, match="archive must be an ordinary file, got a named pipe"):
+        _cifar100()
+
+
+@pytest.mark.parametrize("without", ["train", "test"])
+def test_cifar_that_lies_unpacked_in_part_is_downloaded(kept, without):
+    _write_cifar100(kept / CACHED[0])
+    (kept / CACHED[0] / without).unlink()
+    with pytest.raises(DataError, match=r"cifar100 could not be downloaded .*refused.*set data.root"):
+        _cifar100()
+
+
+@pytest.mark.parametrize("home", [None, "KERAS_HOME", "HOME"])
+def test_download_looks_for_kerass_folder_where_keras_has_its_settings(tmp_path, monkeypatch, home):
+    if home is not None:
+        monkeypatch.delenv("KERAS_HOME", raising=False)
+        monkeypatch.setenv(home, str(tmp_path / "absent"))
+    assert download.keras_folder() == identity.keras_file().parent
