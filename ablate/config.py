@@ -647,13 +647,22 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
     """
     copy = cfg.copy()
     for key, value in leaves.items():
-        try:
-            if wrong := _walk(Config, key.split("."), key, value):  # OmegaConf takes 7 for true
-                raise ConfigError(wrong)
-            OmegaConf.update(copy, key, value, merge=False, force_add=key.startswith("model.options."))
-        except OmegaConfBaseException as error:
-            raise ConfigError(sentence(error)) from None
+        set_leaf(copy, key, value)
     return copy
+
+
+def set_leaf(cfg: DictConfig, key: str, value: Any) -> None:
+    """Sets a leaf in place.
+
+    Raises:
+        ConfigError: There is no such key, or the value is not of its type.
+    """
+    try:
+        if wrong := _walk(Config, key.split("."), key, value):  # OmegaConf takes 7 for true
+            raise ConfigError(wrong)
+        OmegaConf.update(cfg, key, value, merge=False, force_add=key.startswith("model.options."))
+    except OmegaConfBaseException as error:
+        raise ConfigError(sentence(error)) from None
 
 
 # ---------------------------------------------------------------------------------------------------- what went wrong
