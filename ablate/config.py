@@ -158,7 +158,7 @@ class Config(RunSpec):
         """The run alone, with the model's defaults filled in.
 
         Raises:
-            ConfigError: ``repeat`` is negative, or the file of weights is not there.
+            ConfigError: ``repeat`` is negative, options have no names, or the file of weights is not there.
             HardwareError: Threads or devices are none, or beyond all machines.
             DataError: The augmentation makes no sense.
             TrainError: The training rule or a seed makes no sense.
@@ -168,6 +168,12 @@ class Config(RunSpec):
             raise ConfigError(f"repeat must be at least 0, got {self.repeat}.")
         for key in _PATHS:
             check_path(key, attrgetter(key)(self))
+        for axis, options in self.model.options.items():
+            if not isinstance(options, dict):
+                raise ConfigError(
+                    f"model.options.{axis} must have its options by name, got {options!r}; write "
+                    f"model.options.{axis}.NAME=…"
+                )
         self.hardware.check()
         self.augment.check()
         self.train.check()
@@ -368,6 +374,11 @@ def read_sweep(name: str) -> dict[str, Any]:
     path = sweep_files().get(name)
     if path is None:
         raise ConfigError(_unknown_sweep(name))
+    for other in (folder / "sweep" / f"{name}.yaml" for folder in _search("conf")):
+        if other.is_file():
+            raise ConfigError(
+                f"a sweep must be one file, got {path} and {other}, which Hydra would mix; rename or remove the second."
+            )
     content = load_sweep(path)
     if isinstance(content, dict) and "axes" not in content:
         definition.check_keys(name, content)  # it may be misspelt
@@ -477,7 +488,7 @@ class Composer:
             raise ConfigError(f"files of settings must be UTF-8, got others: {_not_utf8()}; save them so.") from None
         except RecursionError:
             raise ConfigError(
-                f"a file of settings must not be nested so deeply as one of those in {Path.cwd() / 'conf'}."
+                f"files of settings must neither be nested so deeply nor name themselves as in {Path.cwd() / 'conf'}."
             ) from None
         except OSError as error:
             raise ConfigError(

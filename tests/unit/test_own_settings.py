@@ -1,6 +1,7 @@
 """A user's own files of settings: values of another type are refused, odd files told by a sentence."""
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from ablate import cli
 from ablate.config import ConfigError, compose, composer, package_dir, to_config
+from ablate.sweep.plan import make_plan
 
 
 @pytest.fixture
@@ -116,7 +118,8 @@ def test_a_job_of_multirun_refuses_a_value_of_another_type_in_an_own_file(own, t
     [
         ("lr: 0.1\n".encode("utf-16"), "must be UTF-8, got others: .*mine.yaml"),
         (b"lr: 0.1 # \xff\n", "must be UTF-8, got others: .*mine.yaml"),
-        ("lr: " + "[" * 3000 + "]" * 3000, "must not be nested so deeply"),
+        ("lr: " + "[" * 3000 + "]" * 3000, "must neither be nested so deeply"),
+        ("lr: &a [*a]", "nor name themselves"),
         ("- a\n- b\n", "mine.yaml must hold settings"),
         ("lr:\t1\n\tepochs: 3\n", "must be YAML, but: .*mine.yaml"),
         ("lr: 1\n---\nlr: 2\n", "must be YAML, but: .*mine.yaml"),
@@ -133,3 +136,18 @@ def test_an_own_file_that_is_none_of_settings_is_told(own, content, said):
 def test_an_own_file_may_be_empty_or_begin_with_a_mark(own, content, lr):
     own("train", content)
     assert to_config(compose(["train=mine"])).train.lr == lr
+
+
+def test_a_sweep_is_one_file(own, tmp_path):
+    file = own("sweep", "axes: {train.epochs: [1, 2]}", name="s")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "s.yaml").write_text("base: {model: tiny, data: digits}\naxes: {train.lr: [1, 2]}\n")
+    with pytest.raises(ConfigError, match=f"a sweep must be one file, got .* and {re.escape(str(file))}"):
+        make_plan(["+sweep=s"])
+
+
+@pytest.mark.parametrize("options", ["3", "null", "[1]", "'base'"])
+def test_options_of_a_variant_are_known_by_name(own, options):
+    own("model", f"options: {{positional: {options}}}")
+    with pytest.raises(ConfigError, match=r"model\.options\.positional must have its options by name"):
+        to_config(compose(["model=mine"])).point()
