@@ -22,6 +22,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -157,7 +158,7 @@ class Config(RunSpec):
         """The run alone, with the model's defaults filled in.
 
         Raises:
-            ConfigError: ``repeat`` is negative, or the file of weights is not there.
+            ConfigError: ``repeat`` is negative, options have no names, or the file of weights is not there.
             HardwareError: Threads or devices are none, or beyond all machines.
             DataError: The augmentation makes no sense.
             TrainError: The training rule or a seed makes no sense.
@@ -167,6 +168,12 @@ class Config(RunSpec):
             raise ConfigError(f"repeat must be at least 0, got {self.repeat}.")
         for key in _PATHS:
             check_path(key, attrgetter(key)(self))
+        for axis, options in self.model.options.items():
+            if not isinstance(options, dict):
+                raise ConfigError(
+                    f"model.options.{axis} must have its options by name, got {options!r}; write "
+                    f"model.options.{axis}.NAME=…"
+                )
         self.hardware.check()
         self.augment.check()
         self.train.check()
@@ -367,6 +374,11 @@ def read_sweep(name: str) -> dict[str, Any]:
     path = sweep_files().get(name)
     if path is None:
         raise ConfigError(_unknown_sweep(name))
+    for other in (folder / "sweep" / f"{name}.yaml" for folder in _search("conf")):
+        if other.is_file():
+            raise ConfigError(
+                f"a sweep must be one file, got {path} and {other}, which Hydra would mix; rename or remove the second."
+            )
     content = load_sweep(path)
     if isinstance(content, dict) and "axes" not in content:
         definition.check_keys(name, content)  # it may be misspelt
@@ -464,14 +476,25 @@ class Composer:
             if wrong := _problem(override, schema) or _of_no_sweep(override, overrides):
                 raise ConfigError(wrong)
         try:
-            cfg: DictConfig = hydra_compose(
-                config_name, overrides=[*search_path_override(), *opened(overrides, schema)]
-            )
+            taken = opened(overrides, schema)
+            cfg: DictConfig = hydra_compose(config_name, overrides=[*search_path_override(), *taken])
+            check_own_files(taken, config_name)
             return cfg
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(sentence(error)) from None
         except yaml.YAMLError as error:  # of a file in conf/, which it names
             raise ConfigError(f"a file of settings must be YAML, but: {' '.join(str(error).split())}.") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"files of settings must be UTF-8, got others: {_not_utf8()}; save them so.") from None
+        except RecursionError:
+            raise ConfigError(
+                f"files of settings must neither be nested so deeply nor name themselves as in {Path.cwd() / 'conf'}."
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"a file of settings must be one that can be read, but {error.filename or Path.cwd() / 'conf'}: "
+                f"{error.strerror}."
+            ) from None
 
     def _register(self, override: Override) -> None:
         value = override.value()
@@ -502,6 +525,69 @@ def search_path_override() -> list[str]:
     """Adds the user's ./conf to Hydra's search path, where there is one."""
     own = [folder for folder in _search("conf") if folder != package_dir("conf")]
     return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]" for folder in own]
+
+
+def _not_utf8() -> str:
+    """The user's files of settings that are written in something else."""
+    found = []
+    for file in sorted(path for path in (Path.cwd() / "conf").rglob("*.yaml") if path.is_file()):
+        try:
+            file.read_text("utf-8")
+        except UnicodeDecodeError:
+            found.append(str(file))
+        except OSError:
+            continue
+    return ", ".join(found)
+
+
+def check_own_files(words: Sequence[str], config_name: str = "config") -> None:
+    """Refuses what OmegaConf would convert in silence in the user's own files of settings: 7 of a bool is no truth.
+
+    Args:
+        words: Overrides as Hydra takes them, which say what files are chosen; Hydra is initialised.
+        config_name: As of ``compose``.
+
+    Raises:
+        ConfigError: Naming the file, the leaf and the value.
+    """
+    if not (own := search_path_override()):
+        return
+    loader = GlobalHydra.instance().config_loader()
+    chosen = loader.compute_defaults_list(config_name, [*own, *words], RunMode.RUN).defaults
+    for each in chosen:
+        ours, file = (folder / f"{each.config_path}.yaml" for folder in (package_dir("conf"), Path.cwd() / "conf"))
+        if file.is_file() and not ours.is_file():
+            package = "" if each.package in (None, "", "_global_") else f"{each.package}."
+            content: Any = OmegaConf.to_container(OmegaConf.load(file))
+            plain = {key: value for key, value in content.items() if key != "defaults"} if content else {}
+            wrong = (_ill_typed(_SCHEMAS[config_name], f"{package}{key}", value) for key, value in plain.items())
+            if first := next(filter(None, wrong), None):
+                raise ConfigError(f"{file} must hold values of the settings' own types, but {first}")
+
+
+def _ill_typed(schema: type, key: str, value: Any) -> str | None:
+    """What is wrong with a value in a file, where a number in quotes is text, and text is never a number."""
+    if isinstance(value, dict) and is_dataclass(_kind(schema, key)):
+        return next(filter(None, (_ill_typed(schema, f"{key}.{name}", item) for name, item in value.items())), None)
+    hint = _kind(schema, key)
+    if hint is None or value is None or value == "???" or (isinstance(value, str) and "${" in value):
+        return None
+    if get_origin(hint) is list and isinstance(value, list):
+        (kind,) = get_args(hint)
+        return next(filter(None, (_ill_typed_plain(f"each of {key}", kind, item) for item in value)), None)
+    return _walk(schema, key.split("."), key, value) or _ill_typed_plain(key, hint, value)
+
+
+def _ill_typed_plain(key: str, kind: Any, value: Any) -> str | None:
+    if kind is str and not isinstance(value, str):
+        return f"{key} must be text, got {value!r}; put the text in quotes."
+    if kind in (int, float) and (isinstance(value, bool | str) or not isinstance(value, int | float)):
+        return f"{key} must be a number, got {value!r}; write a number without quotes."
+    if kind is int and isinstance(value, float):
+        return f"{key} must be a whole number, got {value!r}."
+    if kind is bool and not isinstance(value, bool):
+        return f"{key} must be true or false, got {value!r}."
+    return None
 
 
 def compose_report(words: list[str]) -> ReportConfig:
@@ -647,13 +733,22 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
     """
     copy = cfg.copy()
     for key, value in leaves.items():
-        try:
-            if wrong := _walk(Config, key.split("."), key, value):  # OmegaConf takes 7 for true
-                raise ConfigError(wrong)
-            OmegaConf.update(copy, key, value, merge=False, force_add=key.startswith("model.options."))
-        except OmegaConfBaseException as error:
-            raise ConfigError(sentence(error)) from None
+        set_leaf(copy, key, value)
     return copy
+
+
+def set_leaf(cfg: DictConfig, key: str, value: Any) -> None:
+    """Sets a leaf in place.
+
+    Raises:
+        ConfigError: There is no such key, or the value is not of its type.
+    """
+    try:
+        if wrong := _walk(Config, key.split("."), key, value):  # OmegaConf takes 7 for true
+            raise ConfigError(wrong)
+        OmegaConf.update(cfg, key, value, merge=False, force_add=key.startswith("model.options."))
+    except OmegaConfBaseException as error:
+        raise ConfigError(sentence(error)) from None
 
 
 # ---------------------------------------------------------------------------------------------------- what went wrong

@@ -9,7 +9,7 @@ door                                                      function
 terminal: ``report.rendering`` (text), ``progress``,      ``visible``; ``terminal`` for whole texts
 ``cli.main`` (errors)
 log lines: ``output.LogFormatter``, in ``conf/hydra``     ``terminal``
-CSV: ``report.rendering``                                 ``csv_cell``
+CSV: ``report.rendering``                                 ``csv_row``
 JSON: ``report.rendering``                                ``json_text``
 Markdown: ``report.rendering``, ``report.findings``,      ``markdown``, ``markdown_cell`` and
 ``report.published``, ``report.card``                     ``markdown_code``
@@ -23,6 +23,8 @@ a shell, in ``report.page`` (how to make it again)        ``shlex.quote``, then 
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 _UNSEEN = (
     r"\x00-\x1f\x7f-\x9f"  # control characters: ESC begins what a terminal obeys, U+009B as well
@@ -66,21 +68,39 @@ def width(text: str) -> int:
 
 # ------------------------------------------------------------------------------------------------------------- formats
 
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"  # and their full-width forms
+_BEFORE = r"(?:[^\S\t]|[\"'\ufeff\u200b-\u200f\u2060])*"  # what a spreadsheet may take away, or does not show
+_FORMULA = re.compile(rf"(?:^|(?<=[,;|\t]))(?={_BEFORE}[{_SIGNS}])")
+_PUT_BEFORE = re.compile(_FORMULA.pattern.replace("(?=", "'(?=", 1))
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_PLAIN = re.compile(r"[\w\s.,;:%/+-]*")  # calls nothing, and reaches no other file
+
+
+def csv_row(cells: Sequence[Any]) -> list[Any]:
+    """A line of CSV for ``csv.writer``, of which no spreadsheet makes a formula, whether it splits at commas,
+    semicolons, tabs or bars; numbers stay.
+
+    Only a number with a sign at the beginning of a line that holds more than plain words is made text: where commas
+    part no cells, ``-1,5*f(x)`` is a formula.
+    """
+    row = [csv_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+    if str(row[0]).startswith(("+", "-")) and not all(_PLAIN.fullmatch(str(cell)) for cell in row):
+        row[0] = f"'{row[0]}"
+    return row
 
 
 def csv_cell(text: str) -> str:
-    """Text that a spreadsheet takes for text: one that would be a formula has an apostrophe before it; numbers stay."""
+    """Text that a spreadsheet takes for text, however it splits it: an apostrophe stands before each formula.
+
+    Numbers stay.
+    """
     seen = visible(text)
-    formula = seen.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(seen)
-    return f"'{seen}" if formula else seen
+    return seen if _NUMBER.fullmatch(seen) else _FORMULA.sub("'", seen)
 
 
 def csv_text(cell: str) -> str:
-    """A cell as it was before ``csv_cell`` put an apostrophe before it."""
-    formula = cell[:1] == "'" and cell[1:].lstrip().startswith(_FORMULA)
-    return cell[1:] if formula else cell
+    """A cell as it was before ``csv_row`` or ``csv_cell`` put apostrophes into it."""
+    return _PUT_BEFORE.sub("", cell)
 
 
 _UNSEEN_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -21,6 +21,7 @@ from ablate.config import (
     Format,
     ReportConfig,
     RunSpec,
+    check_own_files,
     check_path,
     compose,
     compose_report,
@@ -66,7 +67,7 @@ def train(words: list[str], flags: list[str]) -> int:
     words = expand(words)
     if {"-m", "--multirun"} & set(flags):  # Hydra takes the words apart; each of its jobs is checked by itself
         prepare_jobs(words)
-        return _as_hydra_job(words, flags, lambda cfg: _train_one(to_config(cfg)))
+        return _as_hydra_job(words, flags, _train_composed)
     if any(override.key_or_group == "sweep" for override in parse_overrides(words)):
         plan = make_plan(words)
         return _as_hydra_job(words, flags, lambda cfg: _sweep(plan))
@@ -74,6 +75,11 @@ def train(words: list[str], flags: list[str]) -> int:
     config.check_places()
     _check(config).check_selection()
     return _as_hydra_job(words, flags, lambda cfg: _train_one(config))
+
+
+def _train_composed(cfg: DictConfig) -> int:
+    check_own_files(HydraConfig.get().overrides.task)
+    return _train_one(to_config(cfg))
 
 
 def _check(config: Config) -> RunSpec:

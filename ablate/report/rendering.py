@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ablate.escaping import csv_cell, json_text, latex, markdown, markdown_cell, visible, width
+from ablate.escaping import csv_row, json_text, latex, markdown, markdown_cell, visible, width
 from ablate.report.table import COSTS, RANK, ReportError, Row, Table, label
 
 Format = Literal["text", "md", "latex", "csv", "json"]
@@ -173,8 +173,8 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
     more = ["read_at"] * readings
     effects = _effects(table)
     more += [f"{factor}_{name}" for factor in effects for name in _EFFECTS]
-    named = [*map(csv_cell, table.factors), "metric", *_NUMBERS, "best_of_4", *COSTS, *heads, "select"]
-    writer.writerow([*named, *map(csv_cell, more), "run_ids"])
+    named = [*table.factors, "metric", *_NUMBERS, "best_of_4", *COSTS, *heads, "select"]
+    writer.writerow(csv_row([*named, *more, "run_ids"]))
     for row in table.rows:
         estimate = row.estimate
         values = [getattr(estimate, name) for name in _NUMBERS] if estimate else [0, "", "", "", ""]
@@ -182,9 +182,8 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
         counts = [row.outcomes.get(name, 0) for name in outcomes]
         read = ["; ".join(row.read)] * readings
         against = [value for of in effects.values() for value in of.get(row.levels, ("",) * len(_EFFECTS))]
-        *levels, metric, select = map(csv_cell, (*row.levels, table.metric, " ".join(row.select)))
-        rest = [*map(csv_cell, read), *against, csv_cell(" ".join(row.run_ids))]
-        writer.writerow([*levels, metric, *values, row.best_of_4, *costs, *counts, select, *rest])
+        rest = [" ".join(row.select), *read, *against, " ".join(row.run_ids)]
+        writer.writerow(csv_row([*row.levels, table.metric, *values, row.best_of_4, *costs, *counts, *rest]))
     return out.getvalue().rstrip("\n")
 
 

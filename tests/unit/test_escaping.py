@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
@@ -106,6 +108,34 @@ def test_csv_holds_no_formula_and_numbers_stay_numbers(table, tmp_path):
     (tmp_path / "t.csv").write_text(text)
     found = from_csv(tmp_path / "t.csv", [table[0].factors[0]], "mean", "", {})
     assert list(found.definition["axes"].values()) == [[visible(name) for name in NAMES]]
+
+
+_CELLS = st.one_of(st.text(max_size=12), st.text(alphabet="=+-@,;|\t\"' 1.5ae(!\ufeff\uff1d", max_size=12))
+
+
+@given(_CELLS)
+def test_csv_gives_back_every_text_as_it_was_written(text):
+    assert escaping.csv_text(escaping.csv_cell(text)) == visible(text)
+    assert escaping.csv_text(escaping.csv_row([text, "=1", 2])[0]) == visible(text)
+
+
+@pytest.mark.parametrize("cell", ["a;=1+1", "a\t=1", "a|=1", "a,=1", 'a; "=1', "\ufeff=1", ";;-2", "x;-2"])
+def test_csv_puts_an_apostrophe_before_a_formula_that_another_split_would_make(cell):
+    assert escaping.csv_cell(cell).count("'") == 1 or "\t" in cell
+    assert escaping.csv_cell("a;b") == "a;b" and escaping.csv_cell("-1.5e3") == "-1.5e3"
+
+
+@given(st.lists(st.lists(st.one_of(_CELLS, st.floats(), st.none()), min_size=1, max_size=4), min_size=1, max_size=3))
+def test_csv_holds_no_formula_wherever_it_is_split(rows):
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(map(escaping.csv_row, rows))
+    texts = out.getvalue().splitlines()
+    naive = [piece for mark in ",;|\t" for line in texts for piece in line.split(mark)]
+    read = [cell for mark in ",;|\t" for row in csv.reader(texts, delimiter=mark) for cell in row]
+    for piece in (piece.lstrip(' \u3000\xa0\ufeff"') for piece in (*naive, *read)):
+        calls = re.search(r"[^\w\s.,;:%/+\-\"]", piece)  # what is left is a number beside plain words
+        assert not piece.startswith(("=", "@", "\uff1d")), (piece, texts)
+        assert not piece.startswith(("+", "-")) or (re.match(r"[+-](inf|\d|\.\d)", piece) and not calls), (piece, texts)
 
 
 def _flat(tokens):

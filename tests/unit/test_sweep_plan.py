@@ -1,6 +1,7 @@
 """A plan: points composed once per combination, checked, costed, and held against what is finished. Nothing trains."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -37,6 +38,30 @@ def test_plan_sets_leaves_as_composing_them_one_by_one_would(sweep):
         alone = to_config(compose(["model=tiny", "data=digits", "train.epochs=2", *words])).point()
         assert alone == planned.spec and alone.leaves() == planned.leaves
         assert type(planned.spec.train.lr) is float
+
+
+def test_plan_takes_each_level_by_itself_whatever_came_before(sweep):
+    axes = {
+        "train.seconds": ["null", 60, "7.5"],
+        "model.qkv_bias": ["true", "false"],
+        "train.select": ["last", "best"],
+        "data.image_size": ["null", 16],
+    }
+    text = ", ".join(f"{axis}: [{', '.join(map(str, levels))}]" for axis, levels in axes.items())
+    for planned in make_plan(sweep(f"axes: {{{text}}}")).points:
+        words = [f"{axis}={'null' if level is None else level}" for axis, level in planned.point.levels.items()]
+        alone = to_config(compose(["model=tiny", "data=digits", "train.epochs=2", *words])).point()
+        assert alone == planned.spec and repr(alone) == repr(planned.spec)
+    for wrong in ("'???'", "[1]", "yes"):
+        with pytest.raises((SweepError, ConfigError), match=r"train\.lr"):
+            make_plan(sweep(f"axes: {{train.lr: [1.0, {wrong}, 2.0]}}"))
+
+
+def test_plan_of_many_levels_composes_once(sweep):
+    levels = ", ".join(f"{number}.5e-5" for number in range(2, 1002))
+    words, began = sweep(f"axes: {{train.lr: [{levels}]}}"), time.process_time()
+    assert len(make_plan(words).points) == 1000
+    assert time.process_time() - began < 6  # it takes 1; composing each anew takes 10
 
 
 @pytest.mark.parametrize(
