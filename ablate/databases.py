@@ -43,7 +43,9 @@ _REMEDIES = (
      "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
     (r"must be in the 'active' state", "somebody deleted it in the MLflow UI: restore it there, or give the same "
      "command again"),
-    (r"unable to open", "its folder must exist and be writable"),
+    (r"is gone", "put it back, or give the same command again, which makes it anew"),
+    (r"is a folder", "move it away, or set {setting} to a file"),
+    (r"unable to open", "its folder must exist, and both be writable"),
 )  # fmt: skip
 
 
@@ -59,11 +61,15 @@ def complaint(error: BaseException) -> str:
 
 
 def ailment(uri: str, error: BaseException) -> str:
-    """``complaint`` of a database; where its file system offers no locks, in words of ours.
+    """``complaint`` of a database; where its file is gone, a folder, or on a file system without locks, in our words.
 
-    SQLite says then that the database is locked, or that its disk fails, by what the system answers.
+    SQLite says of missing locks that the database is locked, or that its disk fails, by what the system answers.
     """
     words = complaint(error)
+    if "unable to open" in words and (file := sqlite_file(uri)) is not None and os.path.isdir(file):
+        return f"{file} is a folder"
+    if "readonly" in words and (file := sqlite_file(uri)) is not None and not os.path.lexists(file):
+        return f"{file} is gone"  # SQLite writes no more to what was deleted meanwhile
     if not re.search("database is locked|disk i/o error", words, re.IGNORECASE) or (file := sqlite_file(uri)) is None:
         return words
     import filelock
