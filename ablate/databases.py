@@ -44,6 +44,7 @@ _REMEDIES = (
     (r"must be in the 'active' state", "somebody deleted it in the MLflow UI: restore it there, or give the same "
      "command again"),
     (r"is gone", "put it back, or give the same command again, which makes it anew"),
+    (r"not a directory|file exists", "move away what lies in that folder's place"),
     (r"is a folder", "move it away, or set {setting} to a file"),
     (r"unable to open", "its folder must exist, and both be writable"),
 )  # fmt: skip

@@ -194,7 +194,7 @@ def test_two_folders_that_hold_the_same_images_are_no_two_levels(sweep, folders)
     ]
     assert {*found} == {("raw", "copy"), ("raw", "./raw")}
     with pytest.raises(SweepError, match=r"data.root=raw and data.root=copy .*read the same images, labels and split"):
-        train(words)
+        train(words, [])
 
 
 def test_two_folders_never_get_equal_training_macs(sweep, folders):
