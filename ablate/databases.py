@@ -21,7 +21,8 @@ ASLEEP_SECONDS = 120
 
 _FULL = r"disk is full|disk full|no space left|quota exceeded|file too large"
 _LASTING = re.compile(
-    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|offers no locks|permission denied",
+    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|offers no locks|permission denied|"
+    "no such table",
     re.IGNORECASE,
 )
 _REMEDIES = (
@@ -67,10 +68,11 @@ def ailment(uri: str, error: BaseException) -> str:
     SQLite says of missing locks that the database is locked, or that its disk fails, by what the system answers.
     """
     words = complaint(error)
-    if "unable to open" in words and (file := sqlite_file(uri)) is not None and os.path.isdir(file):
-        return f"{file} is a folder"
-    if "readonly" in words and (file := sqlite_file(uri)) is not None and not os.path.lexists(file):
-        return f"{file} is gone"  # SQLite writes no more to what was deleted meanwhile
+    if re.search("unable to open|readonly", words) and (file := sqlite_file(uri)) is not None:
+        if os.path.isdir(file):
+            return f"{file} is a folder"
+        if "readonly" in words and not os.path.lexists(file):  # SQLite writes no more to what was deleted meanwhile
+            return f"{file} is gone"
     if not re.search("database is locked|disk i/o error", words, re.IGNORECASE) or (file := sqlite_file(uri)) is None:
         return words
     import filelock
@@ -87,7 +89,7 @@ def ailment(uri: str, error: BaseException) -> str:
 
 
 def lasts(error: BaseException) -> bool:
-    """Whether no waiting mends it: a full, damaged or read-only disk, as against a server that is away."""
+    """Whether no waiting mends it: a disk or a file that is full, damaged, read-only or another, not a server away."""
     return bool(_LASTING.search(complaint(error)))
 
 

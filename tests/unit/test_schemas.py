@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -225,9 +226,24 @@ def test_a_folder_in_the_place_of_a_database_is_called_one(tmp_path: Path) -> No
         Study(f"sqlite:///{tmp_path}/optuna.db", "s", [Point({}, 0)])
 
 
-def test_a_queue_that_is_deleted_meanwhile_is_called_gone_and_is_not_waited_for(tmp_path: Path) -> None:
+def _make_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (Path.unlink, "optuna.db is gone; put it back, or give the same command again"),
+        (lambda file: file.write_bytes(b""), "no such table: .*; it holds no Optuna records that can be read"),
+        (_make_a_folder, "optuna.db is a folder; move it away, or set study.storage to a file"),
+    ],
+)
+def test_a_queue_that_is_touched_meanwhile_is_not_waited_for(
+    tmp_path: Path, act: Callable[[Path], object], words: str
+) -> None:
     study = Study(f"sqlite:///{tmp_path}/optuna.db", "s", [Point({}, 0)])
     study.fill()
-    (tmp_path / "optuna.db").unlink()
-    with pytest.raises(SweepError, match=r"optuna.db is gone; put it back, or give the same command again"):
+    act(tmp_path / "optuna.db")
+    with pytest.raises(SweepError, match=words):
         study.claim()
