@@ -43,9 +43,9 @@ def best(frame: "pd.DataFrame") -> str:
     Raises:
         TrackingError: No run is finished and validated, or the runs were validated on different data.
     """
-    names = ("run_id", "start_time", "tags.ablate.role", "tags.ablate.status", "params.train.select", VAL)
-    names = (*names, _DIGEST, _ROOT, *_JUDGES)
-    runs = frame.reindex(columns=[*dict.fromkeys([*names, *_settings(frame)])])
+    of_run = ("run_id", "start_time", "tags.ablate.role", "tags.ablate.status", "params.train.select", VAL)
+    of_data = (_DIGEST, _ROOT, *_JUDGES, *_settings(frame))
+    runs = frame.reindex(columns=[*dict.fromkeys((*of_run, *of_data))])
     whole = runs[(runs["tags.ablate.role"] == "run") & (runs["tags.ablate.status"] == "finished") & runs[VAL].notna()]
     honest = whole[whole["params.train.select"] != "test"]
     if honest.empty:
