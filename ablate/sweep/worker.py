@@ -264,7 +264,8 @@ class _Worker:
             found = self._served(name, claim, point) or self._trained(name, point)
             return found or start({**tags, "ablate.identity": name})
 
-        begun = _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)
+        found = _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look)))
+        begun: Finished | Training | RunWriter = found or start(tags)
         if isinstance(begun, RunWriter):
             _if_there(lambda: self._tell_of_others(name, point))
         return begun
