@@ -264,11 +264,12 @@ class _Worker:
             found = self._served(name, claim, point) or self._trained(name, point)
             return found or start({**tags, "ablate.identity": name})
 
-        found = _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look)))
-        begun: Finished | Training | RunWriter = found or start(tags)
-        if isinstance(begun, RunWriter):
+        def begun() -> Finished | Training | RunWriter:
+            return _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)
+
+        if isinstance(found := begun(), RunWriter):
             _if_there(lambda: self._tell_of_others(name, point))
-        return begun
+        return found
 
     def _identified(self, point: Point, spec: RunSpec) -> str | None:
         """The run's identity; None where all is to be trained, or its data cannot be read: the attempt reports that."""
