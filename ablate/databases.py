@@ -21,7 +21,8 @@ ASLEEP_SECONDS = 120
 
 _FULL = r"disk is full|disk full|no space left|quota exceeded|file too large"
 _LASTING = re.compile(
-    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|offers no locks|permission denied",
+    rf"{_FULL}|disk i/o error|readonly database|read-only|malformed|not a database|offers no locks|permission denied|"
+    "no such table",
     re.IGNORECASE,
 )
 _REMEDIES = (
@@ -43,7 +44,10 @@ _REMEDIES = (
      "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
     (r"must be in the 'active' state", "somebody deleted it in the MLflow UI: restore it there, or give the same "
      "command again"),
-    (r"unable to open", "its folder must exist and be writable"),
+    (r"is gone", "put it back, or give the same command again, which makes it anew"),
+    (r"not a directory|file exists", "move away what lies in that folder's place"),
+    (r"is a folder", "move it away, or set {setting} to a file"),
+    (r"unable to open", "its folder must exist, and both be writable"),
 )  # fmt: skip
 
 
@@ -59,11 +63,16 @@ def complaint(error: BaseException) -> str:
 
 
 def ailment(uri: str, error: BaseException) -> str:
-    """``complaint`` of a database; where its file system offers no locks, in words of ours.
+    """``complaint`` of a database; where its file is gone, a folder, or on a file system without locks, in our words.
 
-    SQLite says then that the database is locked, or that its disk fails, by what the system answers.
+    SQLite says of missing locks that the database is locked, or that its disk fails, by what the system answers.
     """
     words = complaint(error)
+    if re.search("unable to open|readonly", words) and (file := sqlite_file(uri)) is not None:
+        if os.path.isdir(file):
+            return f"{file} is a folder"
+        if "readonly" in words and not os.path.lexists(file):  # SQLite writes no more to what was deleted meanwhile
+            return f"{file} is gone"
     if not re.search("database is locked|disk i/o error", words, re.IGNORECASE) or (file := sqlite_file(uri)) is None:
         return words
     import filelock
@@ -80,7 +89,7 @@ def ailment(uri: str, error: BaseException) -> str:
 
 
 def lasts(error: BaseException) -> bool:
-    """Whether no waiting mends it: a full, damaged or read-only disk, as against a server that is away."""
+    """Whether no waiting mends it: a disk or a file that is full, damaged, read-only or another, not a server away."""
     return bool(_LASTING.search(complaint(error)))
 
 

@@ -43,7 +43,7 @@ from ablate.models import zoo
 from ablate.output import show, unbroken
 from ablate.paths import problem
 from ablate.sweep.compose import cost
-from ablate.sweep.inert import suspects
+from ablate.sweep.inert import same_data, suspects
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
 from ablate.sweep.space import SweepError
 
@@ -184,12 +184,16 @@ def _ask(plan: Plan) -> None:
 
 
 def _refuse_inert(plan: Plan) -> None:
-    """Builds what settings cannot tell apart, and nothing where they can.
+    """Reads and builds what settings cannot tell apart, and nothing where they can.
 
     Raises:
-        SweepError: Two levels of a factor are one model.
+        SweepError: Two levels of a factor are one model, or one data set.
     """
-    pairs = [] if plan.config.allow_inert else suspects(plan.points)
+    if plan.config.allow_inert:
+        return
+    if found := same_data(plan.points):
+        raise SweepError(found[0].sentence())
+    pairs = suspects(plan.points)
     if not pairs:
         return
     import_keras()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ablate import tracking
+from ablate.identity import LEFT_OUT
 from ablate.sweep.plan import Plan
 from ablate.tracking import Store, TrackingError
 
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VAL = "metrics.final.val_top1_percent"
-_DATA = ("params.data.source", "params.data.root")
+_DIGEST, _ROOT = "tags.ablate.data.digest", "params.data.root"
+_PLACES = {f"params.{leaf}" for leaf in LEFT_OUT}
+_JUDGES = tuple(f"params.data.{name}" for name in ("source", "class_level", "val_fraction", "split_seed"))
+"""Which images validate, and what they are called; the other settings of data change how they look, or what trains."""
 
 
 def register_best(plan: Plan, store: Store) -> str:
@@ -39,17 +43,41 @@ def best(frame: "pd.DataFrame") -> str:
     Raises:
         TrackingError: No run is finished and validated, or the runs were validated on different data.
     """
-    names = ("run_id", "start_time", "tags.ablate.role", "tags.ablate.status", "params.train.select", VAL, *_DATA)
-    runs = frame.reindex(columns=[*names])
+    of_run = ("run_id", "start_time", "tags.ablate.role", "tags.ablate.status", "params.train.select", VAL)
+    of_data = (_DIGEST, _ROOT, *_JUDGES, *_settings(frame))
+    runs = frame.reindex(columns=[*dict.fromkeys((*of_run, *of_data))])
     whole = runs[(runs["tags.ablate.role"] == "run") & (runs["tags.ablate.status"] == "finished") & runs[VAL].notna()]
     honest = whole[whole["params.train.select"] != "test"]
     if honest.empty:
         raise TrackingError(
             "the best is chosen by validation accuracy, and no finished run has one (train.select=test counts as none)."
         )
-    if len(sources := honest[list(_DATA)].drop_duplicates()) > 1:
-        raise TrackingError(
-            f"the best is chosen on one data set, got {len(sources)}, whose accuracies say different things."
-        )
+    if differs := _incomparable(honest):
+        raise TrackingError(f"the best is chosen on one data set and split, but {differs}.")
     ranked = honest.sort_values([VAL, "start_time"], ascending=[False, True], kind="stable")
     return str(ranked["run_id"].iloc[0])
+
+
+def _settings(frame: "pd.DataFrame") -> list[str]:
+    """The settings of a run's data, without the places that it lies in."""
+    return [name for name in frame if name.startswith("params.data.") and name not in _PLACES]
+
+
+def _incomparable(runs: "pd.DataFrame") -> str:
+    """Why validation accuracies of these runs say different things; nothing, where they say the same.
+
+    Runs with the same settings have read the same data if its digest is the same. It names pixels and training images
+    as well, so that it differs between settings (of the image's size, of how many train): there, and where a record is
+    older than the digest, the folder is what there is to tell by.
+    """
+    for name in _JUDGES:
+        if len(values := runs[name].dropna().unique()) > 1:
+            return f"{name.removeprefix('params.')} is {' and '.join(sorted(map(str, values)))}"
+    alike = runs.groupby(_settings(runs), dropna=False)[_DIGEST]
+    if (most := int(alike.nunique().max())) > 1:
+        return f"the images that were read under the same settings are of {most} contents, by their digest"
+    if alike.ngroups == 1 and runs[_DIGEST].notna().all():
+        return ""
+    roots = runs[_ROOT].dropna().unique()
+    because = "runs of different data settings share no digest" if alike.ngroups > 1 else "some have no data digest"
+    return f"data.root is {' and '.join(sorted(roots))}, by which it is told since {because}" if len(roots) > 1 else ""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ablate import identity
+from ablate.data import load
 from ablate.sweep.space import Point
 
 if TYPE_CHECKING:
@@ -44,6 +46,29 @@ def same_runs(points: Sequence[Point], definitions: Sequence[str]) -> list[Inert
         if definition in first:
             found.append(Inert(first[definition], point, "resolve to the same settings in every leaf"))
         first.setdefault(definition, point)
+    return found
+
+
+def same_data(planned: "Sequence[PlannedPoint]") -> list[Inert]:
+    """Points that differ in the place of their data alone, where two places hold the same. Reads the data.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    groups: dict[str, dict[str, PlannedPoint]] = {}
+    for each in planned:
+        if each.point.trial is None:  # a trial's levels are drawn when it starts
+            settings = json.dumps(identity.definition(each.leaves), default=str)
+            groups.setdefault(settings, {}).setdefault(str(each.spec.data.root), each)
+    digests: dict[str, str] = {}
+    found = []
+    for places in (group for group in groups.values() if len(group) > 1):
+        first: dict[str, PlannedPoint] = {}
+        for each in places.values():
+            if (key := repr(each.spec.data)) not in digests:
+                digests[key] = load(each.spec.data).digest
+            if (same := first.setdefault(digests[key], each)) is not each:
+                found.append(Inert(same.point, each.point, "read the same images, labels and split"))
     return found
 
 

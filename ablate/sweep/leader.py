@@ -38,10 +38,9 @@ def run_sweep(plan: Plan) -> int:
     if workers < 1:
         raise SweepError(f"workers must be at least 1, got {workers}.")
     store, study = Store(plan.config.tracking), open_study(plan)
-    tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
     with study.alone():  # two leaders at once would make two parents, where a server has no lock to offer
         _reconcile(plan, store, study)
-        parent = store.sweep_run(plan.study, tags)
+        parent = _parent(plan, store)
         orphans = study.fill(recorded=not study.begun and bool(_recorded(plan)))
     store.share_view(parent, plan.study, plan.definition())
     for key in orphans:
@@ -64,13 +63,20 @@ def run_sweep(plan: Plan) -> int:
     return int(bool(troubles))
 
 
+def _parent(plan: Plan, store: Store) -> str:
+    """Id of the sweep's own run, which is made if there is none."""
+    tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
+    return store.sweep_run(plan.study, tags)
+
+
 @contextmanager
 def _closed_if_cut_short(record: RunWriter) -> Iterator[None]:
     """A sweep's record never says that it runs when it does not, whatever ended it."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        record.finish("killed", reason=str(stop) or "interrupted")
+        with suppress(TrackingError):
+            record.finish("killed", reason=str(stop) or "interrupted")
         if not str(stop):
             print("interrupted: the same command goes on from here.")
         raise
@@ -89,6 +95,7 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
     try:
         delivered = store.deliver()
         show(*delivered.aside)
+        record = _standing_record(plan, store, study, record)
         troubles += _lacking(plan, store, study, delivered)
         print(_table(plan, "text"))
         _tell(plan, record)
@@ -103,6 +110,17 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
     except TrackingError as error:
         troubles.append(str(error))
     return troubles
+
+
+def _standing_record(plan: Plan, store: Store, study: Study, record: RunWriter) -> RunWriter:
+    """The sweep's record, without which there is no table: made anew where somebody deleted it meanwhile."""
+    with study.alone():
+        parent = _parent(plan, store)
+    if parent == record.run_id:
+        return record
+    show("the sweep's own record was deleted meanwhile, and is made anew")
+    store.share_view(parent, plan.study, plan.definition())
+    return store.resume(parent, plan.study, sweep=True)
 
 
 def _unfinished(after: Progress) -> list[str]:

@@ -170,7 +170,7 @@ def make_plan(words: Sequence[str]) -> Plan:
     points = [_equalised(planned, macs) for planned in points]
     _require_time(shared.sweep, points, drawn)
     _require_validation(points, search)
-    definitions = [json.dumps(identity.definition(planned.leaves), default=str) for planned in points]
+    definitions = _definitions(points)
     compared = [n for n, planned in enumerate(points) if planned.point.trial is None]  # trials are drawn anew each
     inert = same_runs([points[n].point for n in compared], [definitions[n] for n in compared])
     if inert and not shared.allow_inert:
@@ -179,6 +179,18 @@ def make_plan(words: Sequence[str]) -> Plan:
     study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
     study = _anew(study, len(points), shared.tracking) if shared.fresh else study
     return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, about_runs(words), search, macs)
+
+
+def _definitions(points: Sequence[PlannedPoint]) -> list[str]:
+    """What each point is, as text.
+
+    Where the data lies is no part of it, unless points lie in several places: these may hold different images.
+    """
+    whole = [planned.leaves for planned in points]
+    told = [identity.definition(leaves) for leaves in whole]
+    if len({leaves["data.root"] for leaves in whole}) > 1:
+        told = [each | {"data.root": leaves["data.root"]} for each, leaves in zip(told, whole, strict=True)]
+    return [json.dumps(each, default=str) for each in told]
 
 
 _PARTS = {*(part.name for part in fields(RunSpec)), "recipe"}
@@ -211,7 +223,8 @@ def _baseline_macs(
     """MACs of one image at the baseline, or at the first point where the baseline is left out."""
 
     def counted(leaf: str) -> bool:
-        return (leaf.startswith("data.") and leaf not in (*_OF_IMAGES, *identity.LEFT_OUT)) or leaf == "train.epochs"
+        of_data = leaf.startswith("data.") and leaf not in (*_OF_IMAGES, *identity.LEFT_OUT)
+        return of_data or leaf in ("data.root", "train.epochs")
 
     first = points[0].leaves
     moved = [leaf for p in points for leaf, value in p.leaves.items() if counted(leaf) and value != first[leaf]]

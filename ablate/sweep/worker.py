@@ -264,7 +264,12 @@ class _Worker:
             found = self._served(name, claim, point) or self._trained(name, point)
             return found or start({**tags, "ablate.identity": name})
 
-        return _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)
+        def begun() -> Finished | Training | RunWriter:
+            return _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)
+
+        if isinstance(found := begun(), RunWriter):
+            _if_there(lambda: self._tell_of_others(name, point))
+        return found
 
     def _identified(self, point: Point, spec: RunSpec) -> str | None:
         """The run's identity; None where all is to be trained, or its data cannot be read: the attempt reports that."""
@@ -288,19 +293,28 @@ class _Worker:
         """The run of another that is about to have the same result, if its worker is seen to live."""
         if self._plan.config.fresh:
             return None
-        same = [each for each in self._store.in_training(self._plan.study) if each.identity == name]
-        for each in same:
+        for each in self._same(name):
             if lives(each.worker):
                 self._screen.say(f"{point.label}: in training already, by {each}, which is waited for")
                 return each
-        for each in same:
-            if lives(each.worker) is None:
+        return None
+
+    def _tell_of_others(self, name: str, point: Point) -> None:
+        """Names who may be training the same, now that our own run can be seen as well.
+
+        Machines that share nothing but a server have no lock: both may look before either begins. Each looks once more
+        after it has begun, and the later one at least finds the other.
+        """
+        for each in [] if self._plan.config.fresh else self._same(name):
+            if lives(each.worker) is not False:
                 place = str(each.worker).rsplit(":", 2)[0]
                 self._screen.say(
-                    f"{point.label}: {each} may be training the same on {place}, which cannot be seen from here: it is "
-                    "trained twice"
+                    f"{point.label}: {each} may be training the same on {place}, and cannot be waited for from here: "
+                    "it is trained twice"
                 )
-        return None
+
+    def _same(self, name: str) -> list[Training]:
+        return [each for each in self._store.in_training(self._plan.study) if each.identity == name]
 
     def _left(self, claim: Claim) -> Finished | None:
         """What the attempts before this one left: a finished run, or an open one, which is closed."""

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,11 +128,18 @@ def _experiment_id(client: Any, uri: str, name: str) -> str:
         created: str = client.create_experiment(name, artifact_location=_artifact_root(uri, name))
         return created
     if found.lifecycle_stage != "active":
-        raise TrackingError(
-            f"experiment {name!r} of {redact_uri(uri)} was deleted: restore it with `mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}`, or set tracking.experiment to another name."
-        )
+        raise deleted(uri, found)
     return str(found.experiment_id)
+
+
+def deleted(uri: str, experiment: Any) -> TrackingError:
+    """What is said of an experiment that is in MLflow's bin."""
+    where = redact_uri(uri)
+    return TrackingError(
+        f"experiment {experiment.name!r} of {where} was deleted: restore it with `MLFLOW_TRACKING_URI="
+        f"{shlex.quote(where)} mlflow experiments restore --experiment-id {experiment.experiment_id}`, or set "
+        "tracking.experiment to another name."
+    )
 
 
 def _artifact_root(uri: str, experiment: str) -> str | None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ablate.databases import Lock
-from ablate.tracking.client import deleted_runs, opened
+from ablate.tracking.client import deleted, deleted_runs, opened
 from ablate.tracking.registry import Registered, register
-from ablate.tracking.spec import TrackingSpec
+from ablate.tracking.spec import TrackingError, TrackingSpec
 from ablate.tracking.spool import About, Entry, Journal, left, waiting
 from ablate.tracking.tags import (
     FIRST,
@@ -64,9 +64,13 @@ class Store:
             study: Name of the study.
             tags: Provenance, and the sweep's definition as JSON under ``ablate.sweep``.
             started: When it was, of one that is made; None for now.
+
+        Raises:
+            TrackingError: Somebody has deleted or renamed the experiment since it was opened.
         """
         wanted = f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'sweep'"
         with guard(self._uri), self._lock():
+            self._check_experiment()
             found = self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"])
             if found:
                 run_id: str = found[0].info.run_id
@@ -80,6 +84,16 @@ class Store:
             for run in self._search(f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'run'"):
                 self._client.set_tag(run.info.run_id, "mlflow.parentRunId", run_id)  # theirs is gone
             return run_id
+
+    def _check_experiment(self) -> None:
+        found = self._client.get_experiment(self.experiment_id)
+        if found.lifecycle_stage != "active":
+            raise deleted(self._uri, found)
+        if found.name != self._experiment:
+            raise TrackingError(
+                f"experiment {self._experiment!r} of {self.uri_shown} was renamed to {found.name!r}: give it its name "
+                "back, or set tracking.experiment to the new one."
+            )
 
     def start_run(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import psutil
 import pytest
 
@@ -138,6 +139,57 @@ def test_a_sweep_whose_database_is_deleted_meanwhile_keeps_what_waits_and_trains
     assert 0 < len(trained_again) <= 4
     assert f"since their record was deleted from sqlite:///mlflow.db: {len(trained_again)} points" in again.stdout
     assert "8 of 8 points finished" in again.stdout
+
+
+MISHAPS: dict[str, tuple[Callable[[mlflow.MlflowClient, str], None], int, str]] = {
+    "record": (
+        lambda client, experiment: client.delete_run(_record(client, experiment)),
+        0, "the sweep's own record was deleted meanwhile, and is made anew",
+    ),
+    "renamed": (
+        lambda client, experiment: client.rename_experiment(experiment, "another"),
+        1, "experiment 'ablate' of sqlite:///mlflow.db was renamed to 'another': give it its name back",
+    ),
+    "experiment": (
+        lambda client, experiment: client.delete_experiment(experiment),
+        1, "restore it with `MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow experiments restore --experiment-id 1`",
+    ),
+}  # fmt: skip
+"""What somebody may do in the MLflow UI while a sweep trains, the exit code of that sweep, and what it says."""
+
+
+def _record(client: mlflow.MlflowClient, experiment: str) -> str:
+    (run,) = client.search_runs([experiment], "tags.`ablate.role` = 'sweep'")
+    return str(run.info.run_id)
+
+
+@pytest.mark.parametrize("mishap", MISHAPS)
+def test_a_sweep_whose_records_are_touched_meanwhile_says_so_and_trains_nothing_twice(
+    tmp_path: Path, mishap: str
+) -> None:
+    folder = _folder(tmp_path, {"one": BASE % 1 + "axes: {model.pooling: [seqpool, mean]}\nseeds: 2\n"})
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    act, code, words = MISHAPS[mishap]
+    process = _start(folder, "one")
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("[1/4]"):
+            act(client, "1")
+    text = "".join(said)
+    assert process.wait(60) == code and words in text and "Traceback" not in text, text
+    if mishap == "renamed":
+        client.rename_experiment("1", "ablate")
+    if mishap == "experiment":
+        again = _sweep(folder)
+        assert again.returncode == 2 and words in again.stderr, again.stdout + again.stderr
+        client.restore_experiment("1")
+    again = _sweep(folder)
+    assert again.returncode == 0 and "4 of 4 points finished" in again.stdout, again.stdout + again.stderr
+    runs = [row for row in _runs(folder) if row["status"] == "FINISHED"]
+    assert len(runs) == len({row["tags.ablate.point"] for row in runs}) == 4
+    assert {row["tags.mlflow.parentRunId"] for row in runs} == {_record(client, "1")}
 
 
 def test_a_sweep_says_what_its_table_lacks(tmp_path: Path) -> None:

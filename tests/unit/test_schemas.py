@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import sqlalchemy
 
 from ablate.databases import remedy
-from ablate.sweep.space import Point
+from ablate.sweep.space import Point, SweepError
 from ablate.sweep.study import Progress, Study
 from ablate.tracking import Store, TrackingError, TrackingSpec, read_runs
 
@@ -159,7 +160,7 @@ print("made", flush=True)
 """
 _MAKE_QUEUE = """
 import sys
-from ablate.sweep.space import Point
+from ablate.sweep.space import Point, SweepError
 from ablate.sweep.study import Study
 print("ready", flush=True)
 Study(sys.argv[1], "s", [Point(levels={"a": 1}, seed=0)])
@@ -214,3 +215,35 @@ def test_a_kill_while_tables_are_made_in_postgresql_leaves_a_database_that_opens
         where = TrackingSpec(uri=uri, spool=str(tmp_path / "spool"))
         Store(where).start_run("a", {}, {})
         assert len(read_runs(where)) == 1
+
+
+def test_a_folder_in_the_place_of_a_database_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    (tmp_path / "optuna.db").mkdir()
+    with pytest.raises(TrackingError, match=r"mlflow.db is a folder; move it away, or set tracking.uri to a file"):
+        _store(tmp_path / "mlflow.db")
+    with pytest.raises(SweepError, match=r"optuna.db is a folder; move it away, or set study.storage to a file"):
+        Study(f"sqlite:///{tmp_path}/optuna.db", "s", [Point({}, 0)])
+
+
+def _make_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (Path.unlink, "optuna.db is gone; put it back, or give the same command again"),
+        (lambda file: file.write_bytes(b""), "no such table: .*; it holds no Optuna records that can be read"),
+        (_make_a_folder, "optuna.db is a folder; move it away, or set study.storage to a file"),
+    ],
+)
+def test_a_queue_that_is_touched_meanwhile_is_not_waited_for(
+    tmp_path: Path, act: Callable[[Path], object], words: str
+) -> None:
+    study = Study(f"sqlite:///{tmp_path}/optuna.db", "s", [Point({}, 0)])
+    study.fill()
+    act(tmp_path / "optuna.db")
+    with pytest.raises(SweepError, match=words):
+        study.claim()

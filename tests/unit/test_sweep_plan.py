@@ -1,13 +1,18 @@
 """A plan: points composed once per combination, checked, costed, and held against what is finished. Nothing trains."""
 
 import contextlib
+import itertools
+import shutil
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ablate import identity
 from ablate.config import ConfigError, compose, composer, read_sweep, sweep_files, to_config
 from ablate.data import DataError
+from ablate.sweep.inert import same_data
 from ablate.sweep.plan import already_finished, make_plan, summary
 from ablate.sweep.space import SweepError
 from ablate.verbs import train
@@ -175,6 +180,51 @@ def test_identity_moves_with_the_source_of_a_plugin(tmp_path, monkeypatch):
     before = identity.settings({}, backend="tensorflow", modules=["a_plugin_of_mine"])
     (tmp_path / "a_plugin_of_mine.py").write_text("x = 2\n")
     assert before != identity.settings({}, backend="tensorflow", modules=["a_plugin_of_mine"])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of images that differ, and a copy of the first."""
+    for root, shade in (("raw", 10), ("cleaned", 90)):
+        for part, name in itertools.product(("train", "test"), ("cat", "dog")):
+            folder = tmp_path / root / part / name
+            folder.mkdir(parents=True)
+            for number in range(4):
+                pixels = np.full((8, 8, 3), shade + 20 * number + 5 * (name == "dog"), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    shutil.copytree(tmp_path / "raw", tmp_path / "copy")
+    return tmp_path
+
+
+PHOTOS = ["data=folder", "data.cache=cache", "data.val_fraction=0.25", "train.batch_size=2"]
+
+
+def test_plan_takes_two_folders_as_levels_and_is_another_study_with_others(sweep, folders):
+    axes = {"data.root": ["raw", "cleaned"], "model.pooling": ["seqpool", "mean"]}
+    plan = make_plan(sweep(f"axes: {axes}\nseeds: 2", *PHOTOS))
+    assert [p.spec.data.root for p in plan.points[:4]] == ["raw", "raw", "cleaned", "cleaned"]
+    assert plan.points[0].point.label == "raw seqpool s0"
+    assert not same_data(plan.points)
+    other = make_plan(sweep(f"axes: {axes | {'data.root': ['raw', 'copy']}}\nseeds: 2", *PHOTOS))
+    assert other.study != plan.study
+    alone = [make_plan(sweep(f"axes: {axes}", *PHOTOS, f"data.root={root}")).study for root in ("raw", "cleaned")]
+    assert alone[0] == alone[1]  # where one folder lies is nobody's affair
+
+
+def test_two_folders_that_hold_the_same_images_are_no_two_levels(sweep, folders):
+    axes = {"data.root": ["raw", "cleaned", "copy", "./raw"], "data.image_size": [[8, 8], [16, 16]]}
+    words = sweep(f"axes: {axes}\nseeds: 2", *PHOTOS)
+    found = [
+        (each.one.levels["data.root"], each.other.levels["data.root"]) for each in same_data(make_plan(words).points)
+    ]
+    assert {*found} == {("raw", "copy"), ("raw", "./raw")}
+    with pytest.raises(SweepError, match=r"data.root=raw and data.root=copy .*read the same images, labels and split"):
+        train(words, [])
+
+
+def test_two_folders_never_get_equal_training_macs(sweep, folders):
+    with pytest.raises(SweepError, match=r"budget=macs needs the same images .* an axis moving data\.root"):
+        make_plan(sweep("axes: {data.root: [raw, cleaned]}\nbudget: macs", *PHOTOS))
 
 
 def test_plan_counts_finished_points_once_each(sweep):

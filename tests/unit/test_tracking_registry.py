@@ -1,11 +1,15 @@
 """The model registry: which run's model goes in, once, and what is said where none can."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from ablate.data import DataSpec, load
 from ablate.sweep.best import best, register_best
 from ablate.tracking import Store, TrackingError, TrackingSpec
 
@@ -45,8 +49,31 @@ def test_best_is_chosen_by_validation_and_never_by_the_test_set():
 def test_best_of_runs_that_validation_cannot_compare_is_refused():
     with pytest.raises(TrackingError, match="no finished run has one"):
         best(_frame({}).drop(columns="metrics.final.val_top1_percent"))
-    with pytest.raises(TrackingError, match="on one data set, got 2"):
-        best(_frame({"val": 70.0}, {"val": 80.0, "params.data.source": "mnist5k"}))
+    for leaf in ("source", "split_seed", "val_fraction", "class_level"):
+        pair = [{"val": 70.0, f"params.data.{leaf}": "1"}, {"val": 80.0, f"params.data.{leaf}": "2"}]
+        with pytest.raises(TrackingError, match=f"one data set and split, but data.{leaf} is 1 and 2"):
+            best(_frame(*pair))
+
+
+def test_best_is_told_by_the_digest_of_the_data_and_where_there_is_none_by_the_folder():
+    digest, root, size = "tags.ablate.data.digest", "params.data.root", "params.data.image_size"
+
+    def chosen(*runs):
+        return best(_frame(*({"val": 70.0 + number, **run} for number, run in enumerate(runs))))
+
+    assert chosen({digest: "d", root: "/a"}, {digest: "d", root: "/b"}) == "run1"
+    with pytest.raises(TrackingError, match="under the same settings are of 2 contents, by their digest"):
+        chosen({digest: "d", root: "/a"}, {digest: "e", root: "/a"})
+    old = [{root: "/a"}, {digest: "d", root: "/a"}]
+    assert chosen(*old) == "run1"
+    with pytest.raises(TrackingError, match=r"data.root is /a and /b, by which .* since some have no data dig"):
+        chosen(*old, {digest: "d", root: "/b"})
+    sizes = [{digest: "d", root: "/a", size: "[8, 8]"}, {digest: "e", root: "/a", size: "[16, 16]"}]
+    assert chosen(*sizes) == "run1"
+    with pytest.raises(TrackingError, match="since runs of different data settings share no digest"):
+        chosen(*sizes, {digest: "e", root: "/b", size: "[16, 16]"})
+    with pytest.raises(TrackingError, match="2 contents"):
+        chosen(*sizes, {digest: "f", root: "/a", size: "[16, 16]"})
 
 
 @pytest.fixture
@@ -54,8 +81,11 @@ def where(store_uri):
     return TrackingSpec(uri=store_uri)
 
 
-def _trained(store, study, val, model=b"weights"):
-    run = store.start_run("r", {"train.select": "best", "data.source": "digits"}, {"ablate.study": study})
+def _trained(store, study, val, model=b"weights", data=None):
+    """A run; with ``data``, one that recorded what it read."""
+    told = {} if data is None else {"ablate.data.digest": load(data).digest}
+    spec = {"data.source": "digits"} if data is None else {"data.source": data.source, "data.root": data.root}
+    run = store.start_run("r", {"train.select": "best", **spec}, {"ablate.study": study, **told})
     if model is not None:
         run.artifact("model.keras", model)
         run.artifact("model.input.json", INPUT)
@@ -95,3 +125,33 @@ def test_a_model_that_cannot_be_registered_costs_a_sentence_and_not_the_sweep(wh
     assert said.startswith(f"no model was registered: run {run} must hold model.keras and model.input.json")
     assert not store._client.search_registered_models()
     assert "no finished run has one" in register_best(_plan(where, "other"), store)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for part in ("train", "test"):
+        for label, name in enumerate(("cat", "dog")):
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            for number in range(4):
+                pixels = np.random.default_rng([label, number, len(part)]).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_a_copy_of_the_photos_is_the_same_data_and_photos_that_were_changed_in_place_are_not(where, photos, tmp_path):
+    def spec(root):
+        return DataSpec(source="folder", root=str(root), val_fraction=0.25, cache=str(tmp_path / "cache"))
+
+    store, copy = Store(where), tmp_path / "copy"
+    shutil.copytree(photos, copy)
+    _trained(store, "s-1", 70.0, data=spec(photos))
+    run = _trained(store, "s-1", 80.0, data=spec(copy))
+    assert register_best(_plan(where), store).endswith(f"run {run}, registered in MLflow as models:/my_sweep/1")
+    Image.fromarray(np.full((4, 4, 3), 7, np.uint8)).save(photos / "train" / "cat" / "0.png")
+    _trained(store, "s-1", 99.0, data=spec(photos))
+    assert register_best(_plan(where), store) == (
+        "no model was registered: the best is chosen on one data set and split, but the images that were read under "
+        "the same settings are of 2 contents, by their digest."
+    )
+    assert len(store._client.search_model_versions("name = 'my_sweep'")) == 1
