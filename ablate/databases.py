@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.paths import problem
+
 if TYPE_CHECKING:
     import sqlalchemy
 
@@ -149,8 +151,10 @@ def ill_formed(uri: str, kinds: Collection[str]) -> str | None:
     file = sqlite_file(uri)
     if file is None:
         return "it names no file"
-    long = "\0" in str(file) or max(len(os.fsencode(part)) for part in file.parts) > 255
-    return "no file can have that name" if long else None
+    if "\0" in str(file) or max(len(os.fsencode(part)) for part in file.parts) > 255:
+        return "no file can have that name"
+    wrong = problem("its file", str(file.absolute()))  # a relative one has the working directory's name before it
+    return wrong and wrong.rstrip(".")
 
 
 def ask(uri: str, purpose: str) -> None:

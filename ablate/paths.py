@@ -19,17 +19,11 @@ def problem(key: str, path: str | None) -> str | None:
     if path is None:
         return None
     told = path if len(path) <= 60 else f"{path[:30]}…{path[-20:]}"
+    if wrong := misread(key, told):
+        return wrong
     try:
         length = len(path.encode("utf-8"))
     except UnicodeEncodeError:
-        try:
-            meant = told.encode("utf-8", "surrogateescape").decode("utf-8")
-        except UnicodeError:
-            pass
-        else:
-            return (
-                f"{key} must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 ({meant})."
-            )
         told = told.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return f"{key} must be a path in UTF-8, as records keep it, got {told}; rename what it names, or link to it."
     if "\0" in path:
@@ -44,3 +38,14 @@ def problem(key: str, path: str | None) -> str | None:
     except RuntimeError:
         return f"{key} must be a path, got {told}, and whose home folder that is, is not known here; write it in full."
     return None
+
+
+def misread(key: str, name: str) -> str | None:
+    """A sentence about a name that is UTF-8, where Python was told to read names by another encoding."""
+    try:
+        meant = name.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return None
+    if meant == name:
+        return None
+    return f"{key} must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 ({meant})."
