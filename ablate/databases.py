@@ -1,7 +1,6 @@
 """What the queue and the tracking store share: a lock that spans all who use a database, and what ails one."""
 
 import hashlib
-import os
 import re
 import tempfile
 import threading
@@ -151,8 +150,6 @@ def ill_formed(uri: str, kinds: Collection[str]) -> str | None:
     file = sqlite_file(uri)
     if file is None:
         return "it names no file"
-    if "\0" in str(file) or max(len(os.fsencode(part)) for part in file.parts) > 255:
-        return "no file can have that name"
     wrong = problem("its file", str(file.absolute()))  # a relative one has the working directory's name before it
     return wrong and wrong.rstrip(".")
 

@@ -1,5 +1,7 @@
 """What no file system takes as a path: told before anything is read or written there."""
 
+import os
+import sys
 from pathlib import Path
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095
@@ -26,6 +28,13 @@ def problem(key: str, path: str | None) -> str | None:
     except UnicodeEncodeError:
         told = told.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return f"{key} must be a path in UTF-8, as records keep it, got {told}; rename what it names, or link to it."
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # a path in a file of UTF-8, or in a URI, is read rightly all the same
+        return (
+            f"{key} must be a path that Python can write, which was told to name files in "
+            f"{sys.getfilesystemencoding()}, got {told}: set PYTHONUTF8=1."
+        )
     if "\0" in path:
         return f"{key} must be a path, got {told!r}, which holds a NUL character; correct it."
     if length > _LONGEST_PATH or any(len(name.encode("utf-8")) > _LONGEST_NAME for name in path.split("/")):
