@@ -144,6 +144,31 @@ def test_a_sweep_ends_on_record_when_its_reader_leaves_and_its_table_is_read_in_
     assert again.returncode == 0 and "mean +/- 95 % interval" in again.stdout, again.stderr
 
 
+@pytest.mark.full
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("encoding", ["ascii", "cp936", "cp1252"])
+def test_workers_and_what_reads_their_records_need_no_utf8(tmp_path, encoding):
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(SWEEP.replace("Is ±", "Is 中 → ±"), "utf-8")
+    env = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    shown = "68 ±".encode(encoding, "ignore").decode(encoding).removeprefix("68 ") or "+/-"
+    slurm = ["engine=slurm", "engine_options={cluster:local}", "fresh=true"]
+    for words, said in (
+        (["+sweep=mine", "workers=2"], "4 of 4 points finished"), (["+sweep=mine", "workers=2", *slurm], "4 done"),
+        (["report", "mine"], f"mean {shown} 95 % interval"), (["export", "mine"], "4 runs of study"),
+        (["report", "mine.jsonl"], f"mean {shown} 95 % interval"), (["report", "mine.jsonl", "format=html"], "</html>"),
+        (["report", "mine.jsonl", "format=md", "out=mine.md"], ""), (["import", "mine.jsonl"], "there already"),
+        (["tables", "records=.", "out=tables"], "pages in tables"),
+    ):  # fmt: skip
+        result = ablate(*words, cwd=tmp_path, encoding=encoding, **env)
+        assert result.returncode == 0 and said in result.stdout, (words, result.stdout, result.stderr)
+        assert "Traceback" not in result.stdout + result.stderr and "codec" not in result.stdout + result.stderr
+    logs = [path.read_bytes() for path in (tmp_path / "outputs").rglob("*") if path.suffix in (".log", ".out", ".err")]
+    assert len(logs) >= 6 and not any(b"Traceback" in log or b"codec" in log for log in logs)
+    assert any(b"val " in log for log in logs)
+    assert "mean ± 95 % interval" in (tmp_path / "mine.md").read_text("utf-8")
+
+
 ASKED = """
 import sys
 from ablate import cli
