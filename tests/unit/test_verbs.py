@@ -385,6 +385,7 @@ _NAME = "caf\udce9"
         (["sheet", "data=folder", f"data.root={_NAME}", "out=x.png"], "data.root must be a path in UTF-8"),
         (["lr_range", "data=digits", f"out={_NAME}"], "out must be a path in UTF-8"),
         (["plan", "+sweep=mine", f"tracking.uri=sqlite:///{_NAME}.db"], "its file must be a path in UTF-8"),
+        (["plan", "+sweep=mine", f"study.storage=sqlite:///{_NAME}.db"], "its file must be a path in UTF-8"),
         (["sync", f"tracking.uri=sqlite:///{_NAME}.db"], "its file must be a path in UTF-8"),
         (["plan", "+sweep=mine", f"train.checkpoint_dir={_NAME}"], "train.checkpoint_dir must be a path in UTF-8"),
     ],
