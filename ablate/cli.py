@@ -1,5 +1,6 @@
 """The command line: ``python -m ablate [VERB [NAME]] key=value…``; each verb imports only what it needs."""
 
+import os
 import sys
 import tempfile
 import traceback
@@ -181,7 +182,19 @@ def _dispatch(arguments: Sequence[str]) -> int:
         print(f"ablate {__version__}")
         return 0
     command = parse(arguments)
+    _check_here()
     return VERBS[command.verb].run(command)
+
+
+def _check_here() -> None:
+    """Raises UsageError where the working directory was deleted since somebody changed to it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory must be one that is there, but: {error.strerror}; change to another, or to the "
+            "same name again."
+        ) from None
 
 
 # ------------------------------------------------------------------------------------------------------------- verbs

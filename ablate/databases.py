@@ -1,7 +1,6 @@
 """What the queue and the tracking store share: a lock that spans all who use a database, and what ails one."""
 
 import hashlib
-import os
 import re
 import tempfile
 import threading
@@ -9,6 +8,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ablate.paths import problem
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -158,8 +159,8 @@ def ill_formed(uri: str, kinds: Collection[str]) -> str | None:
     file = sqlite_file(uri)
     if file is None:
         return "it names no file"
-    long = "\0" in str(file) or max(len(os.fsencode(part)) for part in file.parts) > 255
-    return "no file can have that name" if long else None
+    wrong = problem("its file", str(file.absolute()))  # a relative one has the working directory's name before it
+    return wrong and wrong.rstrip(".")
 
 
 def ask(uri: str, purpose: str) -> None:

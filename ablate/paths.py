@@ -1,5 +1,7 @@
 """What no file system takes as a path: told before anything is read or written there."""
 
+import os
+import sys
 from pathlib import Path
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095
@@ -19,19 +21,20 @@ def problem(key: str, path: str | None) -> str | None:
     if path is None:
         return None
     told = path if len(path) <= 60 else f"{path[:30]}…{path[-20:]}"
+    if wrong := misread(key, told):
+        return wrong
     try:
         length = len(path.encode("utf-8"))
     except UnicodeEncodeError:
-        try:
-            meant = told.encode("utf-8", "surrogateescape").decode("utf-8")
-        except UnicodeError:
-            pass
-        else:
-            return (
-                f"{key} must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 ({meant})."
-            )
         told = told.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return f"{key} must be a path in UTF-8, as records keep it, got {told}; rename what it names, or link to it."
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # a path in a file of UTF-8, or in a URI, is read rightly all the same
+        return (
+            f"{key} must be a path that Python can write, which was told to name files in "
+            f"{sys.getfilesystemencoding()}, got {told}: set PYTHONUTF8=1."
+        )
     if "\0" in path:
         return f"{key} must be a path, got {told!r}, which holds a NUL character; correct it."
     if length > _LONGEST_PATH or any(len(name.encode("utf-8")) > _LONGEST_NAME for name in path.split("/")):
@@ -44,3 +47,14 @@ def problem(key: str, path: str | None) -> str | None:
     except RuntimeError:
         return f"{key} must be a path, got {told}, and whose home folder that is, is not known here; write it in full."
     return None
+
+
+def misread(key: str, name: str) -> str | None:
+    """A sentence about a name that is UTF-8, where Python was told to read names by another encoding."""
+    try:
+        meant = name.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return None
+    if meant == name:
+        return None
+    return f"{key} must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 ({meant})."

@@ -41,7 +41,6 @@ from ablate.data.spec import check_batch, describe, training_images
 from ablate.hardware import check_backend, import_keras
 from ablate.models import zoo
 from ablate.output import show, unbroken
-from ablate.paths import problem
 from ablate.sweep.compose import cost
 from ablate.sweep.inert import same_data, suspects
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
@@ -49,7 +48,6 @@ from ablate.sweep.space import SweepError
 
 if TYPE_CHECKING:
     from ablate.lr_range import Ramp
-    from ablate.tracking import TrackingSpec
 
 logger = logging.getLogger(__name__)
 Job = Callable[[DictConfig], int]
@@ -363,7 +361,6 @@ def bring(name: str, words: list[str]) -> int:
     from ablate.report import records, studies
 
     options = compose_report(words)
-    _check_folder(options.tracking)
     found = records.read(Path(name))
     studies.to_store(found, options.tracking, tell=print)
     return 0
@@ -476,13 +473,6 @@ def _ramp(config: Config, ramp: "Ramp", folder: str) -> int:
     return 0
 
 
-def _check_folder(tracking: "TrackingSpec") -> None:
-    """Raises ConfigError where the store is a file in a working directory whose name it cannot hold."""
-    here = tracking.resolved_uri().startswith("sqlite:///") and not tracking.resolved_uri().startswith("sqlite:////")
-    if here and (wrong := problem("the working directory", os.getcwd())):
-        raise ConfigError(wrong)
-
-
 def sync(words: list[str]) -> int:
     """Delivers what was logged while the tracking store was away.
 
@@ -495,7 +485,6 @@ def sync(words: list[str]) -> int:
     from ablate.tracking import Store
 
     tracking = compose_report(words).tracking
-    _check_folder(tracking)
     delivered = Store(tracking).deliver()
     show(f"delivered {delivered.told} runs to the tracking store; {delivered.waiting} wait in {tracking.spool}.")
     for said in (*delivered.aside, *filter(None, [delivered.reason]), *delivered.elsewhere):

@@ -10,6 +10,7 @@ from pathlib import Path
 from ablate.data.files import LARGEST
 from ablate.data.roots import Found, Root, shown
 from ablate.data.spec import DataError, DataSpec
+from ablate.paths import misread
 
 VALIDATION = ("val", "valid", "validation")
 """What a folder of validation images beside ``train/`` and ``test/`` may be called."""
@@ -278,6 +279,8 @@ def _classes(root: Root, folders: Mapping[str, set[str]]) -> dict[str, set[str]]
     for part, names in folders.items():
         known = classes[part] = set[str]()
         for name in sorted(names):
+            if wrong := misread(f"{root.path}: the name of a class folder", f"{part}/{name}"):
+                raise DataError(wrong)
             if shown(name) != name:
                 raise DataError(
                     f"{root.path}: the name of a class folder must be UTF-8 without control characters, got "

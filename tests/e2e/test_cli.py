@@ -144,6 +144,33 @@ def test_a_sweep_ends_on_record_when_its_reader_leaves_and_its_table_is_read_in_
     assert again.returncode == 0 and "mean +/- 95 % interval" in again.stdout, again.stderr
 
 
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_workers_and_what_reads_their_records_need_no_utf8(tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(SWEEP.replace("Is ±", "Is 中 → ±"), "utf-8")
+    slurm = ["engine=slurm", "engine_options={cluster:local}", "fresh=true"]
+    for encoding, words, said in (
+        ("ascii", ["+sweep=mine", "workers=2"], "mean +/- 95 % interval"),
+        ("cp936", ["+sweep=mine", "workers=2", *slurm], "mean ± 95 % interval"),
+        ("ascii", ["report", "mine"], "mean +/- 95 % interval"),
+        ("cp1252", ["report", "mine"], "mean ± 95 % interval"),
+        ("ascii", ["export", "mine"], "4 runs of study"),
+        ("ascii", ["report", "mine.jsonl", "format=html"], "</html>"),
+        ("cp936", ["report", "mine.jsonl", "format=md", "out=mine.md"], ""),
+        ("ascii", ["import", "mine.jsonl"], "0 runs of study"),
+        ("cp1252", ["tables", "records=.", "out=tables"], "pages in tables"),
+    ):
+        env = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        result = ablate(*words, cwd=tmp_path, encoding=encoding, **env)
+        assert result.returncode == 0 and said in result.stdout, (words, result.stdout, result.stderr)
+        assert "Traceback" not in result.stdout + result.stderr and "codec" not in result.stdout + result.stderr
+    logs = [path.read_bytes() for path in (tmp_path / "outputs").rglob("*") if path.suffix in (".log", ".out", ".err")]
+    assert len(logs) >= 6 and not any(b"Traceback" in log or b"codec" in log for log in logs)
+    assert any(b"val " in log for log in logs)
+    assert "mean ± 95 % interval" in (tmp_path / "mine.md").read_text("utf-8")
+
+
 ASKED = """
 import sys
 from ablate import cli

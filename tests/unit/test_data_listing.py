@@ -3,6 +3,8 @@
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 import unicodedata
 import zipfile
 
@@ -447,6 +449,16 @@ def test_names_that_are_not_utf_8_are_refused_for_classes_and_shown_for_files(ro
         _part(root, part, 1, [name])
     with pytest.raises(DataError, match=r"class folder must be UTF-8 without .*, got train/caf\\xe9; rename it"):
         describe(_spec(root))
+
+
+def test_a_class_folder_that_python_was_told_to_read_otherwise_is_told_from_one_that_is_no_utf8(tmp_path):
+    for part in ("train", "test"):
+        _part(tmp_path, part, 1, ["caf\xe9"])
+    program = f"from ablate.data import DataSpec, describe; describe(DataSpec(source='folder', root={str(tmp_path)!r}))"
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, encoding="utf-8", check=False)
+    said = "name of a class folder must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1"
+    assert f"DataError: {tmp_path}: the {said} (train/caf\xe9)." in done.stderr
 
 
 def test_names_with_control_characters_are_refused_for_classes_and_escaped_for_files(root):

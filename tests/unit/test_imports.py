@@ -19,7 +19,7 @@ FORBIDDEN = {
     "tracking": {
         "ablate.* -ablate.tracking -ablate.provenance -ablate.databases -ablate.paths -ablate.schemas -ablate.locks"
     },
-    "databases": {"ablate.* -ablate.locks"},
+    "databases": {"ablate.* -ablate.locks -ablate.paths"},
     "locks": {"ablate.*"},
     "workers": {"ablate.*"},
     "schemas": {"ablate.* -ablate.databases", "mlflow", "optuna"},

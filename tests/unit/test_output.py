@@ -83,6 +83,11 @@ def test_what_nobody_foresaw_shows_no_password(tmp_path):
     assert "s3cret" not in done.stderr and "postgresql://me:s3cret" not in trace.read_text().splitlines()[-1]
 
 
+def test_a_sentence_shows_no_password_that_was_never_on_the_command_line(tmp_path):
+    done = _ends("ValueError('it must answer, but postgresql://me:s3cret@db/x')", tmp_path)
+    assert done.returncode == 2 and done.stderr == "ablate: it must answer, but postgresql://me:***@db/x\n"
+
+
 def test_a_folder_that_takes_no_traceback_leaves_the_place_in_the_sentence(tmp_path, monkeypatch, capsys):
     from ablate import cli
 

@@ -1,5 +1,9 @@
 """Paths that no file system takes: one sentence from each setting that names one, before anything is read or made."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from ablate.config import ConfigError, compose, to_config
@@ -48,3 +52,16 @@ def test_a_path_that_python_was_told_to_read_otherwise_is_told_from_one_that_is_
     assert problem("out", read_as_ascii) == (
         "out must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 (jürgen)."
     )
+
+
+def test_a_path_from_a_file_that_python_was_told_not_to_write_is_refused_by_what_reads_it():
+    program = (
+        "from ablate.paths import problem; from ablate.databases import ill_formed; "
+        "print(problem('data.root', 'j\\xfcrgen')); print(ill_formed('sqlite:///j\\xfc.db', ('sqlite',)))"
+    )
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, encoding="utf-8", check=True)
+    one, other = done.stdout.splitlines()
+    told = "must be a path that Python can write, which was told to name files in ascii, got"
+    assert one == f"data.root {told} j\xfcrgen: set PYTHONUTF8=1."
+    assert other.startswith(f"its file {told} ") and other.endswith("j\xfc.db: set PYTHONUTF8=1")

@@ -233,6 +233,8 @@ def test_study_names_a_storage_it_cannot_open_without_its_password(tmp_path):
     with pytest.raises(SweepError, match="must be a database that Optuna can open") as caught:
         Study("postgresql://me:secret@127.0.0.1:1/none", "s", POINTS)
     assert "secret" not in str(caught.value)
+    with pytest.raises(SweepError, match=r'invalid sslmode value: "\*\*\*"'):  # as drivers quote what they are given
+        Study("postgresql+psycopg://me:s3cretword@127.0.0.1:1/none?sslmode=s3cretword", "s", POINTS)
 
 
 def test_study_tells_a_retry_from_a_first_attempt(tmp_path):

@@ -14,6 +14,7 @@ import pytest
 
 from ablate import identity, tracking
 from ablate.config import ConfigError, StudySpec
+from ablate.report import ReportError, card, stored, studies
 from ablate.tracking import Store, TrackingError, TrackingSpec, list_studies, read_curves, read_runs, redact, uris
 from ablate.tracking import writer as writing
 from ablate.tracking.tags import noted
@@ -404,8 +405,9 @@ def test_a_store_that_cannot_be_reached_is_one_sentence_without_passwords(
     assert "s3cr@t-word" not in text
 
 
-def test_an_error_that_quotes_the_password_alone_does_not_show_it() -> None:
-    uri = f"postgresql://me:{SECRET}@127.0.0.1/x"
+@pytest.mark.parametrize("uri", ["postgresql://me:{}@h/x", "https://{}@h/x", "http://h/x?a=b&api_key={}"])
+def test_an_error_that_quotes_the_password_alone_does_not_show_it(uri: str) -> None:
+    uri = uri.format(SECRET)
     for quoted in (SECRET, "s3cr@t-word"):
         with pytest.raises(TrackingError, match=r"no entry for \*\*\*, me;") as caught, uris.guard(uri):
             raise RuntimeError(f"no entry for {quoted}, me\nat line 3")
@@ -457,6 +459,36 @@ def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
     store._client.delete_experiment(store.experiment_id)
     with pytest.raises(TrackingError, match="was deleted: restore it"):
         Store(_spec(store_uri))
+
+
+def test_what_is_said_and_kept_of_a_store_hides_its_secret(store_uri: str, tmp_path: Path) -> None:
+    address = f"sqlite:///file:{store_uri.removeprefix('sqlite:///')}?uri=true&api_key=S3CRE'T"
+    where, hidden = TrackingSpec(uri=address, spool=str(tmp_path / "spool")), address.replace("S3CRE'T", "***")
+    with pytest.raises(ReportError, match="needs a study that") as none:
+        stored.choose(where, "pe")
+    store = Store(where)
+    _run(store, parent=_sweep(store)).finish("finished")
+    chosen, _ = stored.choose(where, "pe")
+    kept = studies.from_store(where, "pe").source
+    said = [str(none.value), store.uri_shown, *stored.whereabouts(where, chosen, []), kept]
+    with pytest.raises(card.CardError, match="needs the id of a run") as nobody:
+        card.from_store(where, "0" * 32)
+    said.append(str(nobody.value))
+    store._client.delete_experiment(store.experiment_id)
+    for uri, of in ((address, Store), (address.replace("mlflow.db", "none.db"), read_runs)):
+        with pytest.raises(TrackingError) as told:
+            of(TrackingSpec(uri=uri))
+        said.append(str(told.value))
+    assert "S3CRE" not in "".join(said)
+    assert kept == hidden and sum("?uri=true&api_key=***" in each for each in said) >= 6
+
+
+def test_the_artifacts_of_a_study_are_shown_without_the_password_of_their_server(store_uri: str) -> None:
+    client = Store(_spec(store_uri))._client
+    client.create_experiment("far", artifact_location="ftp://me:S3CRE'T@h/x")
+    _sweep(Store(TrackingSpec(uri=store_uri, experiment="far")))
+    (study,) = list_studies(TrackingSpec(uri=store_uri, experiment="far"))
+    assert study.artifacts == "ftp://me:***@h/x"
 
 
 def test_ui_hint_is_bound_to_this_machine_and_hides_passwords() -> None:

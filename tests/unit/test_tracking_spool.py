@@ -102,6 +102,16 @@ def test_a_journal_that_does_not_say_whose_it_is_blocks_nobody(where: TrackingSp
     assert not whole.waits and not damaged.waits
 
 
+def test_a_journal_whose_store_an_older_version_wrote_with_its_secret_is_told(where: TrackingSpec) -> None:
+    address = f"sqlite:///file:{where.resolved_uri().removeprefix('sqlite:///')}?uri=true&api_key="
+    store = Store(dataclasses.replace(where, uri=f"{address}S3CRE'T"))
+    about = _waits(_begun(store)).folder / "about.json"
+    assert json.loads(about.read_text())["store"] == f"{address}***"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"store": f"{address}***'T"}))
+    delivered = store.deliver()
+    assert (delivered.told, delivered.waiting, delivered.elsewhere) == (1, 0, ())
+
+
 def test_records_of_another_store_or_experiment_are_told_by_their_address(
     where: TrackingSpec, new_store: Callable[[], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """What verbs do with files that are there and options that contradict: nothing is lost, one sentence each."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -327,10 +328,80 @@ def test_what_yaml_or_hydra_would_say_of_a_level_is_one_short_sentence(mine, run
     assert _refused(told, sentence) and len(told[2]) < 400
 
 
-@pytest.mark.parametrize("words", [["sync"], ["import", "x.jsonl"]])
-def test_a_working_folder_that_is_no_utf8_is_named(tmp_path, monkeypatch, run, words):
-    folder = tmp_path / "caf\udce9"
-    folder.mkdir()
+@pytest.mark.parametrize(
+    "words",
+    [["train", "model=tiny", "data=digits"], ["+sweep=mine"], ["plan", "+sweep=mine"], ["sync"], ["report", "mine"],
+     ["import", "mine.jsonl"], ["export", "mine"], ["card", "1"]],
+)  # fmt: skip
+def test_a_working_folder_that_is_no_utf8_is_named_where_it_is_to_hold_records(file, tmp_path, monkeypatch, run, words):
+    folder = _no_utf8(tmp_path)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert _refused(run(*words), "the working directory must be a path in UTF-8, as records keep it, got ")
+    told = run(*words)
+    assert _refused(told, "its file must be a path in UTF-8, as records keep it, got ")
+    assert r"caf\xe9/mlflow.db; rename what it names" in told[2]
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.jsonl", "sweeps"]
+
+
+def _no_utf8(tmp_path):
+    """A working folder with a sweep and records, whose name Latin-1 wrote."""
+    folder = tmp_path / "caf\udce9"
+    try:
+        (folder / "sweeps").mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    (folder / "sweeps" / "mine.yaml").write_text("base: {model: tiny, data: digits}\naxes: {train.lr: [1.0e-3]}\n")
+    (tmp_path / "mine.jsonl").rename(folder / "mine.jsonl")
+    return folder
+
+
+def test_what_needs_no_records_there_works_in_a_folder_that_is_no_utf8(file, where, tmp_path, monkeypatch, run):
+    run_id = str(studies.from_store(where, "mine").frame["run_id"].iloc[0])
+    monkeypatch.chdir(_no_utf8(tmp_path))
+    shutil.copy("mine.jsonl", "x\udce9.jsonl")
+    for words in (
+        ["report", "mine.jsonl", "out=x.txt"], ["report", "mine.jsonl", "format=html", "out=x.html"],
+        ["card", run_id, "source=mine.jsonl", "out=x.md"], ["sheet", "data=digits", "model=tiny", "out=x.png"],
+        ["report", "mine", f"tracking.uri={where.uri}"], ["export", "mine", f"tracking.uri={where.uri}", "out=x.jsonl"],
+        ["import", "x\udce9.jsonl", f"tracking.uri={where.uri}"], ["models", "cct_2*"],
+    ):  # fmt: skip
+        assert run(*words)[0] == 0, words
+    assert {"x.txt", "x.html", "x.md", "x.png", "x.jsonl"} <= {path.name for path in Path.cwd().iterdir()}
+
+
+_NAME = "caf\udce9"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["report", f"{_NAME}.jsonl"], "a file of records must be a path in UTF-8"),
+        (["report", f"source={_NAME}.csv", "factor=a", "value=b"], "source must be a path in UTF-8"),
+        (["report", "mine", f"out={_NAME}"], "out must be a path in UTF-8"),
+        (["export", "mine", f"out={_NAME}"], "out must be a path in UTF-8"),
+        (["card", "1", f"source={_NAME}.jsonl"], "source must be a path in UTF-8"),
+        (["tables", f"records={_NAME}"], "records must be a path in UTF-8"),
+        (["sheet", "data=digits", f"out={_NAME}.png"], "out must be a path in UTF-8"),
+        (["sheet", "data=folder", f"data.root={_NAME}", "out=x.png"], "data.root must be a path in UTF-8"),
+        (["lr_range", "data=digits", f"out={_NAME}"], "out must be a path in UTF-8"),
+        (["plan", "+sweep=mine", f"tracking.uri=sqlite:///{_NAME}.db"], "its file must be a path in UTF-8"),
+        (["plan", "+sweep=mine", f"study.storage=sqlite:///{_NAME}.db"], "its file must be a path in UTF-8"),
+        (["sync", f"tracking.uri=sqlite:///{_NAME}.db"], "its file must be a path in UTF-8"),
+        (["plan", "+sweep=mine", f"train.checkpoint_dir={_NAME}"], "train.checkpoint_dir must be a path in UTF-8"),
+    ],
+)
+def test_a_name_that_is_no_utf8_is_refused_by_each_verb_in_one_sentence(mine, run, words, sentence):
+    assert _refused(run(*words), sentence)
+    assert not [path for path in Path.cwd().rglob("*") if _NAME in path.name]
+
+
+@pytest.mark.parametrize(
+    "words", [["plan", "+sweep=pe_type"], ["model=tiny", "data=digits"], ["report", "x"], ["sync"]]
+)
+def test_a_working_folder_that_was_deleted_is_one_sentence(tmp_path, monkeypatch, run, words):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert _refused(
+        run(*words), "the working directory must be one that is there, but: No such file or directory; change"
+    )
