@@ -1,6 +1,7 @@
 """What the queue and the tracking store share: a lock that spans all who use a database, and what ails one."""
 
 import hashlib
+import os
 import re
 import tempfile
 import threading
