@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ablate.paths import keras_folder
+
 LEFT_OUT = frozenset(
     {
         "data.root",
@@ -105,10 +107,8 @@ def _version(package: str) -> str:
 
 
 def keras_file() -> Path:
-    """Keras' file of its user's settings, which need not be there; where it looks for it, homeless users included."""
-    home = os.path.expanduser("~")
-    folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))
-    return Path(os.path.expanduser(folder)) / "keras.json"
+    """Keras' file of its user's settings, which need not be there."""
+    return keras_folder() / "keras.json"
 
 
 def backend() -> str:

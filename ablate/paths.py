@@ -1,4 +1,4 @@
-"""What no file system takes as a path: told before anything is read or written there."""
+"""What no file system takes as a path, told before anything is read or written there; and where Keras has its files."""
 
 import os
 import sys
@@ -58,3 +58,10 @@ def misread(key: str, name: str) -> str | None:
     if meant == name:
         return None
     return f"{key} must be read as UTF-8, which it is, but Python was told otherwise: set PYTHONUTF8=1 ({meant})."
+
+
+def keras_folder() -> Path:
+    """Where Keras keeps its user's settings and what it downloads; as it looks for it, homeless users included."""
+    home = os.path.expanduser("~")
+    folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))
+    return Path(os.path.expanduser(folder))

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -187,27 +188,34 @@ def _sum(images: tuple[int, ...], behind: memoryview) -> bytes:
 
 
 def write(path: Path, count: int, decode: Callable[[], Iterator[Example]]) -> None:
-    """Writes beside the target and renames, so that a reader sees all or nothing, and of two writers the last wins.
+    """Writes the images to a file that is whole or not there.
 
     Raises:
         DataError: The disk is full, or fails otherwise.
     """
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        part = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                try:
-                    _write(file, count, decode(), channels=None)
-                except _Coloured:
-                    file.seek(0)
-                    file.truncate()
-                    _write(file, count, decode(), channels=3)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as file:
+            try:
+                _write(file, count, decode(), channels=None)
+            except _Coloured:
+                file.seek(0)
+                file.truncate()
+                _write(file, count, decode(), channels=3)
     except OSError as error:
         raise DataError(f"{path} could not be written ({error}); free some space, or set data.cache=PATH.") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside the target, renamed at the end: a reader sees all or nothing, and of two writers the last wins."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class _Coloured(Exception):

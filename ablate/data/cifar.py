@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ablate.data import files, folder
 from ablate.data.arrays import Arrays, Raw, checked_labels
-from ablate.data.download import fetched, keras_folder
+from ablate.data.download import fetched
 from ablate.data.pickled import read_batch
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
+from ablate.paths import keras_folder
 
 
 @dataclass(frozen=True)

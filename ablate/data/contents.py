@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from ablate.data import files
-from ablate.data.cache import Example
+from ablate.data import cache, files
 from ablate.data.spec import DataError
 
 _TOGETHER = 256
@@ -63,7 +61,7 @@ class Snapshot:
             _remember(known, digest)
         return digest
 
-    def watched(self, examples: Iterator[Example]) -> Iterator[Example]:
+    def watched(self, examples: Iterator[cache.Example]) -> Iterator[cache.Example]:
         """Passes on what is read from these files.
 
         Raises:
@@ -138,9 +136,7 @@ def _recalled(file: Path) -> str | None:
 
 def _remember(file: Path, digest: str) -> None:
     try:
-        descriptor, part = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
-        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-            opened.write(digest)
-        Path(part).replace(file)
+        with cache.replacing(file) as opened:
+            opened.write(digest.encode("ascii"))
     except OSError:
         pass  # a full disk: the images could not be kept either, which is told where they are written

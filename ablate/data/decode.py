@@ -75,7 +75,7 @@ class Encoded:
 
     Attributes:
         name: Where, for messages.
-        content: Gives the bytes of the file; called once.
+        content: Gives the bytes of the file.
         label: Of its class.
     """
 

@@ -1,7 +1,6 @@
 """Data sets that Keras downloads once and keeps under the user's Keras folder."""
 
 import importlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from ablate.data import files
 from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.spec import DataError
+from ablate.paths import keras_folder
 
 
 def downloaded(name: str, classes: tuple[str, ...]) -> Raw:
@@ -50,13 +50,6 @@ def fetched(name: str, file: str, origin: str, sha256: str) -> Path:
         return Path(keras.utils.get_file(file, origin, file_hash=sha256, cache_dir=str(folder)))
     except Exception as error:  # as above
         raise _unfetched(name, error) from error
-
-
-def keras_folder() -> Path:
-    """Where Keras keeps what it downloads; as it looks for it, homeless users included."""
-    home = os.path.expanduser("~")
-    folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))
-    return Path(os.path.expanduser(folder))
 
 
 def _unfetched(name: str, error: Exception) -> DataError:

@@ -12,7 +12,7 @@ from ablate.data.contents import snapshot
 from ablate.data.decode import Encoded, decode_all, readable, shape, still_damaged, taken_as_upright, why_damaged
 from ablate.data.listing import File, LayoutError, Listing, image_files
 from ablate.data.originals import Originals
-from ablate.data.roots import Directory, Root, open_root, shown
+from ablate.data.roots import Root, Zip, open_root, shown
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 
 __all__ = ["MEAN", "STD", "LayoutError", "counts", "describe", "read", "read_published"]
@@ -93,8 +93,8 @@ def _decoded(root: Root, files: Sequence[File], encoded: Sequence[Encoded], spec
         return len(found) != len(files) or still_damaged(found, encoded, spec.background_rgb)
 
     labels = [str(image.label) for image in encoded]
-    if not isinstance(root, Directory):  # a zip says of each file what it holds: its size and its sum
-        held = [f"{file.stamp} {label}" for file, label in zip(files, labels, strict=True)]
+    if isinstance(root, Zip):  # it says of each file what it holds: its size and its sum
+        held = [f"{root.stamp(file.path)} {label}" for file, label in zip(files, labels, strict=True)]
         return cache.decoded(spec, held, len(files), decode, holds=holds)
     taken = snapshot([root.path / file.path for file in files])
     held = [taken.digest(cache.folder_for(spec)), *labels]

@@ -40,7 +40,7 @@ class LayoutError(DataError):
     """There are no class folders of images under train/ and test/."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class File:
     """One image file.
 
@@ -48,13 +48,11 @@ class File:
         part: ``train``, ``val`` or ``test``.
         label: Name of its class.
         path: Within the root.
-        stamp: What a glance tells of its content: of a file in a zip its size and checksum, else its size and time.
     """
 
     part: str
     label: str
     path: str
-    stamp: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def image_files(root: Root, spec: DataSpec, *, test: tuple[str, ...] = ("test",)
         for path in _images(parts.found, parts.start(name)):
             label = None if path in lost else _label(root, path, parts.start(name), spec.class_level)
             if label is not None:
-                files.append(File(part, composed(label), path, parts.found.stamps[path]))
+                files.append(File(part, composed(label), path))
     _check_filled(parts, files, _classes(root, folders))
     files.sort(key=lambda file: (file.part, file.label, composed(file.path), file.path))
     return Listing(files, tuple(_notes(parts, lost, files)))
@@ -168,10 +166,9 @@ def unreadable(where: str, told: Sequence[str], count: int | None = None, *, rem
 def _parts(root: Root, test: tuple[str, ...], *, validation: bool) -> _Parts:
     found = root.contents()
     base = _base(found, {"train", *test})
-    tree = _folders(found)
-    names = {"train": "train", "test": next((name for name in test if _below(tree, f"{base}{name}/")), test[0])}
-    there = [name for name in VALIDATION if name not in test and _is_there(found, tree, f"{base}{name}")]
-    own = [name for name in there if _holds_classes(found, tree, f"{base}{name}/")]
+    names = {"train": "train", "test": next((name for name in test if _below(found, f"{base}{name}/")), test[0])}
+    there = [name for name in VALIDATION if name not in test and _is_there(found, f"{base}{name}")]
+    own = [name for name in there if _holds_classes(found, f"{base}{name}/")]
     if len(own) > 1 and validation:
         raise DataError(
             f"{root.path} must have one folder of validation images, got {' and '.join(f'{name}/' for name in own)}; "
@@ -185,31 +182,27 @@ def _parts(root: Root, test: tuple[str, ...], *, validation: bool) -> _Parts:
 
 def _base(found: Found, parts: set[str]) -> str:
     """Where train/ and test/ are: at the top, or in the one folder that an archive wraps them in."""
-    tops = {path.split("/", 1)[0] for path in found.stamps if "/" in path}
+    tops = {path.split("/", 1)[0] for path in found.files if "/" in path}
     if tops.intersection(parts) or len(tops) != 1:
         return ""
     return f"{tops.pop()}/"
 
 
-def _folders(found: Found) -> set[str]:
-    return {path.rpartition("/")[0] for path in found.stamps} | found.folders
+def _below(found: Found, start: str) -> set[str]:
+    return {path.removeprefix(start) for path in found.folders if path.startswith(start)}
 
 
-def _below(tree: set[str], start: str) -> set[str]:
-    return {path.removeprefix(start) for path in tree if path.startswith(start)}
-
-
-def _holds_classes(found: Found, tree: set[str], start: str) -> bool:
+def _holds_classes(found: Found, start: str) -> bool:
     """Whether there are class folders with images, or with what would be an error under train/."""
-    return bool(_below(tree, start)) and any(
+    return bool(_below(found, start)) and any(
         path.startswith(start) for path in (*_images(found, start), *_unread(found))
     )
 
 
-def _is_there(found: Found, tree: set[str], path: str) -> bool:
+def _is_there(found: Found, path: str) -> bool:
     if path in found.lost or path in found.left_out:  # which is told with the reason
         return False
-    return path in tree or bool(_below(tree, f"{path}/")) or f"{path}.dvc" in found.stamps
+    return path in found.folders or bool(_below(found, f"{path}/")) or f"{path}.dvc" in found.files
 
 
 def _suffix(path: str) -> str:
@@ -221,7 +214,7 @@ def _is_image(path: str) -> bool:
 
 
 def _images(found: Found, start: str) -> list[str]:
-    return [path for path in found.stamps if path.startswith(start) and _is_image(path)]
+    return [path for path in found.files if path.startswith(start) and _is_image(path)]
 
 
 # ------------------------------------------------------------------------------------------ what classes there are
@@ -240,7 +233,7 @@ def _label(root: Root, path: str, start: str, level: int) -> str | None:
 
 def _class_folders(parts: _Parts, part: str, level: int) -> set[str]:
     """Names of the class folders of a part, the empty ones included."""
-    split = [path.split("/") for path in _below(_folders(parts.found), parts.start(part))]
+    split = [path.split("/") for path in _below(parts.found, parts.start(part))]
     found = {"/".join(folders[:level]) for folders in split if len(folders) >= level}
     arranged = "/".join([part, *("CLASS" if i == level else "GROUP" for i in range(1, level + 1)), "IMAGE.png"])
     if not found:
@@ -337,21 +330,21 @@ def _lost(parts: _Parts) -> dict[str, str]:
 def _unread(found: Found) -> dict[str, str]:
     lost = dict(found.lost)
     elsewhere = _IMAGES - suffixes()
-    for path in found.stamps:
+    for path in found.files:
         suffix = _suffix(path)
         if suffix in elsewhere:
             lost[path] = f"{suffix} is not read here"
-        elif _is_image(path) and found.sizes[path] > LARGEST:
-            lost[path] = f"{found.sizes[path]} bytes, more than the {LARGEST} that are read"
-        elif suffix == ".dvc" and _is_image(path[:-4]) and path[:-4] not in found.stamps:
+        elif found.files[path] > LARGEST and _is_image(path):
+            lost[path] = f"{found.files[path]} bytes, more than the {LARGEST} that are read"
+        elif suffix == ".dvc" and _is_image(path[:-4]) and path[:-4] not in found.files:
             lost[path] = "it stands for an image that dvc pull brings"
     return lost
 
 
 def _notes(parts: _Parts, lost: Mapping[str, str], files: list[File]) -> Iterator[str]:
     """A line for each kind of what is there and not read, and one for validation images of the folder's own."""
-    told = [path for path in parts.found.stamps if parts.inside(path) and path not in lost]
-    beside = [path for path in told if _is_image(path) and path.count("/") == parts.base.count("/") + 1]
+    told = [path for path in parts.found.files if parts.inside(path) and path not in lost]
+    beside = [path for path in told if path.count("/") == parts.base.count("/") + 1 and _is_image(path)]
     yield from note("images that cannot be, by data.skip_unreadable=true", _reasons(lost))
     yield from note("files that are no images by their suffix", [path for path in told if not _is_image(path)])
     yield from note("what is hidden or a link", _reasons(_unseen(parts, lost)))
@@ -360,7 +353,7 @@ def _notes(parts: _Parts, lost: Mapping[str, str], files: list[File]) -> Iterato
     for name in parts.unused:
         yield f"{name}/ is not read, since data.val_fraction=0 asks for no validation images."
     for name in parts.empty:
-        place = f"{name}.dvc" if f"{parts.base}{name}.dvc" in parts.found.stamps else f"{name}/"
+        place = f"{name}.dvc" if f"{parts.base}{name}.dvc" in parts.found.files else f"{name}/"
         yield f"{place} is there and holds no image that is read, so it validates nothing."
     if images := sum(file.part == "val" for file in files):
         yield (
@@ -387,8 +380,8 @@ def _unseen(parts: _Parts, lost: Mapping[str, str]) -> dict[str, str]:
 
 
 def _folders_beside(parts: _Parts) -> set[str]:
-    images = [path for path in parts.found.stamps if path.startswith(parts.base) and _is_image(path)]
-    below = [path.removeprefix(parts.base) for path in images if not parts.inside(path)]
+    outside = [path for path in parts.found.files if path.startswith(parts.base) and not parts.inside(path)]
+    below = [path.removeprefix(parts.base) for path in outside if _is_image(path)]
     return {path.split("/")[0] for path in below if "/" in path} - {*parts.unused}
 
 

@@ -42,14 +42,20 @@ class Prepared:
 
 
 def describe(spec: DataSpec, prepared: Prepared) -> tuple[InputShape, int]:
-    if spec.image_size is None:
+    height, width = _size(spec)
+    if prepared.in_folders(spec):
+        return folder.describe(spec, test=prepared.test_folders)
+    return (height, width, 3), prepared.classes
+
+
+def _size(spec: DataSpec) -> tuple[int, int]:
+    """Height and width of all images, which must be said."""
+    if spec.size is None:
         raise DataError(
             f"data.image_size must be set with data.source={spec.source}, whose images differ in size, got null; "
             "set data.image_size=[HEIGHT,WIDTH]."
         )
-    if prepared.in_folders(spec):
-        return folder.describe(spec, test=prepared.test_folders)
-    return (spec.image_size[0], spec.image_size[1], 3), prepared.classes
+    return spec.size
 
 
 def counts(spec: DataSpec, prepared: Prepared) -> Counts | None:
@@ -64,7 +70,7 @@ def read(spec: DataSpec, prepared: Prepared) -> Raw:
         DataError: Nothing of both is there and it cannot be downloaded; tensorflow-datasets is not installed; or an
             image is damaged.
     """
-    describe(spec, prepared)
+    _size(spec)
     if prepared.in_folders(spec):
         return folder.read_published(spec, prepared.classes, test=prepared.test_folders)
     builder = _builder(spec, prepared)

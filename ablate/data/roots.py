@@ -18,15 +18,13 @@ class Found:
     """What a root holds, by path within it.
 
     Attributes:
-        stamps: File -> what a glance tells of its content: in a zip its size and checksum, elsewhere size and time.
-        sizes: File -> its bytes, unpacked.
-        folders: Every folder, the empty ones included.
+        files: Each with its bytes, unpacked.
+        folders: Every folder that holds files, and the empty ones.
         lost: What is there and cannot be read -> why.
         left_out: What is not looked at -> why: hidden files and folders, and links to folders that are read anyway.
     """
 
-    stamps: dict[str, str] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -83,9 +81,7 @@ class Directory(Root):
             elif _hidden(entry.name):
                 found.left_out[path] = "hidden"
             elif entry.is_file():
-                status = entry.stat()
-                found.stamps[path] = f"{status.st_size} {status.st_mtime_ns}"
-                found.sizes[path] = status.st_size
+                found.files[path] = entry.stat().st_size
                 if not os.access(entry.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
                     found.lost[path] = "permission denied"
             else:
@@ -130,9 +126,14 @@ class Zip(Root):
             elif stat.S_ISLNK(entry.external_attr >> 16):
                 found.lost[path] = "a link, which a zip does not follow"
             else:
-                found.stamps[path] = f"{entry.file_size} {entry.CRC}"
-                found.sizes[path] = entry.file_size
+                found.files[path] = entry.file_size
+                found.folders.add(path.rpartition("/")[0])
         return found
+
+    def stamp(self, path: str) -> str:
+        """What the zip says of a file's content: its size and its checksum."""
+        entry = self._zip.getinfo(path)
+        return f"{entry.file_size} {entry.CRC}"
 
     def read(self, path: str) -> bytes:
         entry = self._zip.getinfo(path)

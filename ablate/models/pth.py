@@ -424,8 +424,7 @@ class _Machine(Machine):
     def do_empty_set(self, _: None) -> None:
         self.stack.append(_Unread("builtins set", []))
 
-    def do_additems(self, _: None) -> None:
-        self.extend(self.since_mark())
+    do_additems = Machine.do_appends
 
     def do_frozenset(self, _: None) -> None:
         items = self.since_mark()
@@ -442,10 +441,10 @@ class _Machine(Machine):
             raise ValueError("its pickle sets attributes of something that has none")
 
     def extend(self, items: list[Any]) -> None:
-        target = self.stack[-1].parts if isinstance(self.stack[-1], _Unread) else self.stack[-1]
-        if not isinstance(target, list):
-            raise ValueError("its pickle appends to something that is no list")
-        target.extend(items)
+        if isinstance(self.stack[-1], _Unread):
+            self.stack[-1].parts.extend(items)
+        else:
+            super().extend(items)
 
     def update(self, items: list[Any]) -> None:
         if isinstance(self.stack[-1], _Unread):

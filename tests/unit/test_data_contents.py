@@ -145,6 +145,16 @@ def test_memo_that_is_damaged_is_read_again(old):
     assert file.read_text() == digest
 
 
+def test_memo_that_cannot_be_written_leaves_nothing_beside_it(old):
+    taken, memo = old
+    digest = taken.digest(memo)
+    (file,) = memo.iterdir()
+    file.unlink()
+    file.mkdir()
+    assert taken.digest(memo) == digest
+    assert list(memo.iterdir()) == [file]
+
+
 def test_digest_tells_order_and_borders_apart(tmp_path):
     for name, text in (("a", "12"), ("b", "3"), ("c", "1"), ("d", "23")):
         (tmp_path / name).write_text(text)

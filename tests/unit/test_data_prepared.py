@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from ablate.config import compose, to_config
-from ablate.data import DataError, DataSpec, describe, load, prepared
+from ablate.data import DataError, DataSpec, describe, folder, load, prepared
+from ablate.data.listing import image_files
 from ablate.data.spec import module_of
 
 
@@ -24,9 +25,9 @@ def _png(i):
 def _class_folders(root, parts, classes):
     for part in parts:
         for label in range(classes):
-            folder = root / part / f"n{label:08d}"
-            folder.mkdir(parents=True)
-            (folder / "0.JPEG").write_bytes(_png(0 if part == "train" else label % 7))
+            place = root / part / f"n{label:08d}"
+            place.mkdir(parents=True)
+            (place / "0.JPEG").write_bytes(_png(0 if part == "train" else label % 7))
 
 
 def _spec(source, root, tmp_path, **leaves):
@@ -44,6 +45,14 @@ def test_class_folders_are_read(tmp_path, source, classes, test):
     splits = load(spec)
     assert len(splits.test) == splits.num_classes == classes and splits.test.y.tolist() == list(range(classes))
     assert len(splits.mean) == 3 and splits.classes[3] == "n00000003"
+
+
+def test_class_folders_are_listed_once_as_they_are_read(tmp_path, monkeypatch):
+    _class_folders(tmp_path / "images", ("train", "test"), 102)
+    listed = []
+    monkeypatch.setattr(folder, "image_files", lambda *a, **k: listed.append(a) or image_files(*a, **k))
+    load(_spec("flowers102", tmp_path / "images", tmp_path))
+    assert len(listed) == 1
 
 
 def test_class_folders_with_too_few_classes_are_refused(tmp_path):

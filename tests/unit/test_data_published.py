@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate import identity
-from ablate.data import DataError, DataSpec, cifar, describe, download, load
+from ablate.data import DataError, DataSpec, cifar, describe, load
 from ablate.data import cifar10 as source_10
 from ablate.data import cifar100 as source_100
 
@@ -472,11 +471,3 @@ def test_cifar_that_lies_unpacked_in_part_is_downloaded(kept, without):
     (kept / CACHED[0] / without).unlink()
     with pytest.raises(DataError, match=r"cifar100 could not be downloaded .*refused.*set data.root"):
         _cifar100()
-
-
-@pytest.mark.parametrize("home", [None, "KERAS_HOME", "HOME"])
-def test_download_looks_for_kerass_folder_where_keras_has_its_settings(tmp_path, monkeypatch, home):
-    if home is not None:
-        monkeypatch.delenv("KERAS_HOME", raising=False)
-        monkeypatch.setenv(home, str(tmp_path / "absent"))
-    assert download.keras_folder() == identity.keras_file().parent

@@ -1148,21 +1148,37 @@ def test_load_weights_of_a_dtype_that_no_weight_has_is_refused_by_name(tmp_path)
         load_weights(_fresh(), path)
 
 
+def _shards(index, state, shard, save):
+    """Saves a state dict in two files beside their index: by the name of each tensor, its file."""
+    places = {name: shard.format(1 + number % 2) for number, name in enumerate(state)}
+    for file in set(places.values()):
+        save({name: state[name] for name, place in places.items() if place == file}, index.parent / file)
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return places
+
+
 @pytest.fixture
 def sharded(tmp_path):
     """A model's weights in two files, and their index."""
-    model = _tiny()
+    model, index = _tiny(), tmp_path / "model.safetensors.index.json"
     state = {name: np.ascontiguousarray(array) for name, array in _state(model).items()}
-    places = {name: f"model-{1 + number % 2}-of-2.safetensors" for number, name in enumerate(state)}
-    for shard in set(places.values()):
-        save_file({name: state[name] for name, place in places.items() if place == shard}, tmp_path / shard)
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
-    return model, index, places
+    return model, index, _shards(index, state, "model-{}-of-2.safetensors", save_file)
 
 
-def test_load_weights_puts_the_files_of_an_index_together(sharded):
-    (model, index, _), again = sharded, _fresh()
+@pytest.fixture
+def sharded_bin(save_pth, tmp_path):
+    """A model's weights in two files of torch.save, and their index, as Hugging Face names them."""
+    model, index = _tiny(), tmp_path / "pytorch_model.bin.index.json"
+
+    def save(tensors, path):
+        save_pth(OrderedDict(tensors), name=path.name)
+
+    return model, index, _shards(index, _tensors(_state(model)), "pytorch_model-0000{}-of-00002.bin", save)
+
+
+@pytest.mark.parametrize("files", ["sharded", "sharded_bin"])
+def test_load_weights_puts_the_files_of_an_index_together(request, files):
+    (model, index, _), again = request.getfixturevalue(files), _fresh()
     assert len(load_weights(again, index).loaded) == len(model.weights)
     assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
 
@@ -1193,25 +1209,6 @@ def test_load_weights_index_that_misleads_is_one_clear_error(sharded, change, re
     index.write_text(json.dumps({"weight_map": change(places)}))
     with pytest.raises(WeightsError, match=rf"^model.safetensors.index.json must be the index .*{reason}.*\.$"):
         load_weights(_fresh(), index)
-
-
-@pytest.fixture
-def sharded_bin(save_pth, tmp_path):
-    """A model's weights in two files of torch.save, and their index, as Hugging Face names them."""
-    model = _tiny()
-    state = _tensors(_state(model))
-    places = {name: f"pytorch_model-0000{1 + number % 2}-of-00002.bin" for number, name in enumerate(state)}
-    for shard in set(places.values()):
-        save_pth(OrderedDict((name, state[name]) for name in state if places[name] == shard), name=shard)
-    index = tmp_path / "pytorch_model.bin.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
-    return model, index, places
-
-
-def test_load_weights_puts_the_files_of_a_bin_index_together(sharded_bin):
-    (model, index, _), again = sharded_bin, _fresh()
-    assert len(load_weights(again, index).loaded) == len(model.weights)
-    assert all((a == b).all() for a, b in zip(_arrays(model), _arrays(again), strict=True))
 
 
 def test_load_weights_takes_a_key_and_the_prefixes_of_trainers_in_a_bin_index(save_pth, tmp_path):

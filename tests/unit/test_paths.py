@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ablate.config import ConfigError, compose, to_config
 from ablate.data import DataError, DataSpec, describe
-from ablate.paths import problem
+from ablate.paths import keras_folder, problem
 from ablate.tracking import Store, TrackingError, TrackingSpec
 from ablate.training.spec import TrainError, TrainSpec
 
@@ -65,3 +66,13 @@ def test_a_path_from_a_file_that_python_was_told_not_to_write_is_refused_by_what
     told = "must be a path that Python can write, which was told to name files in ascii, got"
     assert one == f"data.root {told} j\xfcrgen: set PYTHONUTF8=1."
     assert other.startswith(f"its file {told} ") and other.endswith("j\xfc.db: set PYTHONUTF8=1")
+
+
+def test_keras_folder_is_keras_own_by_environment_by_home_and_without_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", "~/chosen")
+    assert keras_folder() == tmp_path / "chosen"
+    monkeypatch.delenv("KERAS_HOME")
+    assert keras_folder() == tmp_path / ".keras"
+    monkeypatch.setenv("HOME", str(tmp_path / "absent"))
+    assert keras_folder() == Path("/tmp/.keras")
