@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
+from omegaconf import DictConfig, FloatNode, IntegerNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ablate import databases, paper, registry
@@ -585,8 +585,6 @@ def _ill_typed_plain(key: str, kind: Any, value: Any) -> str | None:
         return f"{key} must be a number, got {value!r}; write a number without quotes."
     if kind is int and isinstance(value, float):
         return f"{key} must be a whole number, got {value!r}."
-    if kind is bool and not isinstance(value, bool):
-        return f"{key} must be true or false, got {value!r}."
     return None
 
 
@@ -880,7 +878,8 @@ def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
     kind = _required(hints[path[0]])
     if len(path) > 1:
         return _walk(kind, path[1:], key, value)
-    optional = type(None) in get_args(hints[path[0]])
+    if value is None and type(None) in get_args(hints[path[0]]):
+        return None
     if isinstance(value, str) and "${" in value:  # what it stands for is known when all is composed
         return None
     if is_dataclass(kind) and isinstance(value, dict):
@@ -890,13 +889,13 @@ def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
         return registry.unknown(key, value, list(kind))
     if (is_dataclass(kind) or get_origin(kind) is dict) and not isinstance(value, dict) and value is not None:
         return _plain_for_many(kind, key, value)
-    if get_origin(kind) is list and not isinstance(value, list) and not (value is None and optional):
+    if get_origin(kind) is list and not isinstance(value, list):
         return f"{key} must be a list, e.g. {key}=[{value}], got {value!r}."
     if isinstance(value, str) and "\0" in value:
         return f"{key} must be text without NUL, got {value!r}."
-    if kind is bool and not isinstance(value, bool) and not (value is None and optional):
+    if kind is bool and not isinstance(value, bool):
         return f"{key} must be true or false, got {value!r}."
-    if kind in (int, float, bool) and not (value is None and optional) and not _converts(kind, value):
+    if kind in (int, float) and not _converts(kind, value):
         return f"{key} must be of type {kind.__name__}, got {value!r}."
     return None
 
@@ -919,14 +918,14 @@ def _required(hint: Any) -> Any:
     return hint
 
 
-_NODES: dict[type, Any] = {int: IntegerNode, float: FloatNode, bool: BooleanNode}
+_NODES: dict[type, Any] = {int: IntegerNode, float: FloatNode}
 
 
 def _converts(kind: type, value: Any) -> bool:
     if value in (None, "???"):  # which says that a value is missing
         return False
     try:
-        OmegaConf.create({"probe": _NODES[kind](value=value)})
+        _NODES[kind](value=value)
     except OmegaConfBaseException:
         return False
     return True
