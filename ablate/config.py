@@ -193,7 +193,6 @@ class Config(RunSpec):
         self.study.check()
         if self.sweep is not None:
             _check_apart(self.tracking.resolved_uri(), self.study.storage)
-        check_path("tracking.spool", self.tracking.spool)
         _check_number("workers", self.workers, 1, 10_000)
         _check_number("retries", self.retries, 0, 1_000)
 
@@ -208,14 +207,12 @@ def _check_apart(records: str, queue: str) -> None:
         )
 
 
-_PATHS = ("model.weights", "data.root", "data.cache", "train.checkpoint_dir")
-"""Leaves that name a file or a folder."""
+_PATHS = ("model.weights", "data.root", "data.cache")
+"""Leaves of a point that name a file or a folder, and have no check of their own in ``point``."""
 
 
 def check_path(key: str, path: str | None) -> None:
     """Raises ConfigError for what no file system can hold, before anything is looked for or made there."""
-    if path == "":
-        raise ConfigError(f"{key} must be a path of at least one character, got nothing.")
     if wrong := problem(key, path):
         raise ConfigError(wrong)
 
@@ -227,8 +224,6 @@ def _check_number(key: str, value: int, least: int, most: int) -> None:
 
 def _check_readable(key: str, path: str | None) -> None:
     """Raises ConfigError for a file that cannot be read: before anything is imported, or trains."""
-    if wrong := problem(key, path):
-        raise ConfigError(wrong)
     if path and not (Path(path).expanduser().is_file() and os.access(Path(path).expanduser(), os.R_OK)):
         raise ConfigError(f"{key} must name a file that can be read, got {path!r} (looked from {os.getcwd()}).")
 
@@ -593,9 +588,10 @@ def compose_report(words: list[str]) -> ReportConfig:
 
     Raises:
         ConfigError: Naming the key or choice that is wrong, and what there is.
+        TrackingError: ``tracking.spool`` can be no folder.
     """
     options = cast(ReportConfig, _typed(compose(words, config_name="report")))
-    check_path("tracking.spool", options.tracking.spool)
+    options.tracking.check()
     for key in ("out", "source"):
         check_path(key, getattr(options, key) or None)  # each verb says what an empty name is to it
     return options
