@@ -224,9 +224,7 @@ def test_page_and_its_figures_hold_no_markup_of_a_name(start):
 
 
 def test_page_shows_a_command_that_a_shell_takes_as_one_word():
-    assert "<pre>python -m ablate &#x27;+sweep=pe; rm -rf ~&#x27;</pre>" in page.page(_study(("a", "b"))) or (
-        "<pre>python -m ablate +sweep=&#x27;pe; rm -rf ~&#x27;</pre>" in page.page(_study(("a", "b")))
-    )
+    assert "<pre>python -m ablate +sweep=&#x27;pe; rm -rf ~&#x27;</pre>" in page.page(_study(("a", "b")))
 
 
 @pytest.mark.parametrize("along", ["first", "second"])
@@ -320,11 +318,9 @@ def test_errors_of_the_command_line_hold_no_control_character(capsys):
     assert stop.value.code == 2 and "\\x1b[2J\\u202e.jsonl" in said and not HIDDEN.search(said)
 
 
-def test_plan_and_help_show_a_sweeps_words_as_they_stand(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_plan_and_help_show_a_sweeps_words_as_they_stand(write_sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "mine.yaml").write_text(
+    write_sweep(
         'question: "Which\\e[31m pooling?"\nbase: {model: tiny, data: digits}\n'
         'axes: {model.pooling: [seqpool, mean]}\nwhere: [{when: {model.pooling: mean}, reason: "too\\x07 loud"}]\n'
     )
