@@ -562,9 +562,9 @@ def check_own_files(words: Sequence[str], config_name: str = "config") -> None:
 
 def _ill_typed(schema: type, key: str, value: Any) -> str | None:
     """What is wrong with a value in a file, where a number in quotes is text, and text is never a number."""
-    if isinstance(value, dict) and is_dataclass(_kind(schema, key)):
-        return next(filter(None, (_ill_typed(schema, f"{key}.{name}", item) for name, item in value.items())), None)
     hint = _kind(schema, key)
+    if isinstance(value, dict) and is_dataclass(hint):
+        return next(filter(None, (_ill_typed(schema, f"{key}.{name}", item) for name, item in value.items())), None)
     if hint is None or value is None or value == "???" or (isinstance(value, str) and "${" in value):
         return None
     if get_origin(hint) is list and isinstance(value, list):
