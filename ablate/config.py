@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf
+from omegaconf import DictConfig, FloatNode, IntegerNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ablate import databases, paper, registry
@@ -193,7 +193,6 @@ class Config(RunSpec):
         self.study.check()
         if self.sweep is not None:
             _check_apart(self.tracking.resolved_uri(), self.study.storage)
-        check_path("tracking.spool", self.tracking.spool)
         _check_number("workers", self.workers, 1, 10_000)
         _check_number("retries", self.retries, 0, 1_000)
 
@@ -208,14 +207,12 @@ def _check_apart(records: str, queue: str) -> None:
         )
 
 
-_PATHS = ("model.weights", "data.root", "data.cache", "train.checkpoint_dir")
-"""Leaves that name a file or a folder."""
+_PATHS = ("model.weights", "data.root", "data.cache")
+"""Leaves of a point that name a file or a folder, and have no check of their own in ``point``."""
 
 
 def check_path(key: str, path: str | None) -> None:
     """Raises ConfigError for what no file system can hold, before anything is looked for or made there."""
-    if path == "":
-        raise ConfigError(f"{key} must be a path of at least one character, got nothing.")
     if wrong := problem(key, path):
         raise ConfigError(wrong)
 
@@ -227,8 +224,6 @@ def _check_number(key: str, value: int, least: int, most: int) -> None:
 
 def _check_readable(key: str, path: str | None) -> None:
     """Raises ConfigError for a file that cannot be read: before anything is imported, or trains."""
-    if wrong := problem(key, path):
-        raise ConfigError(wrong)
     if path and not (Path(path).expanduser().is_file() and os.access(Path(path).expanduser(), os.R_OK)):
         raise ConfigError(f"{key} must name a file that can be read, got {path!r} (looked from {os.getcwd()}).")
 
@@ -567,9 +562,9 @@ def check_own_files(words: Sequence[str], config_name: str = "config") -> None:
 
 def _ill_typed(schema: type, key: str, value: Any) -> str | None:
     """What is wrong with a value in a file, where a number in quotes is text, and text is never a number."""
-    if isinstance(value, dict) and is_dataclass(_kind(schema, key)):
-        return next(filter(None, (_ill_typed(schema, f"{key}.{name}", item) for name, item in value.items())), None)
     hint = _kind(schema, key)
+    if isinstance(value, dict) and is_dataclass(hint):
+        return next(filter(None, (_ill_typed(schema, f"{key}.{name}", item) for name, item in value.items())), None)
     if hint is None or value is None or value == "???" or (isinstance(value, str) and "${" in value):
         return None
     if get_origin(hint) is list and isinstance(value, list):
@@ -585,8 +580,6 @@ def _ill_typed_plain(key: str, kind: Any, value: Any) -> str | None:
         return f"{key} must be a number, got {value!r}; write a number without quotes."
     if kind is int and isinstance(value, float):
         return f"{key} must be a whole number, got {value!r}."
-    if kind is bool and not isinstance(value, bool):
-        return f"{key} must be true or false, got {value!r}."
     return None
 
 
@@ -595,9 +588,10 @@ def compose_report(words: list[str]) -> ReportConfig:
 
     Raises:
         ConfigError: Naming the key or choice that is wrong, and what there is.
+        TrackingError: ``tracking.spool`` can be no folder.
     """
     options = cast(ReportConfig, _typed(compose(words, config_name="report")))
-    check_path("tracking.spool", options.tracking.spool)
+    options.tracking.check()
     for key in ("out", "source"):
         check_path(key, getattr(options, key) or None)  # each verb says what an empty name is to it
     return options
@@ -880,7 +874,8 @@ def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
     kind = _required(hints[path[0]])
     if len(path) > 1:
         return _walk(kind, path[1:], key, value)
-    optional = type(None) in get_args(hints[path[0]])
+    if value is None and type(None) in get_args(hints[path[0]]):
+        return None
     if isinstance(value, str) and "${" in value:  # what it stands for is known when all is composed
         return None
     if is_dataclass(kind) and isinstance(value, dict):
@@ -890,13 +885,13 @@ def _walk(schema: Any, path: list[str], key: str, value: Any) -> str | None:
         return registry.unknown(key, value, list(kind))
     if (is_dataclass(kind) or get_origin(kind) is dict) and not isinstance(value, dict) and value is not None:
         return _plain_for_many(kind, key, value)
-    if get_origin(kind) is list and not isinstance(value, list) and not (value is None and optional):
+    if get_origin(kind) is list and not isinstance(value, list):
         return f"{key} must be a list, e.g. {key}=[{value}], got {value!r}."
     if isinstance(value, str) and "\0" in value:
         return f"{key} must be text without NUL, got {value!r}."
-    if kind is bool and not isinstance(value, bool) and not (value is None and optional):
+    if kind is bool and not isinstance(value, bool):
         return f"{key} must be true or false, got {value!r}."
-    if kind in (int, float, bool) and not (value is None and optional) and not _converts(kind, value):
+    if kind in (int, float) and not _converts(kind, value):
         return f"{key} must be of type {kind.__name__}, got {value!r}."
     return None
 
@@ -919,14 +914,14 @@ def _required(hint: Any) -> Any:
     return hint
 
 
-_NODES: dict[type, Any] = {int: IntegerNode, float: FloatNode, bool: BooleanNode}
+_NODES: dict[type, Any] = {int: IntegerNode, float: FloatNode}
 
 
 def _converts(kind: type, value: Any) -> bool:
     if value in (None, "???"):  # which says that a value is missing
         return False
     try:
-        OmegaConf.create({"probe": _NODES[kind](value=value)})
+        _NODES[kind](value=value)
     except OmegaConfBaseException:
         return False
     return True

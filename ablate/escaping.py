@@ -22,7 +22,6 @@ a shell, in ``report.page`` (how to make it again)        ``shlex.quote``, then 
 
 import html
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,14 +55,6 @@ def _spelt(found: re.Match[str]) -> str:
 def sentence(text: str) -> str:
     """Prose on one line: ends of lines become spaces."""
     return " ".join(text.splitlines())
-
-
-def width(text: str) -> int:
-    """Columns of a terminal that a line takes: two for each wide character, none for what combines with another."""
-    if text.isascii():
-        return len(text)
-    kinds = ((unicodedata.east_asian_width(each), unicodedata.combining(each)) for each in text)
-    return sum(0 if combining else 2 if kind in ("W", "F") else 1 for kind, combining in kinds)
 
 
 # ------------------------------------------------------------------------------------------------------------- formats

@@ -20,6 +20,8 @@ def problem(key: str, path: str | None) -> str | None:
     """
     if path is None:
         return None
+    if path == "":
+        return f"{key} must be a path of at least one character, got nothing."
     told = path if len(path) <= 60 else f"{path[:30]}…{path[-20:]}"
     if wrong := misread(key, told):
         return wrong

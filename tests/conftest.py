@@ -66,6 +66,20 @@ def new_store(mlflow_template: Path, tmp_path: Path) -> Iterator[Callable[[], st
     yield make
 
 
+@pytest.fixture
+def write_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes sweeps/NAME.yaml in a working directory of the test's own; gives the file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+
+    def write(text: str, name: str = "mine") -> Path:
+        file = tmp_path / "sweeps" / f"{name}.yaml"
+        file.write_text(text, "utf-8")
+        return file
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL cluster of this session; the test is skipped where there is none."""

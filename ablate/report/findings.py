@@ -5,8 +5,10 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
+from rich.cells import cell_len
+
 from ablate.escaping import markdown as escaped
-from ablate.escaping import visible, width
+from ablate.escaping import visible
 from ablate.report.audit import Difference
 from ablate.report.audit import lines as audited
 from ablate.report.contrasts import Analysis, Contrast, Effect, Observation, Rule, analyse
@@ -62,9 +64,9 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), al
         zip(analysis.contrasts, words, strict=True), lambda each: (each[0].factor, each[0].baseline)
     ):
         rows = [row for _, row in group]
-        widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
+        widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
         out.append(f"  {visible(factor)}, against {visible(baseline)}")
-        padded = ([c + " " * (w - width(c)) for c, w in zip(row, widths, strict=True)] for row in rows)
+        padded = ([c + " " * (width - cell_len(c)) for c, width in zip(row, widths, strict=True)] for row in rows)
         out += ["    " + "  ".join(row).rstrip() for row in padded]
     return [*out, *(f"  {visible(note)}" for note in remarks(analysis, audit))]
 

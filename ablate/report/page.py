@@ -416,8 +416,9 @@ def drawn(name: str, draw: "Callable[[Axes], object]", height: float, caption: s
         **{"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "legend.fontsize": 10},
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        for said in ("Glyph .* missing from font", "constrained_layout not applied"):  # the reader's fonts draw the
-            warnings.filterwarnings("ignore", said)  # text; names may be wider than the figure, and still be read
+        # The reader's fonts draw the text, and names that are wider than the figure can still be read.
+        for said in ("Glyph .* missing from font", "constrained_layout not applied"):
+            warnings.filterwarnings("ignore", said)
         canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
         draw(canvas.subplots())
         buffer = io.StringIO()

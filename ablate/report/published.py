@@ -40,7 +40,8 @@ _REGULARISERS = (
 """Leaves of a model that belong to its recipe."""
 _FOLLOW = ("model.key_dim", "model.token_dropout", "model.projection_dropout", "model.options.")
 """Leaves of a model that follow from others where nobody sets them."""
-_NOT_STRUCTURE = {f"model.{name}" for name in (*_REGULARISERS, "weights", "weights_key")}
+_OF_RECIPE = {f"model.{name}" for name in _REGULARISERS}
+_NOT_STRUCTURE = {*_OF_RECIPE, "model.weights", "model.weights_key"}
 _POSITIONAL = {"learnable": "learnable", "sinusoidal": "sine", "none": "none"}
 _NAMES = {
     "ViT-12/16": "vit_12_16_32",
@@ -455,8 +456,7 @@ def _against(printed: Printed, cell: _Cell) -> list[str]:
 
 def _recipe_of_model(printed: Printed) -> Mapping[str, str]:
     leaves = _model(*_variant(printed))
-    kept = _NOT_STRUCTURE - {"model.weights", "model.weights_key"}
-    return {leaf: value for leaf, value in leaves.items() if leaf in kept}
+    return {leaf: value for leaf, value in leaves.items() if leaf in _OF_RECIPE}
 
 
 # -------------------------------------------------------------------------------------------------------- written out

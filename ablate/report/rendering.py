@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ablate.escaping import csv_row, json_text, latex, markdown, markdown_cell, visible, width
+from rich.cells import cell_len
+
+from ablate.escaping import csv_row, json_text, latex, markdown, markdown_cell, visible
 from ablate.report.table import COSTS, RANK, ReportError, Row, Table, label
 
 Format = Literal["text", "md", "latex", "csv", "json"]
@@ -112,14 +114,14 @@ def _range(values: Sequence[int]) -> str:
 def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], factors: int) -> list[str]:
     """Columns under their heads, numbers to the right."""
     lines = [[visible(cell) for cell in line] for line in [head, *body]]
-    widths = [max(width(line[n]) for line in lines) for n in range(len(head))]
+    widths = [max(cell_len(line[n]) for line in lines) for n in range(len(head))]
 
     def write(line: Sequence[str]) -> str:
-        blanks = [" " * (wide - width(cell)) for cell, wide in zip(line, widths, strict=True)]
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
         pairs = enumerate(zip(line, blanks, strict=True))
         return "  ".join(cell + blank if n < factors else blank + cell for n, (cell, blank) in pairs).rstrip()
 
-    return [write(lines[0]), "  ".join("-" * wide for wide in widths), *map(write, lines[1:])]
+    return [write(lines[0]), "  ".join("-" * width for width in widths), *map(write, lines[1:])]
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> list[str]:

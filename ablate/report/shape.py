@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from ablate.escaping import visible
 from ablate.tracking import param_text
@@ -85,8 +85,7 @@ class _Place:
         return _Place(self.line, f"{self.key}.{key}" if self.key else key)
 
     def refuse(self, must: str, got: object) -> NoReturn:
-        text = got if isinstance(got, str) else json.dumps(got, default=str)
-        shown = repr(text) if isinstance(got, str) else text
+        shown = repr(got) if isinstance(got, str) else json.dumps(got, default=str)
         short = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
         where, what = (visible(each)[: 4 * _SHOWN] for each in (self.key or "the whole", must))
         raise ShapeError(f"{where} in line {self.line} must be {what}, got {visible(short)}")
@@ -137,12 +136,9 @@ _KINDS = {
 
 
 def _parsed(number: int, line: str) -> dict[str, Any]:
-    """A line's mapping, of strict JSON: no NaN, no key twice, nothing too deep or too large."""
+    """A line's mapping."""
     try:
-        found = json.loads(
-            line, parse_constant=_no_constant, parse_int=_integer, parse_float=_float, object_pairs_hook=_once
-        )
-        _check_depth(found)
+        found = _strict(line)
     except json.JSONDecodeError as error:
         raise ShapeError(f"line {number} is cut off or no JSON ({error.msg}, column {error.colno})") from None
     except RecursionError:
@@ -151,6 +147,20 @@ def _parsed(number: int, line: str) -> dict[str, Any]:
         raise ShapeError(f"line {number} holds {error}") from None
     if not isinstance(found, dict):
         raise ShapeError("its first line is of another kind" if number == 1 else f"line {number} is no mapping")
+    return found
+
+
+def _strict(text: str) -> Any:
+    """What JSON says, without NaN, a key twice, or anything too deep or too large.
+
+    Raises:
+        ValueError: What it holds that may not stand.
+        RecursionError: It nests too deeply.
+    """
+    found = json.loads(
+        text, parse_constant=_no_constant, parse_int=_integer, parse_float=_float, object_pairs_hook=_once
+    )
+    _check_depth(found)
     return found
 
 
@@ -316,9 +326,7 @@ def _entry(place: _Place, key: str, value: Any, *, own: bool) -> Any:
 def _metric(place: _Place, value: Any, *, finite: bool) -> float:
     if value in _INFINITE and isinstance(value, str) and not finite:
         return float(value)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        place.refuse("a number", value)
-    return value
+    return value if _is_number(value) else place.refuse("a number", value)
 
 
 def _check_row(place: _Place, row: Mapping[str, Any], design: _Design) -> None:
@@ -370,22 +378,17 @@ def _check_levels(place: _Place, levels: Mapping[str, Any], design: _Design) -> 
 def _inner(place: _Place, text: str) -> Any:
     """JSON within a text."""
     try:
-        found = json.loads(
-            text, parse_constant=_no_constant, parse_int=_integer, parse_float=_float, object_pairs_hook=_once
-        )
-        _check_depth(found)
+        return _strict(text)
     except (ValueError, RecursionError):
         place.refuse("JSON", text)
-    return found
 
 
 def _curve(place: _Place, metric: str, given: Any) -> Sequence[float | None]:
     if not _KEY.fullmatch(f"metrics.{metric}"):
         place.refuse("a mapping of metrics' names", metric)
     values = _list(place.at(metric), given)
-    for value in values:
-        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
-            place.at(metric).refuse("a list of numbers, null for what is none", given)
+    if not all(value is None or _is_number(value) for value in values):
+        place.at(metric).refuse("a list of numbers, null for what is none", given)
     return values
 
 
@@ -420,6 +423,10 @@ def _flag(place: _Place, value: Any) -> bool:
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return _is_int(value) or isinstance(value, float)
 
 
 def _count(place: _Place, value: Any) -> None:

@@ -88,10 +88,8 @@ def test_text_holds_no_control_character_and_no_line_that_a_name_made(table):
 
 
 def test_text_aligns_wide_and_combining_characters():
-    study = _study(["名前", "é", "plain"], "axis")
-    lines = render(records_table(study)[0], "text").splitlines()[5:8]
-    ends = {escaping.width(line.partition("7")[0]) for line in lines}
-    assert len(ends) == 1 and escaping.width("e\u0301") == 1
+    lines = render(records_table(_study(["名前", "e\u0301", "plain"], "axis"))[0], "text").splitlines()[5:8]
+    assert [line.partition("7")[0] for line in lines] == ["名前   ", "e\u0301      ", "plain  "]
 
 
 def test_csv_holds_no_formula_and_numbers_stay_numbers(table, tmp_path):
@@ -226,9 +224,7 @@ def test_page_and_its_figures_hold_no_markup_of_a_name(start):
 
 
 def test_page_shows_a_command_that_a_shell_takes_as_one_word():
-    assert "<pre>python -m ablate &#x27;+sweep=pe; rm -rf ~&#x27;</pre>" in page.page(_study(("a", "b"))) or (
-        "<pre>python -m ablate +sweep=&#x27;pe; rm -rf ~&#x27;</pre>" in page.page(_study(("a", "b")))
-    )
+    assert "<pre>python -m ablate +sweep=&#x27;pe; rm -rf ~&#x27;</pre>" in page.page(_study(("a", "b")))
 
 
 @pytest.mark.parametrize("along", ["first", "second"])
@@ -322,11 +318,9 @@ def test_errors_of_the_command_line_hold_no_control_character(capsys):
     assert stop.value.code == 2 and "\\x1b[2J\\u202e.jsonl" in said and not HIDDEN.search(said)
 
 
-def test_plan_and_help_show_a_sweeps_words_as_they_stand(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_plan_and_help_show_a_sweeps_words_as_they_stand(write_sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "mine.yaml").write_text(
+    write_sweep(
         'question: "Which\\e[31m pooling?"\nbase: {model: tiny, data: digits}\n'
         'axes: {model.pooling: [seqpool, mean]}\nwhere: [{when: {model.pooling: mean}, reason: "too\\x07 loud"}]\n'
     )

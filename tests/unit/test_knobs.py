@@ -1,6 +1,7 @@
 """Every leaf of a run is live: changed alone, it changes what the run computes."""
 
 from functools import cache
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -130,12 +131,12 @@ EXEMPT = {
     "model.weights_key": "a key of that file: the case stands below",
     "data.root": "where files lie, not what they hold: tests/unit/test_data_*.py",
     "data.class_level": "which folders are classes: tests/unit/test_data_folder.py",
-    "data.skip_unreadable": "what becomes of damaged files: tests/unit/test_data_folder.py",
+    "data.skip_unreadable": "what becomes of damaged files: tests/unit/test_data_listing.py",
     "data.background": "what shows through transparent files: tests/unit/test_data_decode.py",
     "data.memory_limit": "where images wait, not what they are: tests/unit/test_data_stored.py",
     "data.cache": "where decoded images are kept: tests/unit/test_data_folder.py",
     "repeat": "keeps runs of one seed apart and changes none of them: tests/unit/test_sweep_plan.py",
-    "train.checkpoint_every": "when a run is kept, not what it does: tests/unit/test_training_checkpoint.py",
+    "train.checkpoint_every": "when a run is kept, not what it does: tests/e2e/test_resume.py",
     "train.checkpoint_dir": "where a run is kept, not what it does: tests/unit/test_training_checkpoint.py",
     "augment.workers": "how many hands, not what they do: tests/unit/test_augment.py",
     "hardware.device": "where, and up to rounding the same: tests/unit/test_hardware.py",
@@ -165,6 +166,13 @@ def _fingerprint(*words):
 def test_knobs_listed_here_are_all_there_are():
     leaves = to_config(compose(BASE)).point().leaves()
     assert set(CHANGES) | set(EXEMPT) == set(leaves), set(leaves) ^ (set(CHANGES) | set(EXEMPT))
+
+
+def test_knobs_that_are_exempt_stand_in_the_tests_that_are_named():
+    root = Path(__file__).parents[2]
+    named = {leaf: reason.rpartition(": ")[2] for leaf, reason in EXEMPT.items() if "tests/" in reason}
+    texts = {leaf: "".join(path.read_text("utf-8") for path in root.glob(files)) for leaf, files in named.items()}
+    assert [leaf for leaf, text in texts.items() if leaf.rpartition(".")[2] not in text] == []
 
 
 @pytest.mark.parametrize("leaf", CHANGES)

@@ -70,11 +70,8 @@ OF_NO_RUN = [leaf for leaf in _every() if leaf not in OF_A_RUN]
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sweeps").mkdir()
-    text = "base: {model: tiny, data: digits, train.epochs: 2}\naxes: {model.pooling: [seqpool]}\n"
-    (tmp_path / "sweeps" / "mine.yaml").write_text(text)
+def mine(write_sweep):
+    write_sweep("base: {model: tiny, data: digits, train.epochs: 2}\naxes: {model.pooling: [seqpool]}\n")
 
 
 def _refused(act, leaf, value, may_stand=MAY_STAND):

@@ -89,12 +89,11 @@ def test_our_own_files_would_pass_as_a_user_s(tmp_path, monkeypatch):
     assert {"model", "data", "augment", "train", "recipe", "hardware", "tracking"} <= words.keys()
 
 
-def test_plan_refuses_a_value_of_another_type_in_an_own_file(own, tmp_path, capsys):
+def test_plan_refuses_a_value_of_another_type_in_an_own_file(own, write_sweep, capsys):
     file = own("model", "qkv_bias: 7")
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "s.yaml").write_text("base: {model: mine, data: digits}\naxes: {train.lr: [1, 2]}\n")
+    write_sweep("base: {model: mine, data: digits}\naxes: {train.lr: [1, 2]}\n")
     with pytest.raises(SystemExit) as stop:
-        cli.main(["plan", "+sweep=s"])
+        cli.main(["plan", "+sweep=mine"])
     assert stop.value.code == 2
     told = capsys.readouterr().err
     assert told.startswith("ablate: ") and str(file) in told and "model.qkv_bias must be true or false, got 7" in told
@@ -138,12 +137,11 @@ def test_an_own_file_may_be_empty_or_begin_with_a_mark(own, content, lr):
     assert to_config(compose(["train=mine"])).train.lr == lr
 
 
-def test_a_sweep_is_one_file(own, tmp_path):
-    file = own("sweep", "axes: {train.epochs: [1, 2]}", name="s")
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "s.yaml").write_text("base: {model: tiny, data: digits}\naxes: {train.lr: [1, 2]}\n")
+def test_a_sweep_is_one_file(own, write_sweep):
+    file = own("sweep", "axes: {train.epochs: [1, 2]}")
+    write_sweep("base: {model: tiny, data: digits}\naxes: {train.lr: [1, 2]}\n")
     with pytest.raises(ConfigError, match=f"a sweep must be one file, got .* and {re.escape(str(file))}"):
-        make_plan(["+sweep=s"])
+        make_plan(["+sweep=mine"])
 
 
 @pytest.mark.parametrize("options", ["3", "null", "[1]", "'base'"])

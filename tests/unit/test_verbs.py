@@ -140,13 +140,10 @@ def test_a_run_that_selects_by_validation_needs_images_for_it_before_anything_is
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
+def mine(write_sweep):
     """A working directory with sweeps of its own."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sweeps").mkdir()
     text = "base: {model: tiny, data: digits, train.epochs: 2}\naxes: {model.pooling: [seqpool, mean]}\n"
-    (tmp_path / "sweeps" / "mine.yaml").write_text(text)
-    (tmp_path / "sweeps" / "short.yml").write_text(text)
+    write_sweep(text).with_name("short.yml").write_text(text)
 
 
 @pytest.mark.parametrize(

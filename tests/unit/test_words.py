@@ -85,10 +85,8 @@ SWEEP = "base: {model: tiny, data: digits, train.epochs: 1}\naxes: {train.lr: [1
 
 
 @pytest.mark.parametrize("name", ["10", "true", "null", "1e3", "0x10", "v1.2", "über", "x.yaml", "-1"])
-def test_a_sweep_may_be_called_what_reads_as_a_value(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / f"{name}.yaml").write_text(SWEEP)
+def test_a_sweep_may_be_called_what_reads_as_a_value(write_sweep, name):
+    write_sweep(SWEEP, name)
     assert make_plan([f"+sweep={name}"]).study.startswith(f"{name}-")
     with pytest.raises(ConfigError, match="sweep must be one of"):
         make_plan(["+sweep=11"])
