@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ablate import identity
-from ablate.data import load
+from ablate import data, identity
 from ablate.sweep.space import Point
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def same_data(planned: "Sequence[PlannedPoint]") -> list[Inert]:
         first: dict[str, PlannedPoint] = {}
         for each in places.values():
             if (key := repr(each.spec.data)) not in digests:
-                digests[key] = load(each.spec.data).digest
+                digests[key] = data.load(each.spec.data).digest
             if (same := first.setdefault(digests[key], each)) is not each:
                 found.append(Inert(same.point, each.point, "read the same images, labels and split"))
     return found

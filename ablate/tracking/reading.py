@@ -85,7 +85,7 @@ def read_runs(
     Raises:
         TrackingError: There is no such store, or it cannot be read.
     """
-    frame = _read(tracking, study, parts)
+    frame = _frame(*_read(tracking, study, parts))
     return frame if study is None else _adopted(frame, study)
 
 
@@ -100,11 +100,7 @@ def read_logged(tracking: TrackingSpec) -> list[dict[str, Any]]:
     Raises:
         TrackingError: There is no such store, or it cannot be read.
     """
-    uri = tracking.resolved_uri()
-    check(uri)
-    with guard(uri):
-        read = _from_database if is_database(uri) else _from_server
-        runs, entries = read(uri, tracking.resolved_experiment(), None, ("params", "metrics", "tags"))
+    runs, entries = _read(tracking, None, ("params", "metrics", "tags"))
     found: dict[str, dict[str, Any]] = {run[0]: {"run_id": run[0], "status": run[2]} for run in runs}
     for part, lines in entries.items():
         for run_id, key, value in lines:
@@ -115,12 +111,13 @@ def read_logged(tracking: TrackingSpec) -> list[dict[str, Any]]:
 
 def _read(
     tracking: TrackingSpec, study: str | None, parts: Sequence[Part], keys: Sequence[str] | None = None
-) -> "pd.DataFrame":
+) -> tuple[list[tuple[Any, ...]], _Entries]:
+    """Runs, the oldest first, and of their entries those whose keys begin so, or all."""
     uri = tracking.resolved_uri()
     check(uri)
     with guard(uri):
         read = _from_database if is_database(uri) else _from_server
-        return _frame(*read(uri, tracking.resolved_experiment(), study, parts, keys))
+        return read(uri, tracking.resolved_experiment(), study, parts, keys)
 
 
 def _adopted(frame: "pd.DataFrame", study: str) -> "pd.DataFrame":
@@ -144,11 +141,7 @@ def run_names(tracking: TrackingSpec) -> set[str]:
     Raises:
         TrackingError: There is no such store, or it cannot be read.
     """
-    uri = tracking.resolved_uri()
-    check(uri)
-    with guard(uri):
-        read = _from_database if is_database(uri) else _from_server
-        runs, entries = read(uri, tracking.resolved_experiment(), None, ("tags",), (MARK, FIRST))
+    runs, entries = _read(tracking, None, ("tags",), (MARK, FIRST))
     earlier = {f"{UNBORN}{value}" if key == MARK else value for _, key, value in entries["tags"]}
     return earlier | {run[0] for run in runs}
 
@@ -161,11 +154,9 @@ def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
     """
     uri = tracking.resolved_uri()
     check(uri)
-    with guard(uri):
-        if is_database(uri) and (file := file_of(uri)) is not None and not file.exists():
-            return {}
-        read = _from_database if is_database(uri) else _from_server
-        runs, entries = read(uri, tracking.resolved_experiment(), None, ("tags",))
+    if is_database(uri) and (file := file_of(uri)) is not None and not file.exists():
+        return {}
+    runs, entries = _read(tracking, None, ("tags",), ("ablate.status", "ablate.settings"))
     ended = {run[0] for run in runs if run[2] == "FINISHED"}
     tags = entries["tags"]
     whole = {run for run, key, value in tags if (key, value) == ("ablate.status", "finished") and run in ended}
@@ -211,7 +202,7 @@ def list_studies(tracking: TrackingSpec, name: str | None = None) -> list[StudyR
     Raises:
         TrackingError: There is no such store, or it cannot be read.
     """
-    frame = _read(tracking, None, ("tags",), _OF_STUDIES)
+    frame = _frame(*_read(tracking, None, ("tags",), _OF_STUDIES))
     if "tags.ablate.sweep" not in frame:
         return []
     records = [_study(row, frame) for row in frame[frame["tags.ablate.sweep"].notna()].to_dict("records")]

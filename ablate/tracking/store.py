@@ -71,7 +71,7 @@ class Store:
         wanted = f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'sweep'"
         with guard(self._uri), self._lock():
             self._check_experiment()
-            found = self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"])
+            found = self._search(wanted)
             if found:
                 run_id: str = found[0].info.run_id
                 self._client.update_run(run_id, status="RUNNING")
@@ -209,10 +209,8 @@ class Store:
 
     def _set_aside(self, journal: Journal, error: Exception) -> str:
         """Says what became of a journal that cannot be told; nothing, where it cannot be moved either."""
-        about, words = (
-            journal.about,
-            redact_of(self._uri, (str(error).strip() or type(error).__name__).splitlines()[0][:300]),
-        )
+        about = journal.about
+        words = redact_of(self._uri, (str(error).strip() or type(error).__name__).splitlines()[0][:300])
         run = f"{about.name} ({about.run_id})" if about.run_id not in (None, about.name) else about.name
         said = f"what waited for the record of run {run} cannot be delivered: {words.rstrip('.')}"
         try:
@@ -268,8 +266,7 @@ class Store:
         """
         wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
         with guard(self._uri):
-            runs = self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"])
-            for run in runs:
+            for run in self._search(wanted):
                 tags = run.data.tags
                 free = tags.get("ablate.study") != study and tags.get(serves(study), point) == point
                 if free and run.info.status == "FINISHED":
@@ -310,7 +307,7 @@ class Store:
         """
         wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
         with guard(self._uri):
-            for run in self._client.search_runs([self.experiment_id], wanted, order_by=["attributes.start_time ASC"]):
+            for run in self._search(wanted):
                 tags = run.data.tags
                 mine = tags.get("ablate.study") == study or serves(study) in tags
                 if mine and run.info.status == "FINISHED":

@@ -1,31 +1,31 @@
 """What a run carries besides its parameters (the spec's leaves, in YAML's words) and its metrics:
 
-=======================  ==========================================================================
-tag                   meaning
-=======================  ==========================================================================
-``ablate.role``       ``sweep`` for a study's parent run, ``run`` for what trains a model
-``ablate.study``      the study that the run belongs to
-``ablate.point``      the point within it, the same for every attempt at that point
-``ablate.serves.…``   on a finished run: the point that it serves in another study, which the key ends in
-``ablate.redrawn.…``  on a finished run of a search: the trials that drew the same again, and were not trained
-``ablate.identity``   digest of all that can change the result
-``ablate.settings``   the same without the data's content: what ``plan`` can tell before reading it
-``ablate.cell``       digest of the settings without seeds and repeat: runs that differ by chance alone
-``ablate.sweep``      on the parent: the sweep's definition as JSON
-``level.…``           the run's level of an axis, which the key ends in: what the MLflow UI groups by
-``ablate.shown.…``    marks the runs of a study, those that serve it among them, which the key ends in
-``ablate.view``       on the parent: the key of the study's view in the MLflow UI
-``ablate.tested``     how many test images there are, and a digest of which
-``ablate.right``      which of them the run got right, a bit an image (``correctness``)
-``ablate.levels``     of a search's run: what was drawn for it, as JSON
-``ablate.status``     ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
-                      or ``superseded`` (finished after another had taken the point over: counts nowhere)
-``ablate.reason``     why it diverged, failed or was killed
-``ablate.worker``     the process that trains it, or copies it from a file: its machine, number and time of birth
-``ablate.attempt``    a name of our own for the run, from before MLflow has one for it
-``ablate.imported``   ``true`` on what an import wrote: the parent it made, and each copy of a run
+=======================  ============================================================================================
+tag                      meaning
+=======================  ============================================================================================
+``ablate.role``          ``sweep`` for a study's parent run, ``run`` for what trains a model
+``ablate.study``         the study that the run belongs to
+``ablate.point``         the point within it, the same for every attempt at that point
+``ablate.serves.…``      on a finished run: the point that it serves in another study, which the key ends in
+``ablate.redrawn.…``     on a finished run of a search: the trials that drew the same again, and were not trained
+``ablate.identity``      digest of all that can change the result
+``ablate.settings``      the same without the data's content: what ``plan`` can tell before reading it
+``ablate.cell``          digest of the settings without seeds and repeat: runs that differ by chance alone
+``ablate.sweep``         on the parent: the sweep's definition as JSON
+``level.…``              the run's level of an axis, which the key ends in: what the MLflow UI groups by
+``ablate.shown.…``       marks the runs of a study, those that serve it among them, which the key ends in
+``ablate.view``          on the parent: the key of the study's view in the MLflow UI
+``ablate.tested``        how many test images there are, and a digest of which
+``ablate.right``         which of them the run got right, a bit an image (``correctness``)
+``ablate.levels``        of a search's run: what was drawn for it, as JSON
+``ablate.status``        ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
+                         or ``superseded`` (finished after another had taken the point over: counts nowhere)
+``ablate.reason``        why it diverged, failed or was killed
+``ablate.worker``        the process that trains it, or copies it from a file: its machine, number and time of birth
+``ablate.attempt``       a name of our own for the run, from before MLflow has one for it
+``ablate.imported``      ``true`` on what an import wrote: the parent it made, and each copy of a run
 ``ablate.imported.run``  the run's id in the store that had it first: of one that was imported, or made anew
-=======================  ==========================================================================
+=======================  ============================================================================================
 """
 
 import hashlib

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablate.tracking import TrackingSpec, read_runs
+from tests import disks
 from tests.e2e.test_cli import ablate
 from tests.e2e.test_sweep import _epochs
 
@@ -26,16 +27,8 @@ axes:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"only who may mount can make a small disk: {mounted.stderr.strip()}")
-    try:
+    with disks.mounted(tmp_path / "disk", 6) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -56,14 +49,7 @@ def test_a_sweep_whose_disk_fills_up_ends_with_a_sentence_and_goes_on_with_room(
     while len(_epochs(records)) < workers:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)  # polls a process that cannot call us
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65536, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                pass
+    filler = disks.fill(disk)
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 1, said
     setting = "study.storage" if full == "queue" else "tracking.spool"

@@ -110,21 +110,26 @@ def test_a_point_is_waited_for_while_its_trainer_lives_and_taken_over_when_it_is
 # ------------------------------------------------------------------------------------------------ records that are lost
 
 
+def _touched(folder: Path, begins: str, act: Callable[[], object]) -> tuple[int, str]:
+    """Runs the sweep, and acts as soon as it prints a line that begins so. Returns its exit code and all it printed."""
+    process = _start(folder, "one")
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(begins):
+            act()
+    return process.wait(60), "".join(said)
+
+
 def _sweep(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     return ablate("+sweep=one", "study.storage=sqlite:///one.db", *words, cwd=folder)
 
 
 def test_a_sweep_whose_database_is_deleted_meanwhile_keeps_what_waits_and_trains_the_rest_anew(tmp_path: Path) -> None:
     folder = _folder(tmp_path, SHORT)
-    process = _start(folder, "one")
-    assert process.stdout
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("[3/8]"):
-            (folder / "mlflow.db").unlink()
-    text = "".join(said)
-    assert process.wait(60) == 1 and "Traceback" not in text, text
+    returned, text = _touched(folder, "[3/8]", (folder / "mlflow.db").unlink)
+    assert returned == 1 and "Traceback" not in text, text
     waiting = len(list((folder / "mlflow-spool").iterdir()))  # the sweep's own record, which is closed last, as well
     assert waiting >= 5 and f"{waiting - 1} records wait in mlflow-spool" in text
     again = _sweep(folder)
@@ -170,15 +175,8 @@ def test_a_sweep_whose_records_are_touched_meanwhile_says_so_and_trains_nothing_
     folder = _folder(tmp_path, {"one": BASE % 1 + "axes: {model.pooling: [seqpool, mean]}\nseeds: 2\n"})
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     act, code, words = MISHAPS[mishap]
-    process = _start(folder, "one")
-    assert process.stdout
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("[1/4]"):
-            act(client, "1")
-    text = "".join(said)
-    assert process.wait(60) == code and words in text and "Traceback" not in text, text
+    returned, text = _touched(folder, "[1/4]", lambda: act(client, "1"))
+    assert returned == code and words in text and "Traceback" not in text, text
     if mishap == "renamed":
         client.rename_experiment("1", "ablate")
     if mishap == "experiment":

@@ -1,8 +1,6 @@
 """Full disks: one sentence that names the place, at once, and nothing that was kept before is lost."""
 
-import errno
 import resource
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from ablate.sweep.space import Point, SweepError
 from ablate.sweep.study import Progress, Study
 from ablate.tracking import Store, TrackingError, TrackingSpec, read_curves, read_runs
 from ablate.tracking.spool import About, Journal
+from tests import disks
 
 POINTS = [Point(levels={"a": level}, seed=0) for level in range(3)]
 
@@ -22,30 +21,8 @@ POINTS = [Point(levels={"a": level}, seed=0) for level in range(3)]
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"only who may mount can make a small disk: {mounted.stderr.strip()}")
-    try:
+    with disks.mounted(tmp_path / "disk", 4) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def _fill(disk: Path) -> Path:
-    """Takes all the room that is left. Returns the file that does."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65536, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError as full:
-                assert full.errno == errno.ENOSPC
-    return filler
 
 
 @contextmanager
@@ -113,7 +90,7 @@ def test_a_queue_on_a_full_disk_says_so_at_once_and_goes_on_with_room(disk: Path
     study.fill()
     claim = study.claim()
     assert claim
-    filler = _fill(disk)
+    filler = disks.fill(disk)
     told = _raises_at_once(lambda: study.complete(claim, 1.0, "r"))
     assert "full; make room there, or set study.storage to a database on another disk" in told
     filler.unlink()
@@ -121,7 +98,7 @@ def test_a_queue_on_a_full_disk_says_so_at_once_and_goes_on_with_room(disk: Path
 
 
 def test_databases_that_find_no_room_are_not_made_and_leave_nothing(disk: Path) -> None:
-    filler = _fill(disk)
+    filler = disks.fill(disk)
     for act, name in (
         (lambda: Study(f"sqlite:///{disk}/optuna.db", "s", POINTS), "study.storage"),
         (lambda: Store(TrackingSpec(uri=f"sqlite:///{disk}/mlflow.db")), "tracking.uri"),
@@ -138,7 +115,7 @@ def test_a_store_on_a_full_disk_is_one_sentence(disk: Path, mlflow_template: Pat
     where = TrackingSpec(uri=f"sqlite:///{disk}/mlflow.db", spool=str(disk / "spool"))
     (disk / "mlflow.db").write_bytes(mlflow_template.read_bytes())
     store = Store(where)
-    filler = _fill(disk)
+    filler = disks.fill(disk)
     told = _raises_at_once(lambda: Store(TrackingSpec(uri=where.uri, experiment="x" * 400)))
     assert "make room there, or set tracking.uri to a database on another disk" in told
     filler.unlink()
@@ -155,7 +132,7 @@ def test_what_is_logged_on_a_full_disk_waits_on_another_and_arrives(
     where = TrackingSpec(uri=f"sqlite:///{disk}/mlflow.db", spool=str(tmp_path / "spool"))
     (disk / "mlflow.db").write_bytes(mlflow_template.read_bytes())
     run = Store(where).start_run("a", {}, {})
-    filler = _fill(disk)
+    filler = disks.fill(disk)
     run.log({"x": 1.0}, step=1)
     run.artifact("a.txt", "a" * 9999)
     assert run._journal.waits and "INSERT" not in "".join(capfd.readouterr()), (
@@ -173,7 +150,7 @@ def test_what_neither_store_nor_spool_can_take_is_one_sentence(disk: Path, mlflo
     where = TrackingSpec(uri=f"sqlite:///{disk}/mlflow.db", spool=str(disk / "spool"))
     (disk / "mlflow.db").write_bytes(mlflow_template.read_bytes())
     run = Store(where).start_run("a", {}, {})
-    filler = _fill(disk)
+    filler = disks.fill(disk)
     told = _raises_at_once(lambda: run.log({"x": 1.0}, step=1))
     assert told.startswith(f"tracking.spool must take what the tracking store cannot, but {disk}/spool: No space left")
     filler.unlink()

@@ -104,3 +104,10 @@ def test_imports_of_light_rooms_leave_out_the_heavy_libraries(module):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_imports_of_the_verbs_leave_out_what_reads_images():
+    """`import ablate.data` is quick, and a name taken from it is not: `--help` and `plan` would pay for NumPy."""
+    code = "import sys, ablate.verbs; print([m for m in ('numpy', 'PIL') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

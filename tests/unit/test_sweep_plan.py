@@ -89,9 +89,8 @@ def test_plan_of_many_levels_composes_once(sweep, monkeypatch):
     ],
 )
 def test_plan_refuses_one_database_for_records_and_queue(sweep, records, queue):
-    words = sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}")
     with pytest.raises(ConfigError, match=r"tracking\.uri and study\.storage must name two databases") as told:
-        make_plan([*words, f"tracking.uri='{records}'", f"study.storage='{queue}'"])
+        make_plan(_with_databases(sweep, records, queue))
     assert "pw" not in str(told.value)
 
 
@@ -106,8 +105,11 @@ def test_plan_refuses_one_database_for_records_and_queue(sweep, records, queue):
     ],
 )
 def test_plan_takes_two_databases(sweep, records, queue):
-    words = sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}")
-    assert make_plan([*words, f"tracking.uri='{records}'", f"study.storage='{queue}'"]).points
+    assert make_plan(_with_databases(sweep, records, queue)).points
+
+
+def _with_databases(sweep, records, queue):
+    return sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", f"tracking.uri='{records}'", f"study.storage='{queue}'")
 
 
 def test_plan_keeps_a_leaf_that_follows_another_one(sweep):
