@@ -506,6 +506,7 @@ def composer() -> Iterator[Composer]:
     if GlobalHydra.instance().is_initialized():  # inside @hydra.main, whose search path is the same
         yield Composer()
         return
+    check_aliases()
     with initialize_config_dir(str(package_dir("conf")), version_base="1.3"):
         yield Composer()
 
@@ -533,6 +534,24 @@ def _not_utf8() -> str:
         except OSError:
             continue
     return ", ".join(found)
+
+
+def check_aliases() -> None:
+    """Refuses a file of the user's own settings whose aliases would fill the memory, before Hydra reads it.
+
+    Raises:
+        ConfigError: Naming the file.
+    """
+    for file in (Path.cwd() / "conf").rglob("*.yaml"):
+        try:
+            text = file.read_text("utf-8-sig") if file.is_file() else ""
+            values = document.written_out(text) if "*" in text else 0
+        except (OSError, ValueError, yaml.YAMLError):
+            continue  # who reads it says what is wrong
+        if values > max(document.MOST_VALUES, len(text)):  # more than can be written in so many letters
+            raise ConfigError(
+                f"{file} must hold at most {document.MOST_VALUES:,} values, aliases written out, got {values:,}."
+            )
 
 
 def check_own_files(words: Sequence[str], config_name: str = "config") -> None:

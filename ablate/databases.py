@@ -48,7 +48,7 @@ _REMEDIES = (
      "command again"),
     (r"is gone", "put it back, or give the same command again, which makes it anew"),
     (r"not a directory|file exists", "move away what lies in that folder's place"),
-    (r"is a folder", "move it away, or set {setting} to a file"),
+    (r"is a folder|is a pipe or a device", "move it away, or set {setting} to a file"),
     (r"unable to open", "its folder must exist, and both be writable"),
 )  # fmt: skip
 
@@ -65,17 +65,18 @@ def complaint(error: BaseException) -> str:
 
 
 def ailment(uri: str, error: BaseException) -> str:
-    """``complaint`` of a database; where its file is gone, a folder, or on a file system without locks, in our words.
+    """``complaint`` of a database; where its file is gone, no file, or on a file system without locks, in our words.
 
     SQLite says of missing locks that the database is locked, or that its disk fails, by what the system answers.
     """
     words = complaint(error)
-    if re.search("unable to open|readonly", words) and (file := sqlite_file(uri)) is not None:
-        if os.path.isdir(file):
-            return f"{file} is a folder"
-        if "readonly" in words and not os.path.lexists(file):  # SQLite writes no more to what was deleted meanwhile
-            return f"{file} is gone"
-    if not re.search("database is locked|disk i/o error", words, re.IGNORECASE) or (file := sqlite_file(uri)) is None:
+    if (file := sqlite_file(uri)) is None:
+        return words
+    if os.path.exists(file) and not os.path.isfile(file):
+        return f"{file} is {'a folder' if os.path.isdir(file) else 'a pipe or a device'}"
+    if "readonly" in words and not os.path.lexists(file):  # SQLite writes no more to what was deleted meanwhile
+        return f"{file} is gone"
+    if not re.search("database is locked|disk i/o error", words, re.IGNORECASE):
         return words
     import filelock
 

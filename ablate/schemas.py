@@ -50,7 +50,7 @@ def make_whole(uri: str, schema: Schema) -> None:
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: The file is no database, or cannot be read or written.
-        OSError: Its folder cannot be written to.
+        OSError: Its folder cannot be written to, or something else than a file lies in its place.
     """
     import sqlalchemy
 
@@ -58,6 +58,8 @@ def make_whole(uri: str, schema: Schema) -> None:
     if (file := sqlite_file(uri)) is None or url.query.get("mode", "rwc") != "rwc":
         return
     place = file.resolve()  # a link stays one
+    if place.exists() and not place.is_file():  # a device looks like an empty file, and would be renamed
+        raise OSError(f"{place} must be a file")
     making = place.with_name(f"{place.name}.making")
     _remove(making)  # of a maker that died: a living one would hold the lock
     if not _is_wanting(uri, place, schema):

@@ -54,6 +54,31 @@ def load(path: Path, parts: Iterable[str]) -> Any:
         raise SweepError(f"{path} must be YAML with plain values, but: {type(error).__name__}.") from None
 
 
+def written_out(text: str) -> int:
+    """How many keys and values a YAML file stands for, its aliases written out. Only its events are read, in turn.
+
+    Raises:
+        yaml.YAMLError: It is no YAML.
+    """
+    known: dict[str, int] = {}
+    open_: list[tuple[str | None, int]] = [(None, 0)]
+    for event in yaml.parse(text, Loader=_LOADER):
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append((anchor, 1))
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            anchor, size = None, known.get(event.anchor, 1)
+        else:
+            size = int(isinstance(event, yaml.ScalarEvent))
+        if anchor is not None:
+            known[anchor] = size
+        open_[-1] = open_[-1][0], open_[-1][1] + size
+    return open_[0][1]
+
+
 def _text(path: Path) -> str:
     if not path.is_file():  # a pipe would be waited for, a device never end
         raise SweepError(f"{path} must be a file, got a folder, a pipe, a device or a link that leads nowhere.")

@@ -78,7 +78,10 @@ class Journal:
             OSError: It was cut off while it was made, before anything was said.
             ValueError: It is damaged.
         """
-        told, before = json.loads((folder / "about.json").read_text("utf-8")), folder / "before.jsonl"
+        about_file, before = folder / "about.json", folder / "before.jsonl"
+        if about_file.exists() and not about_file.is_file():  # a pipe would be waited for
+            raise ValueError("its about.json is no file")
+        told = json.loads(about_file.read_text("utf-8"))
         try:
             sweep = bool(told.get("sweep"))
             about = About(told["store"], told["experiment"], told["run_id"], told["name"], sweep)

@@ -9,6 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
+
+from ablate.config import compose, to_config
+from ablate.models import save_weights
+from ablate.models.classifier import build
 
 
 def ablate(*words, cwd, timeout=300, encoding=None, **env):
@@ -144,11 +149,24 @@ def test_a_sweep_ends_on_record_when_its_reader_leaves_and_its_table_is_read_in_
     assert again.returncode == 0 and "mean +/- 95 % interval" in again.stdout, again.stderr
 
 
+NAMED = """
+question: Is 中 → ± read as plus or minus?
+base: {model: tiny, data: digits, data.per_class: 20, train.epochs: 1, model.weights: two.safetensors}
+axes: {model.weights_key: [größe, 名]}
+seeds: 2
+"""
+
+
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_workers_and_what_reads_their_records_need_no_utf8(tmp_path):
     (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "mine.yaml").write_text(SWEEP.replace("Is ±", "Is 中 → ±"), "utf-8")
+    (tmp_path / "sweeps" / "mine.yaml").write_text(NAMED, "utf-8")
+    model = build(to_config(compose(["model=tiny"])).model, (8, 8, 1), 10)
+    save_weights(model, tmp_path / "one.safetensors")
+    state = load_file(tmp_path / "one.safetensors")
+    both = {f"{key}.{name}": (1 + n) * array for n, key in enumerate(("größe", "名")) for name, array in state.items()}
+    save_file(both, tmp_path / "two.safetensors")
     slurm = ["engine=slurm", "engine_options={cluster:local}", "fresh=true"]
     for encoding, words, said in (
         ("ascii", ["+sweep=mine", "workers=2"], "mean +/- 95 % interval"),
@@ -167,7 +185,8 @@ def test_workers_and_what_reads_their_records_need_no_utf8(tmp_path):
         assert "Traceback" not in result.stdout + result.stderr and "codec" not in result.stdout + result.stderr
     logs = [path.read_bytes() for path in (tmp_path / "outputs").rglob("*") if path.suffix in (".log", ".out", ".err")]
     assert len(logs) >= 6 and not any(b"Traceback" in log or b"codec" in log for log in logs)
-    assert any(b"val " in log for log in logs)
+    labels = [rb"gr\xf6\xdfe s1: val ", "名 s1: val ".encode("cp936")]  # the jobs' screens print the points' names
+    assert all(any(label in log for log in logs) for label in labels), logs
     assert "mean ± 95 % interval" in (tmp_path / "mine.md").read_text("utf-8")
 
 

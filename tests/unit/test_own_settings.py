@@ -131,6 +131,22 @@ def test_an_own_file_that_is_none_of_settings_is_told(own, content, said):
         compose(["train=mine"])
 
 
+def test_an_own_file_whose_aliases_would_fill_memory_is_refused_at_once(own, monkeypatch):
+    monkeypatch.setattr("ablate.config.hydra_compose", lambda *args, **kwargs: pytest.fail("Hydra reads it"))
+    laughs = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in itertools.pairwise("abcdefghi")
+    )
+    file = own("train", laughs)
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(file))} must hold at most 20,000 values, .* got 490,"):
+        compose(["train=mine"])
+
+
+def test_an_own_file_may_repeat_itself_within_bounds(own):
+    own("other", "a: [" + "1," * 30_000 + "1]\nb: &b [1, 2]\nc: [*b, *b]")  # another program's, not chosen
+    own("train", "lr: &lr 0.1\nmin_lr: *lr")
+    assert to_config(compose(["train=mine"])).train.min_lr == 0.1
+
+
 @pytest.mark.parametrize(("content", "lr"), [("", 1e-3), ("# nothing\n", 1e-3), ("\ufefflr: 0.1\n", 0.1)])
 def test_an_own_file_may_be_empty_or_begin_with_a_mark(own, content, lr):
     own("train", content)

@@ -226,6 +226,22 @@ def test_a_folder_in_the_place_of_a_database_is_called_one(tmp_path: Path) -> No
         Study(f"sqlite:///{tmp_path}/optuna.db", "s", [Point({}, 0)])
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_pipe_or_device_in_the_place_of_a_database_is_called_one_and_stays(tmp_path: Path, link: bool) -> None:
+    """A pipe for both: whoever may write to /dev would lose a real device where this fails."""
+    places = [tmp_path / f"{'real-' if link else ''}{name}.db" for name in ("mlflow", "optuna")]
+    for place, name in zip(places, ("mlflow", "optuna"), strict=True):
+        os.mkfifo(place)
+        if link:
+            (tmp_path / f"{name}.db").symlink_to(place)
+    for act in (_store, lambda path: read_runs(TrackingSpec(uri=f"sqlite:///{path}"))):
+        with pytest.raises(TrackingError, match=r"mlflow.db is a pipe or a device; move it away, or set tracking.uri"):
+            act(tmp_path / "mlflow.db")
+    with pytest.raises(SweepError, match=r"optuna.db is a pipe or a device; move it away, or set study.storage"):
+        Study(f"sqlite:///{tmp_path}/optuna.db", "s", [Point({}, 0)])
+    assert all(place.is_fifo() for place in places)
+
+
 def _make_a_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()

@@ -234,6 +234,11 @@ def test_two_folders_that_hold_the_same_images_are_no_two_levels(sweep, folders)
         train(words, [])
 
 
+def test_places_that_move_together_with_another_setting_are_levels_whatever_they_hold(sweep, folders):
+    axes = {"data.root": ["raw", "copy"], "train.lr": [1.0e-3, 2.0e-3]}
+    assert not same_data(make_plan(sweep(f"axes: {axes}\nmethod: zip", *PHOTOS)).points)
+
+
 def test_two_folders_never_get_equal_training_macs(sweep, folders):
     with pytest.raises(SweepError, match=r"budget=macs needs the same images .* an axis moving data\.root"):
         make_plan(sweep("axes: {data.root: [raw, cleaned]}\nbudget: macs", *PHOTOS))

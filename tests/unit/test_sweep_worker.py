@@ -66,6 +66,7 @@ def _between_look_and_start(monkeypatch: pytest.MonkeyPatch, act: Callable[[Stor
 def test_a_point_that_another_machine_trains_already_is_said_to_be_trained_twice_once(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _other(Store(plan.config.tracking), "of something else", ELSEWHERE)
     begun, said = _begin(plan)
     assert isinstance(begun, RunWriter) and not said
     begun.finish("killed")

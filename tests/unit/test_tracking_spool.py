@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing.pool
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -97,6 +98,8 @@ def test_a_journal_that_does_not_say_whose_it_is_blocks_nobody(where: TrackingSp
     for content in ("{", "[]", '{"store": "x"}'):
         (damaged.folder / "about.json").write_text(content)
         assert len(store.waiting()) == 1
+    (damaged.folder / "about.json").unlink()
+    os.mkfifo(damaged.folder / "about.json")
     delivered = store.deliver()
     assert (delivered.told, delivered.waiting, len(delivered.aside)) == (1, 0, 1)
     assert not whole.waits and not damaged.waits
