@@ -36,9 +36,12 @@ images = None  # training images of an epoch, for runs too old to record them
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from ablate import figures
-from ablate.report import Reading, captions, compute, frames, records_table, rendering
-from ablate.report.studies import gather
+from ablate.report import Reading, records_table
+from ablate.report.pages import figures, frames
+from ablate.report.pages import text as rendering
+from ablate.report.sources.studies import gather
+from ablate.report.table import captions
+from ablate.report.table import equal_compute as compute
 
 studies = gather(records, tracking_uri, study)
 accuracies = {

@@ -30,12 +30,13 @@ study = "noise_floor"  # which sweep of that store
 import matplotlib.pyplot as plt
 from IPython.display import display
 
-from ablate import figures
-from ablate.report import METRIC, captions, frames
-from ablate.report.studies import gather
-from ablate.report.table import label
-from ablate.stats import mean_interval
-from ablate.sweep.power import pooled_std, smallest_difference
+from ablate.report import METRIC
+from ablate.report.pages import figures, frames
+from ablate.report.sources.studies import gather
+from ablate.report.table import captions
+from ablate.report.table.table import label
+from ablate.stats.estimates import mean_interval
+from ablate.stats.power import pooled_std, smallest_difference
 
 studies = gather(records, tracking_uri, study)
 

@@ -30,10 +30,10 @@ published = "CIFAR-10_top1_pct"  # the column of Table 1 that is drawn
 import matplotlib.pyplot as plt
 from IPython.display import display
 
-from ablate import figures
-from ablate.report import captions, frames
-from ablate.report.studies import gather
-from ablate.report.table import label
+from ablate.report.pages import figures, frames
+from ablate.report.sources.studies import gather
+from ablate.report.table import captions
+from ablate.report.table.table import label
 
 studies = gather(records, tracking_uri, study)
 costs = {"macs": "MACs of an image's forward pass", "params": "parameters"}

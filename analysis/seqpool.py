@@ -37,8 +37,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ablate import data, figures, hardware, models, tracking
-from ablate.config import compose, read_spec, to_config
+from ablate import data, models, tracking
+from ablate.config.compose import compose, read_spec, to_config
+from ablate.report.pages import figures
+from ablate.training import hardware
 
 warnings.filterwarnings("ignore", message="IProgress not found")  # MLflow asks for a progress bar that nobody needs
 hardware.import_keras()

@@ -31,10 +31,13 @@ margin = None  # smallest effect of interest in percentage points; without one, 
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from ablate import figures
-from ablate.report import METRIC, Reading, captions, frames, page, published, records_table, render
-from ablate.report.studies import gather
-from ablate.report.table import label
+from ablate.report import METRIC, Reading, records_table, render
+from ablate.report.pages import figures, frames
+from ablate.report.pages import html as page
+from ablate.report.sources.studies import gather
+from ablate.report.table import captions
+from ablate.report.table.table import label
+from ablate.tasks.classify import published
 
 studies = gather(records, tracking_uri, study)
 

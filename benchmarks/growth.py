@@ -128,13 +128,13 @@ def _step(pixels: int = 32, layers: int = 2, batch: int = 64) -> Measured:
     """A training step of a CCT of one convolution."""
     import keras
 
-    from ablate.hardware import import_keras
+    from ablate.training.hardware import import_keras
 
     import_keras()
     from ablate.models.classifier import build
-    from ablate.specs import ModelSpec
+    from ablate.models.spec import ModelSpec
     from ablate.training.optimizer import AdamW
-    from ablate.training.step import compile_step
+    from ablate.training.steps.compiled import compile_step
 
     model = build(ModelSpec(convs=1, layers=layers, dim=64, heads=2, mlp_ratio=1.0), (pixels, pixels, 3), 10)
     step = compile_step(model, AdamW())
@@ -151,8 +151,9 @@ def _step(pixels: int = 32, layers: int = 2, batch: int = 64) -> Measured:
 
 
 def _queue(points: int, folder: Path) -> Measured:
-    from ablate.sweep.space import SweepSpec, span
-    from ablate.sweep.study import Study
+    from ablate.design.points import span
+    from ablate.design.sweep import SweepSpec
+    from ablate.sweep.queue import Study
 
     # Ten seeds, and as many axes of ten levels as that takes; the others have one, so that every point has as many.
     axes = ("train.lr", "train.weight_decay", "train.label_smoothing")
@@ -267,7 +268,7 @@ def draw(axes: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from ablate.figures import COLOURS
+    from ablate.report.pages.figures import COLOURS
 
     figure, panels = pyplot.subplots(1, len(axes), figsize=(3.4 * len(axes), 3.6), squeeze=False)
     for panel, (axis, found) in zip(panels[0], axes.items(), strict=True):

@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ablate.config import RunSpec, compose, to_config
+from ablate.config.compose import compose, to_config
+from ablate.config.schema import RunSpec
 from ablate.data import Batches, DataSpec, Splits, load
 from ablate.data.augment.augmenter import Augmenter
-from ablate.hardware import import_keras, prepare
 from ablate.provenance import provenance
+from ablate.training.hardware import import_keras, prepare
 from benchmarks.picture import bars
 
 WORDS = ["model=cct_2_3x2", "augment=paper_cifar10", "train.batch_size=128", "data.val_fraction=0"]
@@ -139,7 +140,7 @@ def _step(spec: RunSpec, splits: Splits) -> Callable[[Any, Any], Any]:
 
     from ablate.models.classifier import build
     from ablate.training.optimizer import AdamW
-    from ablate.training.step import compile_step
+    from ablate.training.steps.compiled import compile_step
 
     model = build(spec.model, splits.input_shape, splits.num_classes)
     optimizer = AdamW()

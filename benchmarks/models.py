@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ablate.models import zoo
-from ablate.specs import ModelSpec
+from ablate.models.spec import ModelSpec
 
 MODELS = ("cct_2_3x2_32", "cvt_7_4_32", "vit_7_4_32", "cct_7_3x1_32")
 INPUT_SHAPE, NUM_CLASSES = (32, 32, 3), 10

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ablate.figures import COLOURS
+from ablate.report.pages.figures import COLOURS
 
 
 def bars(panels: dict[str, dict[str, float]], path: Path, goals: dict[str, float] | None = None) -> None:

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ablate.hardware import HardwareSpec, Precision, prepare
 from ablate.models.classifier import build
 from ablate.models.inference import Predictor
+from ablate.training.hardware import HardwareSpec, Precision, prepare
 from ablate.training.optimizer import AdamW
-from ablate.training.step import compile_step
+from ablate.training.steps.compiled import compile_step
 from benchmarks.contender import Call
 from benchmarks.models import spec
 

@@ -219,7 +219,7 @@ def draw(models: dict[str, Result], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from ablate.figures import COLOURS
+    from ablate.report.pages.figures import COLOURS
 
     tasks = [task for task in TASKS if any(task in result["tasks"] for result in models.values())]
     figure, axes = pyplot.subplots(1, len(tasks), figsize=(3.2 * len(tasks), 1.6 + 0.5 * len(models)), sharey=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ablate.data.arrays import Arrays, Splits
     from ablate.data.batches import Batches
     from ablate.data.load import load
-    from ablate.data.stored import Stored
+    from ablate.data.on_disk import Stored
 
 __all__ = ["Arrays", "Batches", "DataError", "DataSpec", "Splits", "Stored", "describe", "load"]
 
@@ -20,7 +20,7 @@ _HOMES = {
     "Arrays": "ablate.data.arrays",
     "Batches": "ablate.data.batches",
     "Splits": "ablate.data.arrays",
-    "Stored": "ablate.data.stored",
+    "Stored": "ablate.data.on_disk",
     "load": "ablate.data.load",
 }
 

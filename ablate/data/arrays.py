@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.data.on_disk import Stored
 from ablate.data.spec import DataError, InputShape
-from ablate.data.stored import Stored
 
 if TYPE_CHECKING:
     from ablate.data.originals import Originals

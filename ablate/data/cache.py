@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 import PIL
@@ -19,27 +19,14 @@ import psutil
 from numpy.typing import NDArray
 
 from ablate.data.arrays import Arrays, image_sums, pixel_sums
+from ablate.data.on_disk import Facts, Stored
+from ablate.data.resize import Example
 from ablate.data.spec import DataError, DataSpec
-from ablate.data.stored import Facts, Stored
 
 _FORMAT = "4"
 _MEMORY_PART = 8
 _SUM = 32
 """Bytes of a SHA-256."""
-
-
-class Example(NamedTuple):
-    """One image on its way into the file.
-
-    Attributes:
-        pixels: ``(height, width, 1 or 3)``.
-        label: Of its class.
-        unread_exif: Whether it is upright only for want of an EXIF that can be read.
-    """
-
-    pixels: NDArray[np.uint8]
-    label: int
-    unread_exif: bool = False
 
 
 @dataclass(frozen=True)

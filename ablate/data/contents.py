@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ablate.data import cache, files
+from ablate.data.resize import Example
 from ablate.data.spec import DataError
 
 _TOGETHER = 256
@@ -61,7 +62,7 @@ class Snapshot:
             _remember(known, digest)
         return digest
 
-    def watched(self, examples: Iterator[cache.Example]) -> Iterator[cache.Example]:
+    def watched(self, examples: Iterator[Example]) -> Iterator[Example]:
         """Passes on what is read from these files.
 
         Raises:

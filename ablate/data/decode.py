@@ -24,9 +24,8 @@ from rich.markup import escape
 from rich.progress import track
 
 from ablate.data.arrays import Arrays
-from ablate.data.cache import Example
 from ablate.data.listing import LISTED, NAMED, listed, note, unreadable
-from ablate.data.resize import fit
+from ablate.data.resize import Example, fit
 from ablate.data.spec import Colour, DataError, DataSpec, InputShape
 from ablate.escaping import visible
 

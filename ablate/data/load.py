@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ablate.data import cache
 from ablate.data.arrays import Arrays, Images, Raw, Splits, digest, image_sums, moments
-from ablate.data.resize import fit_all
+from ablate.data.on_disk import Stored
+from ablate.data.resize import Example, fit_all
 from ablate.data.spec import DataError, DataSpec, check_moments, module_of
 from ablate.data.split import check_held, fewer, stratified
-from ablate.data.stored import Stored
 from ablate.escaping import terminal
 
 logger = logging.getLogger(__name__)
@@ -99,12 +99,12 @@ def _fitted(raw: Raw, train: NDArray[np.int64], val: NDArray[np.int64], spec: Da
 def _all_in_a_file(raw: Raw, spec: DataSpec) -> Arrays:
     """Training and test images, fitted a few at a time and written, or found written; whatever part of them is used."""
 
-    def examples() -> Iterator[cache.Example]:
+    def examples() -> Iterator[Example]:
         for part in (raw.train, raw.test):
             for start in range(0, len(part), _TOGETHER):
                 chosen = slice(start, start + _TOGETHER)
                 fitted = fit_all(_in_memory(part.x[chosen]), spec)
-                yield from map(cache.Example, fitted, part.y[chosen].tolist())
+                yield from map(Example, fitted, part.y[chosen].tolist())
 
     names = [image_sums(part.x).tobytes().hex() for part in (raw.train, raw.test)]
     return cache.decoded(spec, names, len(raw.train) + len(raw.test), examples).images

@@ -1,6 +1,7 @@
 """Every image to one size and one number of channels."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,20 @@ _RESAMPLING = {
     Interpolation.bicubic: Image.Resampling.BICUBIC,
     Interpolation.lanczos: Image.Resampling.LANCZOS,
 }
+
+
+class Example(NamedTuple):
+    """One image on its way into the file.
+
+    Attributes:
+        pixels: ``(height, width, 1 or 3)``.
+        label: Of its class.
+        unread_exif: Whether it is upright only for want of an EXIF that can be read.
+    """
+
+    pixels: NDArray[np.uint8]
+    label: int
+    unread_exif: bool = False
 
 
 def fit_all(x: NDArray[np.uint8], spec: DataSpec) -> NDArray[np.uint8]:

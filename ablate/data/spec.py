@@ -6,8 +6,8 @@ from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
-from ablate import registry
 from ablate.paths import problem
+from ablate.words import unknown
 
 InputShape = tuple[int, int, int]
 """Height, width, channels."""
@@ -19,15 +19,15 @@ BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 """Names that ``data.background`` knows."""
 
 SOURCES = {
-    "mnist5k": "ablate.data.mnist5k",
-    "digits": "ablate.data.digits",
-    "folder": "ablate.data.folder",
-    "cifar10": "ablate.data.cifar10",
-    "cifar100": "ablate.data.cifar100",
-    "mnist": "ablate.data.mnist",
-    "fashion_mnist": "ablate.data.fashion_mnist",
-    "flowers102": "ablate.data.flowers102",
-    "imagenet": "ablate.data.imagenet",
+    "mnist5k": "ablate.data.sources.mnist5k",
+    "digits": "ablate.data.sources.digits",
+    "folder": "ablate.data.sources.folder",
+    "cifar10": "ablate.data.sources.cifar10",
+    "cifar100": "ablate.data.sources.cifar100",
+    "mnist": "ablate.data.sources.mnist",
+    "fashion_mnist": "ablate.data.sources.fashion_mnist",
+    "flowers102": "ablate.data.sources.flowers102",
+    "imagenet": "ablate.data.sources.imagenet",
 }
 """Where each source lives: a module with ``describe(spec)``, ``counts(spec)``, ``read(spec)``, and ``MEAN`` and ``STD``
 (None: measured)."""
@@ -221,7 +221,7 @@ def module_of(source: str) -> ModuleType:
         DataError: There is no such source.
     """
     if source not in SOURCES:
-        raise DataError(registry.unknown("data.source", source, SOURCES))
+        raise DataError(unknown("data.source", source, SOURCES))
     return importlib.import_module(SOURCES[source])
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import keras
 
-from ablate import registry
+from ablate.models import registry
+from ablate.models.cost import InputShape
 from ablate.models.encoder import encoder
 from ablate.models.initializers import TruncatedNormal
+from ablate.models.spec import Geometry, ModelSpec, SpecError
 from ablate.models.weights import load_weights
-from ablate.specs import Geometry, InputShape, ModelSpec, SpecError
 
 
 def build(

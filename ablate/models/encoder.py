@@ -14,7 +14,7 @@ from keras import ops
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.intermediates import tap
 from ablate.models.numerics import biased, gelu, kept, layer_norm, softmax
-from ablate.specs import DropPathSchedule, ModelSpec, Residual
+from ablate.models.spec import DropPathSchedule, ModelSpec, Residual
 
 NORM_EPS = 1e-5  # PyTorch's default, hence the official code's; Keras' is 1e-3
 

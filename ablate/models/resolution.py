@@ -2,9 +2,9 @@
 
 import keras
 
-from ablate.models.tokenizers import PatchTokenizer
+from ablate.models.spec import SpecError
+from ablate.models.tokenizer.layers import PatchTokenizer
 from ablate.models.weights import assign, state_dict, token_grid
-from ablate.specs import SpecError
 
 
 def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> keras.Model:

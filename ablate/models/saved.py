@@ -4,9 +4,9 @@ from pathlib import Path
 
 import keras
 
-from ablate import registry
 from ablate.models import encoder as encoder  # registers its layers with Keras
-from ablate.specs import ModelSpec as ModelSpec  # registers the variants
+from ablate.models import registry
+from ablate.models.spec import ModelSpec as ModelSpec  # registers the variants
 
 
 def load_model(path: str | Path) -> keras.Model:

@@ -45,7 +45,7 @@ from ablate.models.checkpoints import (
     unwrapped,
     write_safetensors,
 )
-from ablate.models.positional import SinePositional, resize, sine_table
+from ablate.models.positional.layers import SinePositional, resize, sine_table
 from ablate.models.pth import open_pth
 
 __all__ = [
@@ -165,8 +165,8 @@ def load_weights(
     """Sets a model's weights from a file; all that it holds, or none and a WeightsError.
 
     Two things may differ between file and model. Another number of classes keeps the model's own head. Another
-    resolution interpolates a learned positional embedding (`ablate.models.positional.resize`), and keeps the model's
-    sine table. Both are in what is returned, and are logged as a warning.
+    resolution interpolates a learned positional embedding (`ablate.models.positional.layers.resize`), and keeps the
+    model's sine table. Both are in what is returned, and are logged as a warning.
 
     Args:
         model: One that `ablate.models` built.

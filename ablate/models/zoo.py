@@ -18,8 +18,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ablate.registry import unknown
-from ablate.specs import DropPathSchedule, ModelSpec, Residual
+from ablate.models.spec import DropPathSchedule, ModelSpec, Residual
+from ablate.words import unknown
 
 if TYPE_CHECKING:
     import keras
@@ -247,7 +247,7 @@ def create_model(
         image_size: Side of the images in pixels, or ``(height, width)``; needed where the name has no size.
         in_channels: Channels of the images.
         num_classes: Outputs of the head; needed where the name has no size.
-        tokenizer: ``"conv"`` or ``"patch"``; like all that follow, a leaf of `ablate.specs.ModelSpec`.
+        tokenizer: ``"conv"`` or ``"patch"``; like all that follow, a leaf of `ablate.models.spec.ModelSpec`.
         kernel: Side of the convolution kernel or of the patch.
         convs: Stages of the convolutional tokenizer.
         positional: ``"learnable"``, ``"sine"`` or ``"none"``.

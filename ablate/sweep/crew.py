@@ -14,16 +14,16 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
-from ablate.config import load_plugins
-from ablate.exits import FAILED, INTERRUPTED, TERMINATED
-from ablate.hardware import import_keras
-from ablate.output import make_readable, say
-from ablate.progress import SweepScreen
+from ablate.config.compose import load_plugins
+from ablate.design.sweep import SweepError
 from ablate.sweep.devices import gpus, share, share_of_cores
+from ablate.sweep.exits import FAILED, INTERRUPTED, TERMINATED
 from ablate.sweep.interrupts import interrupt, terminable
+from ablate.sweep.output import make_readable, say
 from ablate.sweep.plan import Plan
-from ablate.sweep.space import SweepError
+from ablate.sweep.screen import SweepScreen
 from ablate.tracking import TrackingError
+from ablate.training.hardware import import_keras
 from ablate.training.spec import Stopped
 
 STOP_SECONDS = 30

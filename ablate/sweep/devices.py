@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from ablate.hardware import Device, HardwareSpec
+from ablate.training.hardware import Device, HardwareSpec
 
 
 def gpus(environment: Mapping[str, str]) -> list[str]:

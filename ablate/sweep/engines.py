@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from ablate.config import Engine, load_plugins
-from ablate.hardware import import_keras
-from ablate.output import make_readable, unbroken
-from ablate.progress import SweepScreen
+from ablate.config.compose import load_plugins
+from ablate.config.schema import Engine
+from ablate.design.sweep import SweepError
+from ablate.sweep.output import make_readable, unbroken
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
-from ablate.sweep.space import SweepError
+from ablate.sweep.screen import SweepScreen
+from ablate.training.hardware import import_keras
 
 POLL_SECONDS = 1.0
 JOB_FOLDER = "outputs/slurm"

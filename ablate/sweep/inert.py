@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ablate import data, identity
-from ablate.sweep.space import Point
+from ablate.design.points import Point
 
 if TYPE_CHECKING:
-    from ablate.sweep.plan import PlannedPoint
+    from ablate.sweep.planned import PlannedPoint
 
 
 @dataclass(frozen=True)

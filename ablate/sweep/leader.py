@@ -7,21 +7,21 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from ablate.config import Engine
-from ablate.hardware import import_keras
-from ablate.output import show
-from ablate.progress import SweepScreen
+from ablate.config.schema import Engine
+from ablate.design.sweep import SweepError
 from ablate.provenance import provenance
 from ablate.report import report_study
-from ablate.report.rendering import Format
+from ablate.report.pages.text import Format
 from ablate.sweep.best import register_best
 from ablate.sweep.crew import work_together
 from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.interrupts import remembered, terminable
+from ablate.sweep.output import show
 from ablate.sweep.plan import Plan
-from ablate.sweep.space import SweepError
-from ablate.sweep.study import Progress, Study, open_study
+from ablate.sweep.queue import Progress, Study, open_study
+from ablate.sweep.screen import SweepScreen
 from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact_uri, run_names
+from ablate.training.hardware import import_keras
 
 
 def run_sweep(plan: Plan) -> int:
@@ -209,7 +209,8 @@ def _is_known(plan: Plan, store: Store, runs: Iterable[set[str]]) -> bool:
 
 def _tell(plan: Plan, record: RunWriter) -> None:
     """The report in every form that people look for beside the runs, figures included."""
-    from ablate.report import page, studies
+    from ablate.report.pages import html as page
+    from ablate.report.sources import studies
 
     record.artifact("report.md", _table(plan, "md"))
     record.artifact("table.csv", _table(plan, "csv"))

@@ -8,39 +8,19 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-from ablate import identity, registry
-from ablate.config import Config, Engine, RunSpec, composer, expand, parse_overrides, to_config
-from ablate.secrets import kept, whole
-from ablate.sweep.compose import Cost, Specs, about_runs
+from ablate import identity
+from ablate.config.compose import composer, expand, to_config
+from ablate.config.overrides import parse_overrides
+from ablate.config.schema import Config, Engine, RunSpec
+from ablate.config.secrets import kept, whole
+from ablate.design.points import LeftOut, Point, baseline_of, pin, span
+from ablate.design.search import Search, objectives, searched
+from ablate.design.sweep import Budget, SweepError, SweepSpec
 from ablate.sweep.inert import same_runs
-from ablate.sweep.space import (
-    Budget,
-    LeftOut,
-    Point,
-    Search,
-    SweepError,
-    SweepSpec,
-    baseline_of,
-    objectives,
-    pin,
-    searched,
-    span,
-)
+from ablate.sweep.levels import Specs, about_runs
+from ablate.sweep.planned import PlannedPoint
 from ablate.tracking import TrackingSpec, finished_settings, list_studies
-
-
-@dataclass(frozen=True)
-class PlannedPoint:
-    """A point, the run that it means, and that run's cost (None where the data has to be read to know it)."""
-
-    point: Point
-    spec: RunSpec
-    cost: Cost | None
-
-    @cached_property
-    def leaves(self) -> dict[str, Any]:
-        """Every leaf of the run."""
-        return self.spec.leaves()
+from ablate.words import unknown
 
 
 @dataclass(frozen=True)
@@ -201,7 +181,7 @@ def _check_command(config: Config, given: Mapping[str, Any]) -> None:
     axes = config.sweep.axes if config.sweep else {}
     for axis in axes:
         if axis.partition(".")[0] not in _PARTS:
-            raise SweepError(registry.unknown(f"axis {axis} must vary a run, its first word", axis, sorted(_PARTS)))
+            raise SweepError(unknown(f"axis {axis} must vary a run, its first word", axis, sorted(_PARTS)))
         for group, said in given.items():
             if axis.startswith(f"{group}.") and isinstance(said, dict):
                 raise SweepError(f"{axis} is an axis of the sweep: to pin it, say {axis}=…, got {group}={said}.")

@@ -12,26 +12,27 @@ from typing import TypeVar
 import numpy as np
 from omegaconf import OmegaConf
 
-from ablate.config import Config, RunSpec
+from ablate.config.schema import Config, RunSpec
 from ablate.data import DataError, Splits
 from ablate.data.augment.sheet import contact_sheet
-from ablate.hardware import prepare
+from ablate.design.points import Point
 from ablate.identity import backend, cell, content, settings, sources
+from ablate.models.profile import Profile
 from ablate.models.weights import Loaded
-from ablate.output import show
-from ablate.profile import Profile
-from ablate.progress import RunScreen, Screen, epoch_note
-from ablate.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.sweep.interrupts import check, remembered, terminable, training
-from ablate.sweep.plan import Plan, PlannedPoint
-from ablate.sweep.search import Proposal, Pruned, Searcher
-from ablate.sweep.space import Point
-from ablate.sweep.study import Claim, Superseded, open_study
+from ablate.sweep.output import show
+from ablate.sweep.plan import Plan
+from ablate.sweep.planned import PlannedPoint
+from ablate.sweep.queue import Claim, Superseded, open_study
+from ablate.sweep.sampler import Proposal, Pruned, Searcher
+from ablate.sweep.screen import RunScreen, Screen, epoch_note
+from ablate.tasks.classify.run import RunRecord, Workbench, graph_key, identify, run
 from ablate.tracking import WORKER, Finished, RunWriter, Status, Store, TrackingError, Training, provenance
 from ablate.tracking.correctness import PREDICTIONS, packed
-from ablate.tracking.registry import INPUT, MODEL
+from ablate.tracking.model_registry import INPUT, MODEL
+from ablate.tracking.workers import lives, sign_of_worker
+from ablate.training.hardware import prepare
 from ablate.training.history import EpochMetrics, History, Predictions
-from ablate.workers import lives, sign_of_worker
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate import databases
-from ablate.databases import Lock, probe
-from ablate.schemas import Schema, make_whole
+from ablate.tracking import databases
+from ablate.tracking.databases import Lock, probe
+from ablate.tracking.schemas import Schema, make_whole
 from ablate.tracking.spec import TrackingError, TrackingSpec
 from ablate.tracking.uris import check, check_tls, file_of, guard, is_database, probe_server, redact_uri
 

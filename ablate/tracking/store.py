@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ablate.databases import Lock
 from ablate.tracking.client import deleted, deleted_runs, opened
-from ablate.tracking.registry import Registered, register
+from ablate.tracking.databases import Lock
+from ablate.tracking.model_registry import Registered, register
 from ablate.tracking.spec import TrackingError, TrackingSpec
 from ablate.tracking.spool import About, Entry, Journal, left, waiting
 from ablate.tracking.tags import (

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ablate.databases import ailment, complaint, ill_formed, remedy, sqlite_file
+from ablate.tracking.databases import ailment, complaint, ill_formed, remedy, sqlite_file
 from ablate.tracking.spec import DEFAULT_URI, TrackingError, TrackingSpec
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.training.step import compile_average
+from ablate.training.steps.compiled import compile_average
 
 
 class Averages:

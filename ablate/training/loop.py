@@ -20,7 +20,7 @@ from ablate.training.history import EpochMetrics, History, Predictions
 from ablate.training.optimizer import AdamW, ScaledAdamW
 from ablate.training.schedule import Schedule
 from ablate.training.spec import Stopped, TrainSpec
-from ablate.training.step import Step, pad
+from ablate.training.steps.step import Step, pad
 
 _VALUES_PREDICTED = 2**20
 """Channel values of one batch without gradients: fills two cores at 28x28, and fits into memory at 384x384."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ablate import registry
 from ablate.paths import problem
+from ablate.words import unknown
 
 MOST = 1_000_000
 """Of epochs, and of images in a batch: no run has more, and a larger number is a slip."""
@@ -126,9 +126,9 @@ class TrainSpec:
         self._check_counts()
         self._check_rates()
         if self.select not in list(Select):
-            raise TrainError(registry.unknown("train.select", self.select, Select))
+            raise TrainError(unknown("train.select", self.select, Select))
         if self.freeze not in list(Freeze):
-            raise TrainError(registry.unknown("train.freeze", self.freeze, Freeze))
+            raise TrainError(unknown("train.freeze", self.freeze, Freeze))
         if wrong := problem("train.checkpoint_dir", self.checkpoint_dir):
             raise TrainError(wrong)
 

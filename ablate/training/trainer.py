@@ -18,7 +18,8 @@ from ablate.training.history import EpochMetrics, History
 from ablate.training.loop import Listeners, Loop
 from ablate.training.optimizer import AdamW, ScaledAdamW
 from ablate.training.spec import Freeze, SeedSpec, TrainError, TrainSpec
-from ablate.training.step import Step, compile_step
+from ablate.training.steps.compiled import compile_step
+from ablate.training.steps.step import Step
 
 
 class Trainer:

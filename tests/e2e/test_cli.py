@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ablate.config import compose, to_config
+from ablate.config.compose import compose, to_config
 from ablate.models import save_weights
 from ablate.models.classifier import build
 

@@ -8,15 +8,16 @@ import pytest
 from keras import ops
 from PIL import Image
 
-from ablate.config import ConfigError, compose, to_config
+from ablate.config.compose import compose, to_config
+from ablate.config.overrides import ConfigError
 from ablate.data.spec import DataError, describe
 from ablate.identity import definition
 from ablate.models import save_weights
 from ablate.models.checkpoints import write_safetensors
+from ablate.models.spec import SpecError
 from ablate.models.weights import WeightsError, read_safetensors, state_dict
-from ablate.run import Workbench, check_weights, run
-from ablate.specs import SpecError
 from ablate.sweep.plan import make_plan
+from ablate.tasks.classify.run import Workbench, check_weights, run
 from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.test_cli import ablate
 

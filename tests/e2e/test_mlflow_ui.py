@@ -19,8 +19,8 @@ import pandas as pd
 import pytest
 
 from ablate.report import report_study
-from ablate.report.records import Records
-from ablate.report.studies import to_store
+from ablate.report.sources.records import Records
+from ablate.report.sources.studies import to_store
 from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.chromium import browser
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.report import records
-from ablate.report.studies import to_store
+from ablate.report.sources import records
+from ablate.report.sources.studies import to_store
 from ablate.tracking import TrackingSpec
 from tests.e2e.test_cli import ablate
 

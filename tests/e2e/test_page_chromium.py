@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.report import page, records
+from ablate.report.pages import html as page
+from ablate.report.sources import records
 from tests.e2e.chromium import browser, shot
 
 pytestmark = pytest.mark.full

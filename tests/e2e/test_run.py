@@ -52,7 +52,7 @@ def test_run_keeps_configuration_and_predictions_as_artifacts(trained):
 def test_run_shows_a_traceback_on_the_terminal_only_where_nobody_foresaw_its_failure(
     tmp_path, monkeypatch, store_uri, caplog, foreseen
 ):
-    from ablate.config import compose, to_config
+    from ablate.config.compose import compose, to_config
     from ablate.sweep import worker
 
     def fault(*args, **options):
@@ -70,7 +70,7 @@ def test_run_shows_a_traceback_on_the_terminal_only_where_nobody_foresaw_its_fai
 
 
 def test_run_keeps_what_of_its_images_was_not_read(tmp_path, monkeypatch, store_uri, capsys):
-    from ablate.config import compose, to_config
+    from ablate.config.compose import compose, to_config
     from ablate.sweep.worker import train_one
 
     monkeypatch.chdir(tmp_path)
@@ -109,8 +109,8 @@ def test_run_that_diverges_says_where_and_keeps_its_record(tmp_path):
 def test_plugin_variant_trains_and_is_costed_by_name(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n"
-        "from ablate.registry import register\n"
-        "from ablate.specs import Params, Positional\n"
+        "from ablate.models.registry import register\n"
+        "from ablate.models.spec import Params, Positional\n"
         "def layer(spec, geometry):\n"
         "    import keras\n"
         "    class Scaled(keras.layers.Layer):\n"

@@ -225,8 +225,8 @@ def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how, workers)
 def test_sweep_with_a_failing_point_records_the_reason_and_finishes_the_rest(tmp_path):
     (tmp_path / "broken.py").write_text(
         "from dataclasses import dataclass\n"
-        "from ablate.registry import register\n"
-        "from ablate.specs import Positional\n"
+        "from ablate.models.registry import register\n"
+        "from ablate.models.spec import Positional\n"
         "def layer(spec, geometry):\n"
         "    raise RuntimeError('the planted fault')\n"
         "@register('positional', 'broken', layer=layer)\n"
@@ -266,14 +266,14 @@ def test_sweep_tries_again_what_may_recover_and_not_what_is_wrong(tmp_path):
     (tmp_path / "flaky.py").write_text(
         "from dataclasses import dataclass\n"
         "from pathlib import Path\n"
-        "from ablate.registry import register\n"
-        "from ablate.specs import Positional, SpecError\n"
+        "from ablate.models.registry import register\n"
+        "from ablate.models.spec import Positional, SpecError\n"
         "def full(spec, geometry):\n"
         "    tried = Path('tried')\n"
         "    if not tried.exists():\n"
         "        tried.touch()\n"
         "        raise MemoryError('planted: no room')\n"
-        "    from ablate.models.positional import none\n"
+        "    from ablate.models.positional.layers import none\n"
         "    return none(spec, geometry)\n"
         "def wrong(spec, geometry):\n"
         "    raise SpecError('planted: never works.')\n"

@@ -66,9 +66,9 @@ PAPER = {  # sweep -> (overrides that keep it tiny, rows of its table, runs behi
 
 
 def test_every_sweep_of_ours_names_its_question_and_composes():
-    from ablate.config import sweep_files
-    from ablate.paper import TABLES
+    from ablate.config.files import sweep_files
     from ablate.sweep.plan import make_plan
+    from ablate.tasks.classify.paper import TABLES
 
     own_files = {"finetune"}  # of weights and images, which the command line has to name
     for name in set(sweep_files()) - own_files:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate.sweep.space import SweepSpec, span
-from ablate.sweep.study import Study
+from ablate.design.points import span
+from ablate.design.sweep import SweepSpec
+from ablate.sweep.queue import Study
 from tests import servers
 
 pytestmark = pytest.mark.full

@@ -13,10 +13,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from ablate import workers
+from ablate.design.points import span
+from ablate.design.sweep import SweepSpec
 from ablate.sweep.heartbeat import MISSED
-from ablate.sweep.space import SweepSpec, span
-from ablate.sweep.study import POLL_SECONDS, Study
+from ablate.sweep.queue import POLL_SECONDS, Study
+from ablate.tracking import workers
 from tests import servers
 
 pytestmark = pytest.mark.full
@@ -25,7 +26,7 @@ POINTS = span(SweepSpec(), {"model": ["a", "b", "c"], "train.lr": [1e-4, 1e-3]},
 WORKERS = 4
 REPETITIONS = 20
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["ablate.sweep.study", "tests.servers"])
+FORK.set_forkserver_preload(["ablate.sweep.queue", "tests.servers"])
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

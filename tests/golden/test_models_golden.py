@@ -1,7 +1,7 @@
 """Our layers under the official code's weights give the official code's numbers, stage by stage.
 
-The comparisons and their tolerances are `ablate.parity`'s, which ``python -m ablate verify`` runs too. Here all nine
-models are held, and the comparison itself.
+The comparisons and their tolerances are `ablate.proof.parity`'s, which ``python -m ablate verify`` runs too. Here all
+nine models are held, and the comparison itself.
 """
 
 from dataclasses import replace
@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ablate import parity, reference
-from ablate.models import encoder, positional, tokenizers
+from ablate.models import encoder
+from ablate.models.positional import layers as positional
+from ablate.models.tokenizer import layers as tokenizers
 from ablate.models.weights import read_safetensors
+from ablate.proof import parity, reference
 
 SHARED = Path(__file__).parents[3] / "shared" / "reference" / "golden"
 # Each family with each embedding; three are in the package, the others beside the checkout.

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ablate import reference
 from ablate.models import build, create_model, load_weights, zoo
-from ablate.profile import profile
-from ablate.specs import ModelSpec
+from ablate.models.profile import profile
+from ablate.models.spec import ModelSpec
+from ablate.proof import reference
 
 SHARED = Path(__file__).parents[3] / "shared" / "reference" / "ports"
 SMALL_CCT_KERAS = {"dim": 64, "heads": 2, "mlp_ratio": 2.0, "image_size": 32, "num_classes": 10}

@@ -1,12 +1,12 @@
 """Ten steps of AdamW from the golden weights of CCT-2/3x2, against PyTorch's, in losses and final logits.
 
-The comparison is `ablate.parity`'s, which ``python -m ablate verify`` runs too.
+The comparison is `ablate.proof.parity`'s, which ``python -m ablate verify`` runs too.
 """
 
 import numpy as np
 import pytest
 
-from ablate import parity
+from ablate.proof import parity
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,19 @@ from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 
-from ablate import cli, escaping, figures, output
+from ablate import escaping
+from ablate.cli import main as cli
 from ablate.data import DataSpec, load
 from ablate.escaping import visible
-from ablate.progress import SweepScreen
-from ablate.report import Reading, captions, card, frames, page, records_table, render
-from ablate.report.foreign import from_csv
-from ablate.report.records import Records
+from ablate.report import Reading, records_table, render
+from ablate.report.pages import figures, frames
+from ablate.report.pages import html as page
+from ablate.report.sources.foreign import from_csv
+from ablate.report.sources.records import Records
+from ablate.report.table import captions
+from ablate.sweep import output
+from ablate.sweep.screen import SweepScreen
+from ablate.tasks.classify import card
 
 NAMES = (
     *("$\\write18{id}$", "\\input{/etc/passwd}", "50% & #1_{x}^~", "a^b", "}", "{", "*r", "\\", "$", "\\$b$"),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config import ConfigError, compose, to_config
+from ablate.config.compose import compose, to_config
+from ablate.config.overrides import ConfigError
 from ablate.data import DataError, DataSpec, describe
 from ablate.paths import keras_folder, problem
 from ablate.tracking import Store, TrackingError, TrackingSpec
@@ -58,7 +59,7 @@ def test_a_path_that_python_was_told_to_read_otherwise_is_told_from_one_that_is_
 
 def test_a_path_from_a_file_that_python_was_told_not_to_write_is_refused_by_what_reads_it():
     program = (
-        "from ablate.paths import problem; from ablate.databases import ill_formed; "
+        "from ablate.paths import problem; from ablate.tracking.databases import ill_formed; "
         "print(problem('data.root', 'j\\xfcrgen')); print(ill_formed('sqlite:///j\\xfc.db', ('sqlite',)))"
     )
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ablate import registry
 from ablate.data.spec import DataError
+from ablate.words import unknown
 
 MOST_WORKERS = 1024
 """Threads of one process."""
@@ -145,7 +145,7 @@ class AugmentSpec:
             raise DataError(f"augment.workers must be at least 1 and at most {MOST_WORKERS}, got {self.workers:,}.")
         for name, kind in (("auto_augment", Policy), ("interpolation", Interpolation)):
             if getattr(self, name) not in list(kind):
-                raise DataError(registry.unknown(f"augment.{name}", getattr(self, name), kind))
+                raise DataError(unknown(f"augment.{name}", getattr(self, name), kind))
 
     @property
     def per_image(self) -> bool:

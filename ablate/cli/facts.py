@@ -1,0 +1,63 @@
+"""Verbs that tell what is known without training: models, verify."""
+
+from typing import TYPE_CHECKING
+
+from ablate.config.files import group_choices, is_preset
+from ablate.config.overrides import ConfigError
+from ablate.models import zoo
+from ablate.sweep.output import show
+from ablate.training.hardware import import_keras
+
+if TYPE_CHECKING:
+    pass
+
+
+def models(pattern: str) -> int:
+    """Lists the models that have a name, with what they cost.
+
+    Raises:
+        ConfigError: It is a file of settings, which model= takes.
+        ValueError: No name matches.
+    """
+    if pattern in group_choices("model") and not is_preset(pattern):
+        raise ConfigError(
+            f"a model's name must be official, but {pattern} is a file of settings, which model={pattern} takes; plan "
+            "shows what the models of a sweep cost."
+        )
+    names = zoo.matching(pattern)
+    head = ("model", "tokens", "params", "MACs", "modules only", "fvcore")
+    show(f"{head[0]:<28}{head[1]:>8}{head[2]:>14}{head[3]:>18}{head[4]:>18}{head[5]:>18}")
+    for name in names:
+        named = zoo.parse(name)
+        if named.image_size is None or named.num_classes is None:
+            continue  # never for a listed name
+        shape, classes = (*named.image_size, 3), named.num_classes
+        counts = [named.spec.tokens(shape), named.spec.params(shape, classes)]
+        counts += [named.spec.macs(shape, classes, convention=c) for c in ("macs", "macs_modules", "macs_fvcore")]
+        show(f"{name:<28}{counts[0]:>8,}{counts[1]:>14,}" + "".join(f"{count:>18,}" for count in counts[2:]))
+    return 0
+
+
+def verify(part: str | None) -> int:
+    """Prints what of the published figures and of the official code's numbers comes out on this machine.
+
+    Args:
+        part: ``published``, ``variants``, ``golden`` or ``training``; None goes through all.
+
+    Returns:
+        Exit code: 0, or 1 where anything differs from what is recorded as expected.
+
+    Raises:
+        VerifyError: There is no such part.
+    """
+    from ablate.proof import verify as proof
+
+    sections = []
+    for name in proof.choose(part):
+        if name in proof.WITH_KERAS:
+            import_keras()
+        section = proof.PARTS[name]()
+        print("\n".join([section.title, "", *section.lines, ""]), flush=True)
+        sections.append(section)
+    print("\n".join(proof.summary(sections)))
+    return int(any(section.differences for section in sections))

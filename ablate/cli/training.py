@@ -1,0 +1,321 @@
+"""Verbs that train, or tell what would be trained; heavy libraries are imported where they are needed."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ablate.config.compose import (
+    check_own_files,
+    compose,
+    expand,
+    prepare_jobs,
+    search_path_override,
+    to_config,
+    without_secrets,
+)
+from ablate.config.explain import opened, sentence
+from ablate.config.files import package_dir
+from ablate.config.overrides import ConfigError, parse_overrides
+from ablate.config.schema import Config, RunSpec, check_path
+from ablate.data.spec import check_batch, describe, training_images
+from ablate.design.sweep import SweepError
+from ablate.sweep.inert import same_data, suspects
+from ablate.sweep.levels import cost
+from ablate.sweep.output import show, unbroken
+from ablate.sweep.plan import Plan, already_finished, make_plan, summary
+from ablate.training.hardware import check_backend, import_keras
+
+if TYPE_CHECKING:
+    from ablate.tasks.classify.lr_range import Ramp
+from ablate.cli.records import writable
+
+logger = logging.getLogger(__name__)
+Job = Callable[[DictConfig], int]
+_SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
+"""Flags of Hydra that print, and make no run folder."""
+
+
+def train(words: list[str], flags: list[str]) -> int:
+    """Trains one model, or with ``+sweep=`` a sweep. Everything is checked before Hydra makes a run folder.
+
+    Returns:
+        Exit code: 0, or 1 where a run failed.
+    """
+    check_backend()
+    words = expand(words)
+    if {"-m", "--multirun"} & set(flags):  # Hydra takes the words apart; each of its jobs is checked by itself
+        prepare_jobs(words)
+        return _as_hydra_job(words, flags, _train_composed)
+    if any(override.key_or_group == "sweep" for override in parse_overrides(words)):
+        plan = make_plan(words)
+        return _as_hydra_job(words, flags, lambda cfg: _sweep(plan))
+    config = to_config(compose(words))
+    config.check_places()
+    _check(config).check_selection()
+    return _as_hydra_job(words, flags, lambda cfg: _train_one(config))
+
+
+def _train_composed(cfg: DictConfig) -> int:
+    check_own_files(HydraConfig.get().overrides.task)
+    return _train_one(to_config(cfg))
+
+
+def _check(config: Config) -> RunSpec:
+    spec = config.alone()
+    if known := describe(spec.data):
+        cost(spec, *known)
+    if (images := training_images(spec.data)) is not None:
+        check_batch(spec.train.batch_size, images)
+    return spec
+
+
+def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
+    """Runs under @hydra.main: its run folder, its log file, its flags. Our own errors pass through unharmed.
+
+    Raises:
+        ConfigError: No run folder can be made here.
+    """
+    shown_alone = {flag.partition("=")[0] for flag in flags} & _SHOWING
+    if not shown_alone and not any(word.startswith("hydra.") for word in words):
+        if "${" in str(Path.cwd()):  # Hydra resolves the name of its log file
+            raise ConfigError(
+                f"the working directory must be one without ${{ in its name, which Hydra would resolve, got "
+                f"{Path.cwd()}; rename it, change to another, or set hydra.run.dir to a folder elsewhere."
+            )
+        try:
+            Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback
+        except OSError as error:
+            raise ConfigError(
+                f"the working directory must be one that can be written to, but {Path.cwd()}: {error.strerror}; change "
+                "to another, or set hydra.run.dir, study.storage and tracking.uri."
+            ) from None
+    outcome: list[int | Exception] = []
+
+    def task(cfg: DictConfig) -> None:
+        try:
+            with unbroken():
+                outcome.append(job(cfg))
+        except Exception as error:  # which Hydra would show by its traceback
+            logger.exception("the command was wrong" if isinstance(error, ValueError) else "not foreseen")
+            outcome.append(error)
+
+    sys.argv = [sys.argv[0], *flags, *search_path_override(), *opened(parse_overrides(without_secrets(words)))]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it would show its errors by their last lines and a traceback's
+    try:
+        hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(sentence(error)) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise ConfigError(
+            f"hydra.run.dir must be a folder that can be made, but {str(error.filename)[:60]}: {error.strerror}."
+        ) from None
+    for result in outcome:
+        if isinstance(result, Exception):
+            raise result
+    return max((result for result in outcome if isinstance(result, int)), default=0)
+
+
+def _train_one(config: Config) -> int:
+    from ablate import tracking
+
+    tracking.ask(config.tracking)  # a wrong address is told before TensorFlow is imported, which may take minutes
+    import_keras()
+    _check_weights({"this run": config.alone()})
+    from ablate.sweep.worker import train_one
+
+    return train_one(config)
+
+
+def _check_weights(specs: Mapping[str, RunSpec]) -> None:
+    """Says what becomes of the files of weights that runs start from; what does not fit ends the command here."""
+    if any(spec.model.weights for spec in specs.values()):
+        import_keras()
+        from ablate.tasks.classify.run import check_weights
+
+        show(*check_weights(specs))
+
+
+def _sweep(plan: Plan) -> int:
+    show(*summary(plan))
+    _ask(plan)
+    _check_weights({planned.point.label: planned.spec for planned in plan.points})
+    _refuse_inert(plan)
+    from ablate.sweep.leader import run_sweep
+
+    return run_sweep(plan)
+
+
+def _ask(plan: Plan) -> None:
+    """Asks the records' and the queue's database whether they are there, before TensorFlow is imported.
+
+    Raises:
+        SweepError: The queue's cannot be used.
+        TrackingError: The records' cannot.
+    """
+    from ablate import tracking
+    from ablate.sweep.queue import ask
+
+    tracking.ask(plan.config.tracking)
+    ask(plan.config.study.storage)
+
+
+def _refuse_inert(plan: Plan) -> None:
+    """Reads and builds what settings cannot tell apart, and nothing where they can.
+
+    Raises:
+        SweepError: Two levels of a factor are one model, or one data set.
+    """
+    if plan.config.allow_inert:
+        return
+    if found := same_data(plan.points):
+        raise SweepError(found[0].sentence())
+    pairs = suspects(plan.points)
+    if not pairs:
+        return
+    import_keras()
+    from ablate.tasks.classify.twins import same_models
+
+    if found := same_models(pairs, plan.specs):
+        raise SweepError(found[0].sentence())
+
+
+def plan(words: list[str]) -> int:
+    """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
+    check_backend()
+    planned = make_plan(words)
+    show(*summary(planned), f"  {_finished_already(planned)}", f"  {_visible(planned)}")
+    axes = list(planned.points[0].point.levels)
+    show(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
+    first = planned.points[0].point
+    for each in planned.points:
+        if (each.point.seed, each.point.repeat, each.point.trial) != (first.seed, first.repeat, first.trial):
+            break  # seeds turn slowest: the other seeds repeat these rows
+        levels = "  ".join(f"{each.point.levels[axis]!s:<20}" for axis in axes)
+        costs = f"{each.cost.params:>14,}{each.cost.macs:>18,}{each.cost.tokens:>8,}" if each.cost else ""
+        show(f"  {levels}{costs}")
+    for out in planned.left_out:
+        show(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
+    if planned.config.calibrate:
+        _calibrate(planned)
+    return 0
+
+
+def _calibrate(planned: Plan) -> None:
+    import_keras()
+    from ablate.tasks.classify.calibrate import calibrate
+
+    show(f"\n  {'graph of':<36}{'points':>8}{'start':>10}{'a step':>12}{'all its runs':>16}{'memory':>12}")
+    total = 0.0
+    for each in calibrate(planned.points):
+        total += each.run_seconds
+        show(
+            f"  {each.label:<36}{each.points:>8}{each.start_seconds:>8.1f} s{1000 * each.step_seconds:>9.1f} ms"
+            f"{each.run_seconds / 60:>12.1f} min{each.peak_mib:>8.0f} MiB"
+        )
+    show(f"  about {total / 60:.1f} minutes in all, with every core at one run; memory is one process's")
+
+
+def _finished_already(planned: Plan) -> str:
+    """How many points need no training, as far as that can be told without reading the data."""
+    from ablate.tracking import TrackingError, finished_settings
+
+    if planned.config.fresh:
+        return "fresh=true: every point is trained anew, whatever is finished"
+    try:
+        found = already_finished(planned, finished_settings(planned.config.tracking))
+    except TrackingError as error:
+        return f"already finished: not known, since {error}"
+    return f"already finished: {found} of {len(planned.points)} points, if the data is what it was"
+
+
+def sheet(words: list[str]) -> int:
+    """Writes a contact sheet of augmented training images to ``out=PATH``, a PNG file.
+
+    Raises:
+        ConfigError: ``out`` is missing, or cannot be written.
+        DataError: The data or the augmentation cannot be used.
+    """
+    given = {override.key_or_group: override.value() for override in parse_overrides(words)}
+    if not isinstance(given.get("out"), str):
+        raise ConfigError("sheet needs out=PATH, a PNG file: python -m ablate sheet augment=paper out=sheet.png")
+    if Path(given["out"]).suffix.lower() != ".png":
+        raise ConfigError(f"out of sheet must name a PNG file, which ends in .png, got {given['out']}.")
+    rest = [word for word in words if parse_overrides([word])[0].key_or_group != "out"]
+    config = to_config(compose(expand(rest)))
+    from ablate.data import load
+    from ablate.data.augment.sheet import contact_sheet
+
+    content = contact_sheet(load(config.data), config.augment, config.seeds.augment)
+    with writable(given["out"]) as path:
+        path.write_bytes(content)
+    show(f"each row: a training image, then the same in 8 epochs: {given['out']}")
+    return 0
+
+
+def lr_range(words: list[str]) -> int:
+    """Trains once at rising rates; writes a CSV file and a picture to ``out=FOLDER``, or into Hydra's run folder.
+
+    Raises:
+        RangeError: ``steps``, ``low`` or ``high`` make no sense, or ``out`` cannot be written to.
+    """
+    from ablate.tasks.classify.lr_range import Ramp, RangeError, make
+
+    own = ("steps", "low", "high", "out")
+    overrides = {word: parse_overrides([word])[0] for word in words}
+    given = {override.key_or_group: override.value() for override in overrides.values()}
+    rest = [word for word, override in overrides.items() if override.key_or_group not in own]
+    ramp = Ramp.of({name: given[name] for name in own[:3] if name in given})
+    config = to_config(compose(expand(rest)))
+    _check(config)
+    if "out" not in given:
+        return _as_hydra_job(expand(rest), [], lambda cfg: _ramp(config, ramp, HydraConfig.get().runtime.output_dir))
+    if not isinstance(given["out"], str):
+        raise RangeError(f"out must name a folder, got {given['out']}.")
+    check_path("out", given["out"])
+    make(Path(given["out"]))
+    return _ramp(config, ramp, given["out"])
+
+
+def _ramp(config: Config, ramp: "Ramp", folder: str) -> int:
+    import_keras()
+    from ablate.tasks.classify import lr_range
+
+    curve = lr_range.measure_run(config.point(), ramp)
+    show(*lr_range.told(curve))
+    show(" and ".join(map(str, lr_range.write(curve, Path(folder)))))
+    return 0
+
+
+def _visible(planned: Plan) -> str:
+    """The smallest difference that the planned seeds can show, from the noise of like runs in the store."""
+    from ablate.stats.power import pooled_std, smallest_difference
+    from ablate.tracking import TrackingError, cells, finished_settings, param_text
+
+    seeds = len({each.point.seed for each in planned.points if each.point.trial is None})
+    like = ("data.source", "data.root", "train.epochs")
+    leaves = planned.points[0].leaves
+    try:
+        where = planned.config.tracking
+        known = cells(where, {key: param_text(leaves[key]) for key in like}) if finished_settings(where) else {}
+    except TrackingError as error:
+        return f"smallest difference that shows: not known, since {error}"
+    noise = pooled_std(known.values())
+    if noise is None:
+        return "smallest difference that shows: not known before like runs of several seeds (+sweep=noise_floor)"
+    std, runs, groups = noise
+    told = f"standard deviation {std:.2f} points, from {runs} like runs in {groups} cells"
+    shown = smallest_difference(std, seeds)
+    if shown is None:
+        return f"smallest difference that shows: none with one seed a level ({told})"
+    return f"smallest difference that {seeds} seeds a level show in 4 of 5 cases: {shown:.2f} points ({told})"

@@ -1,0 +1,1 @@
+"""One file for each source of images, and what several sources share."""

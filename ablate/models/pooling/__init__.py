@@ -1,0 +1,1 @@
+"""A sequence to one vector: the specs of the variants, and their layers."""

@@ -1,0 +1,112 @@
+"""What tells tokens apart by their place: learnable, sine, or nothing; and a learned one on another grid.
+
+Layers from ``(batch, tokens, dim)`` to the same; a factory may return None for the identity.
+"""
+
+# mypy: allow-subclassing-any
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from ablate.models.initializers import TruncatedNormal
+from ablate.models.positional.spec import LearnablePositional as LearnableSpec
+from ablate.models.spec import Geometry, ModelSpec
+
+
+def learnable(spec: ModelSpec, geometry: Geometry) -> "LearnablePositional":
+    """One row a token, trained unless the variant says otherwise."""
+    variant: LearnableSpec = spec.variant("positional")
+    return LearnablePositional(trained=variant.trained, draw=variant.draw, name="positional")
+
+
+def sine(spec: ModelSpec, geometry: Geometry) -> "SinePositional":
+    """Fixed sines and cosines."""
+    return SinePositional(name="positional")
+
+
+def none(spec: ModelSpec, geometry: Geometry) -> None:
+    """Tokens as they are."""
+    return None
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class LearnablePositional(keras.layers.Layer):
+    """Adds one row to each token, a class token included.
+
+    Args:
+        trained: False keeps the rows as drawn: a constant, kept with the weights, that `ablate.models.profile` does not
+            count, since the Keras ports, which have it, do not.
+        draw: ``normal``, of standard deviation 0.2, or ``uniform``, within ±0.05.
+    """
+
+    def __init__(self, trained: bool = True, draw: str = "normal", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.trained = trained
+        self.draw = draw
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        draws = {"normal": TruncatedNormal(stddev=0.2), "uniform": keras.initializers.RandomUniform(-0.05, 0.05)}
+        self.embedding = self.add_weight(
+            shape=(1, *input_shape[1:]), initializer=draws[self.draw], trainable=self.trained, name="embedding"
+        )
+
+    def call(self, x: Any) -> Any:
+        return x + self.embedding
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "trained": self.trained, "draw": self.draw}
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class SinePositional(keras.layers.Layer):
+    """Adds `sine_table`. The table is a weight, as in the official code, that is never trained."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.embedding = self.add_weight(
+            shape=(1, *input_shape[1:]),
+            initializer=lambda shape, dtype=None: keras.ops.cast(sine_table(*shape[1:])[None], dtype),
+            trainable=False,
+            name="embedding",
+        )
+
+    def call(self, x: Any) -> Any:
+        return x + self.embedding
+
+
+def sine_table(tokens: int, dim: int) -> np.ndarray:
+    """Sines on even channels, cosines on odd ones, of place / 10000^(2·⌊i/2⌋/dim): ``(tokens, dim)`` in float64.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+    channel = np.arange(dim)
+    angle = np.arange(tokens)[:, None] / 10000.0 ** (2 * (channel // 2) / dim)
+    return np.where(channel % 2 == 0, np.sin(angle), np.cos(angle))
+
+
+def resize(embedding: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """A learned embedding on another grid: bilinear between the centres of tokens, as PyTorch's ``interpolate`` has it.
+
+    Args:
+        embedding: ``(1, extra + rows * columns, dim)``; the extra rows in front, a class token's, are kept.
+        old: Rows and columns that it has.
+        new: Rows and columns that it shall have.
+
+    Returns:
+        ``(1, extra + rows * columns, dim)`` in float64. A smaller grid is sampled, not averaged (no antialias).
+    """
+    extra = embedding.shape[1] - old[0] * old[1]
+    places = embedding[0, extra:].reshape(*old, -1).astype("float64")
+    places = np.einsum("ai,bj,ijd->abd", *(_bilinear(*sides) for sides in zip(old, new, strict=True)), places)
+    return np.concatenate([embedding[:, :extra], places.reshape(1, new[0] * new[1], -1)], axis=1)
+
+
+def _bilinear(old: int, new: int) -> np.ndarray:
+    """Weights ``(new, old)`` of the two nearest centres; beyond the outermost centres, theirs alone."""
+    centre = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    before = np.floor(centre).astype(int)
+    weights = np.zeros((new, old))
+    weights[np.arange(new), before] = 1 - (centre - before)
+    weights[np.arange(new), np.minimum(before + 1, old - 1)] += centre - before
+    return weights

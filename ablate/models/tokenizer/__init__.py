@@ -1,0 +1,1 @@
+"""Images to tokens: the specs of the variants, and their layers."""

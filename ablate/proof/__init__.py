@@ -1,0 +1,1 @@
+"""Whether published figures and the official code's numbers come out here."""

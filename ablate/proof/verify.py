@@ -1,0 +1,328 @@
+"""Do the published numbers, and the official code's, come out here, on this machine? No Keras but for the golden part.
+
+A published figure is matched with every way of counting it, at the digits that are printed. What is found must be
+what ``ablate/paper/expected.csv`` records, a figure that no count gives included: then a difference is news.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from ablate.models import zoo
+from ablate.models.cost import InputShape, MacsConvention
+from ablate.models.spec import ModelSpec
+from ablate.proof import reference
+from ablate.tasks.classify import paper
+from ablate.words import unknown
+
+if TYPE_CHECKING:
+    from ablate.proof.parity import Check
+
+CONVENTIONS: tuple[MacsConvention, ...] = get_args(MacsConvention)
+Row = dict[str, str]
+"""By column."""
+
+NOTHING = "nothing"
+_UNITS = {"params": ("params_M", 6, "M"), "macs": ("MACs_G", 9, "G")}  # column, power of ten, sign
+
+
+class VerifyError(ValueError):
+    """There is no such part of the proof."""
+
+
+class Claim(NamedTuple):
+    """A published figure.
+
+    Attributes:
+        name: Model, by our name.
+        quantity: ``params`` or ``macs``.
+        published: In millions or thousands of millions, with the digits that are printed.
+    """
+
+    name: str
+    quantity: str
+    published: str
+
+
+@dataclass
+class Section:
+    """One part of the proof.
+
+    Attributes:
+        title: What is compared.
+        lines: A table for the screen.
+        held: How many comparisons came out as recorded.
+        differences: One sentence for each that did not.
+    """
+
+    title: str
+    lines: list[str] = field(default_factory=list)
+    held: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def compare(self, difference: str | None) -> None:
+        """Counts a comparison: as recorded where there is no difference to tell."""
+        if difference is None:
+            self.held += 1
+        else:
+            self.differences.append(difference)
+
+
+# -------------------------------------------------------------------------------------------------- published figures
+
+
+def published(rows: Sequence[Row] | None = None, expected: Sequence[Row] | None = None) -> Section:
+    """Published parameters and MACs against ours under every convention.
+
+    Args:
+        rows: Rows of published tables; all of `ablate.tasks.classify.paper`'s where None.
+        expected: What is recorded of them; ``expected.csv`` where None.
+    """
+    rows = [row for table in paper.TABLES for row in paper.rows(table)] if rows is None else rows
+    expected = paper.rows("expected") if expected is None else expected
+    recorded = {Claim(row["name"], row["quantity"], row["published"]): row for row in expected}
+    sources = _sources(rows, verified="yes")
+    unverified = {claim: s for claim, s in _sources(rows, verified="no").items() if claim not in sources}
+    section = Section("published parameters and MACs, and how we count to them")
+    section.lines += [*_counts_table([*sources, *unverified]), "", *_by_source(sources), "", _ROW.format(*_HEAD)]
+    for claim in sorted({*sources, *unverified}):
+        matches = find(claim)
+        if claim in sources:
+            section.compare(_difference(claim, matches, recorded.get(claim)))
+        where = sources.get(claim) or [f"unverified, not held: {source}" for source in unverified[claim]]
+        note = recorded[claim]["note"] if claim in sources and claim in recorded else ""
+        section.lines.append(_line(claim, matches, "; ".join(where) + (f" [{note}]" if note else "")))
+    for claim in recorded.keys() - sources.keys():
+        section.compare(f"{_words(claim)} is recorded as expected, but no table has it.")
+    return section
+
+
+def find(claim: Claim) -> list[str]:
+    """The counts that give a published figure at its digits; ``["nothing"]`` where none does.
+
+    A figure that rounding does not give may be one whose further digits were cut off: marked ``(cut)``.
+    """
+    found = counts(claim.name, claim.quantity)
+    for rounding, mark in ((ROUND_HALF_UP, ""), (ROUND_DOWN, " (cut)")):
+        hits = [f"{way}{mark}" for way, count in found.items() if _printed(count, claim, rounding) == claim.published]
+        if hits:
+            return hits
+    return [NOTHING]
+
+
+@cache
+def counts(name: str, quantity: str) -> dict[str, int]:
+    """Every way of counting a named model's ``params`` or ``macs``, with its count.
+
+    Raises:
+        ValueError: No such model, or a name without a size.
+    """
+    named = zoo.parse(name)
+    if named.image_size is None or named.num_classes is None:
+        raise ValueError(f"a published model's name must have a size, got {name!r}; {name}_32 has one.")
+    spec, shape, classes = named.spec, (*named.image_size, 3), named.num_classes
+    if quantity == "macs":
+        return {way: spec.macs(shape, classes, convention=way) for way in CONVENTIONS}
+    without = zoo.parse(f"{name}_none").spec
+    return {"params": spec.params(shape, classes), "params_without_pe": without.params(shape, classes)}
+
+
+def _printed(count: int, claim: Claim, rounding: str) -> str:
+    _, power, _ = _UNITS[claim.quantity]
+    digits = Decimal(claim.published).as_tuple().exponent
+    return str(Decimal(count).scaleb(-power).quantize(Decimal(1).scaleb(int(digits)), rounding=rounding))
+
+
+def _sources(rows: Sequence[Row], *, verified: str) -> dict[Claim, list[str]]:
+    """Where each figure of a model that we build is printed."""
+    found: dict[Claim, list[str]] = {}
+    for row in rows:
+        if not row.get("name") or row["verified"] != verified:
+            continue
+        for quantity, (column, _, _) in _UNITS.items():
+            if row.get(column):
+                where = found.setdefault(Claim(row["name"], quantity, row[column]), [])
+                where += [] if row["source"] in where else [row["source"]]
+    return found
+
+
+def _difference(claim: Claim, matches: list[str], row: Row | None) -> str | None:
+    got = "; ".join(matches)
+    if row is None:
+        return f"{_words(claim)} is published, but expected.csv has no row for it; here {got} gives it."
+    if row["matches"] == got:
+        return None
+    return f"{_words(claim)} must be given by {row['matches']}, as recorded, but {got} gives it; ours: {_ours(claim)}."
+
+
+def _words(claim: Claim) -> str:
+    return f"{claim.name}: {claim.published} {_UNITS[claim.quantity][2]} {claim.quantity}"
+
+
+def _ours(claim: Claim) -> str:
+    return ", ".join(f"{way} {count:,}" for way, count in counts(claim.name, claim.quantity).items())
+
+
+_ROW = "{:<16}{:>10}  {:>15}  {:<42}{}"
+_HEAD = ("model", "published", "ours", "counted as", "where")
+
+
+def _line(claim: Claim, matches: list[str], where: str) -> str:
+    found = counts(claim.name, claim.quantity)
+    figure = f"{claim.published} {_UNITS[claim.quantity][2]}"
+    if matches == [NOTHING]:
+        target = Decimal(claim.published).scaleb(_UNITS[claim.quantity][1])
+        nearest = min(found, key=lambda way: abs(found[way] - target))
+        return _ROW.format(claim.name, figure, f"{found[nearest]:,}", f"NOTHING (nearest: {nearest})", where)
+    return _ROW.format(
+        claim.name, figure, f"{found[matches[0].removesuffix(' (cut)')]:,}", _shortened(matches, found), where
+    )
+
+
+def _shortened(matches: list[str], found: dict[str, int]) -> str:
+    return "every way" if len(matches) == len(found) > 2 else ", ".join(matches)
+
+
+def _counts_table(claims: Sequence[Claim]) -> list[str]:
+    ways = ("params", "params_without_pe", *CONVENTIONS)
+    lines = [f"{'model':<16}" + "".join(f"{way:>18}" for way in ways)]
+    for name in sorted({claim.name for claim in claims}):
+        found = counts(name, "params") | counts(name, "macs")
+        lines.append(f"{name:<16}" + "".join(f"{found[way]:>18,}" for way in ways))
+    return lines
+
+
+def _by_source(sources: dict[Claim, list[str]]) -> list[str]:
+    """How many of a source's MACs each convention gives: each source followed one, and never said which."""
+    figures = {
+        source: [find(claim) for claim in sources if claim.quantity == "macs" and source in sources[claim]]
+        for source in dict.fromkeys(source for where in sources.values() for source in where)
+    }
+    lines = [f"{'MACs given by':<52}{'figures':>8}" + "".join(f"{way:>16}" for way in CONVENTIONS)]
+    for source, found in figures.items():
+        given = "".join(f"{sum(way in hits for hits in found):>16}" for way in CONVENTIONS)
+        lines.append(f"{source:<52}{len(found):>8}{given}")
+    return lines
+
+
+# ---------------------------------------------------------------------------- models that the official code built
+
+
+_COLUMNS: dict[str, Callable[[ModelSpec, InputShape, int], int]] = {
+    "total_params": lambda spec, shape, classes: spec.params(shape, classes),
+    "trainable_params": lambda spec, shape, classes: spec.trainable_params(shape, classes),
+    "seq_len": lambda spec, shape, classes: spec.tokens(shape),
+    "macs_with_attention": lambda spec, shape, classes: spec.macs(shape, classes),
+    "macs_matmul_only": lambda spec, shape, classes: spec.macs(shape, classes, convention="macs_modules"),
+    "macs_fvcore_incl_layernorm": lambda spec, shape, classes: spec.macs(shape, classes, convention="macs_fvcore"),
+    "macs_ptflops06_modules": lambda spec, shape, classes: spec.macs(shape, classes, convention="macs_ptflops06"),
+}
+
+
+def variants(rows: Sequence[Row] | None = None) -> Section:
+    """Ours against the counts measured on the official code, to the last digit.
+
+    Args:
+        rows: Of ``ablate/reference/variants.csv``; all of them where None.
+    """
+    rows = reference.variant_rows() if rows is None else rows
+    section = Section(f"{len(rows)} models of the official code: parameters, tokens and MACs, each equal")
+    section.lines.append(f"columns of variants.csv: {', '.join(_COLUMNS)}")
+    for row in rows:
+        spec, shape = _as_built(row), (int(row["img_size"]), int(row["img_size"]), int(row["in_channels"]))
+        for column, count in _COLUMNS.items():
+            ours, theirs = count(spec, shape, int(row["num_classes"])), int(row[column])
+            section.compare(None if ours == theirs else f"{row['name']}: {column} must be {theirs:,}, got {ours:,}.")
+    return section
+
+
+def _as_built(row: Row) -> ModelSpec:
+    """By the column ``pe``, which is not always what a factory's name says."""
+    return ModelSpec(
+        tokenizer="conv" if row["family"] == "cct" else "patch",
+        kernel=int(row["P"]),
+        convs=int(row["C"]),
+        positional=row["pe"],
+        pooling="class_token" if row["family"] == "vit" else "seqpool",
+        layers=int(row["L"]),
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- golden
+
+
+def golden() -> Section:
+    """Forward pass and gradients of the packaged golden models; imports Keras."""
+    from ablate.proof import parity
+
+    section = Section("golden models: the official weights through our layers, the official numbers out")
+    section.lines.append(_GOLDEN.format("model", "what", "computed in", "comparisons", "worst", "allowed", ""))
+    for precision in parity.precisions():
+        for name in reference.MODELS:
+            model = parity.packaged(name)
+            _hold(section, name, "forward", precision, parity.forward(model, precision))
+            _hold(section, name, "gradients", precision, parity.gradients(model, precision))
+    return section
+
+
+def training() -> Section:
+    """Ten training steps under both decay rules; imports Keras."""
+    from ablate.proof import parity
+
+    section = Section("ten steps of AdamW from the official weights, the official losses and logits out")
+    section.lines.append(_GOLDEN.format("model", "what", "computed in", "comparisons", "worst", "allowed", ""))
+    trace = parity.training_trace()
+    for precision in parity.precisions():
+        for what, decay_1d in (("all decay", True), ("1-D do not", False)):
+            checks = parity.training(trace, precision, decay_1d=decay_1d)
+            _hold(section, parity.TRACED, what, precision, checks)
+    return section
+
+
+_GOLDEN = "{:<24}{:<12}{:<13}{:>11}{:>10}{:>10}  {}"
+
+
+def _hold(section: Section, name: str, what: str, precision: str, checks: Sequence["Check"]) -> None:
+    """Adds comparisons, and a line that shows the one that came nearest to its tolerance."""
+    worst = max(checks, key=lambda check: check.share)
+    off, allowed = f"{worst.off:.1e}", f"{worst.tolerance:.1e}"
+    section.lines.append(_GOLDEN.format(name, what, precision, len(checks), off, allowed, worst.what))
+    for check in checks:
+        section.compare(None if check.holds else f"{name}, {what}, {precision}: {check}")
+
+
+# ----------------------------------------------------------------------------------------------------------------- all
+
+
+PARTS: dict[str, Callable[[], Section]] = {
+    "published": published,
+    "variants": variants,
+    "golden": golden,
+    "training": training,
+}
+WITH_KERAS = {"golden", "training"}
+"""Parts that compute; the others count."""
+
+
+def choose(part: str | None) -> list[str]:
+    """Names of the parts to go through: one, or all.
+
+    Raises:
+        VerifyError: There is no such part.
+    """
+    if part is None:
+        return list(PARTS)
+    if part not in PARTS:
+        raise VerifyError(unknown("a part of verify", part, PARTS))
+    return [part]
+
+
+def summary(sections: Sequence[Section]) -> list[str]:
+    """What differs, then one line that says whether all is as recorded."""
+    differences = [difference for section in sections for difference in section.differences]
+    lines = [f"DIFFERS  {difference}" for difference in differences]
+    held = sum(section.held for section in sections)
+    verdict = "all as recorded" if not differences else f"{len(differences)} not as recorded"
+    return [*lines, f"{held + len(differences):,} comparisons, {verdict}."]

@@ -1,0 +1,1 @@
+"""What is written: text, Markdown, LaTeX, CSV, JSON, HTML and figures."""

@@ -1,0 +1,233 @@
+"""A study's records -> tidy frames, one row an observation: what figures draw and notebooks read."""
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ablate.report.sources.records import Records
+from ablate.report.table import searches
+from ablate.report.table.rows import short
+from ablate.report.table.runs import Run, attempts, counted
+from ablate.report.table.table import METRIC
+from ablate.stats.contrasts import Analysis
+from ablate.stats.verdicts import verdict
+from ablate.tasks.classify import paper
+from ablate.tasks.classify.published import Layout
+from ablate.tracking import param_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def tidy(records: Records, *, metric: str = METRIC) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    """A study's finished runs, and the columns that tell its cells apart.
+
+    Args:
+        records: A study; of a search, every finished trial is a cell, and the columns are what it drew.
+        metric: What ``value`` holds.
+
+    Returns:
+        What ``results`` gives, and its factors.
+    """
+    definition = records.definition
+    if "searched" in definition and definition["method"] != "tuned":
+        return _trials(records, metric)
+    frame, definition = searches.rows(records.frame, definition)
+    factors = short(definition["axes"])
+    return results(frame, definition, factors, metric=metric), factors
+
+
+def _trials(records: Records, metric: str) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    import pandas as pd
+
+    factors = short(records.definition["searched"])
+    rows = []
+    for run in counted(attempts(records.frame, metric)):
+        if run.outcome == "finished" and run.value is not None:
+            levels = searches.drawn(run.record, records.definition).values()
+            told = {"trial": int(dict(json.loads(run.point))["trial"]), "value": run.value, "run_id": run.run_id}
+            shown = ("" if level is None else searches.text(level) for level in levels)
+            rows.append({**dict(zip(factors, shown, strict=True)), **told, **run.cost})
+    columns = [*factors, "trial", "value", "run_id"]
+    frame = pd.DataFrame(rows, columns=None if rows else columns).sort_values("trial", ignore_index=True)
+    return frame.assign(cell=[f"trial {number}" for number in frame["trial"]], seed=0, repeat=0), factors
+
+
+def results(
+    frame: "pd.DataFrame", definition: Mapping[str, Any], factors: Sequence[str], *, metric: str = METRIC
+) -> "pd.DataFrame":
+    """One row a finished run that counts.
+
+    Args:
+        frame: Runs of one study, in the columns of ``tracking.read_runs``.
+        definition: What the sweep recorded of itself.
+        factors: Names of its axes, as the table shows them.
+        metric: What ``value`` holds.
+
+    Returns:
+        A column a factor, then ``cell`` (the levels in one), ``seed``, ``repeat``, ``value``, the costs that were
+        recorded (such as ``params``, ``macs``) and ``run_id``; rows in the order of the axes' levels.
+    """
+    import pandas as pd
+
+    runs = [run for run in counted(attempts(frame, metric)) if run.outcome == "finished" and run.value is not None]
+    rows = [_row(run, definition, factors) for run in runs]
+    columns = [*factors, "cell", "seed", "repeat", "value", "run_id"]
+    told = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    for factor, levels in zip(factors, definition["axes"].values(), strict=True):
+        order = list(dict.fromkeys([*map(param_text, levels), *told[factor]]))
+        told[factor] = pd.Categorical(told[factor], order)
+    told = told.sort_values([*factors, "seed", "repeat"], ignore_index=True)
+    return told.astype({factor: str for factor in factors})
+
+
+def _row(run: Run, definition: Mapping[str, Any], factors: Sequence[str]) -> dict[str, Any]:
+    levels = dict(json.loads(run.point))
+    shown = [param_text(levels.get(axis)) for axis in definition["axes"]]
+    named = dict(zip(factors, shown, strict=True))
+    numbers = {name: int(levels.get(name) or 0) for name in ("seed", "repeat")}
+    return {**named, "cell": ", ".join(shown), **numbers, "value": run.value, "run_id": run.run_id, **run.cost}
+
+
+def curves(records: Records, runs: "pd.DataFrame", metric: str = "val/top1_percent") -> "pd.DataFrame":
+    """One row an epoch of a run.
+
+    Args:
+        records: Where the curves are.
+        runs: What ``results`` gave.
+        metric: A metric that is logged after each epoch.
+
+    Returns:
+        The columns of ``runs``, ``epoch`` from 1, and the metric's value then as ``value``.
+    """
+    import pandas as pd
+
+    epochs = [
+        {"run_id": run_id, "epoch": epoch, "value": value}
+        for run_id in runs["run_id"]
+        for epoch, value in enumerate(records.curves.get(run_id, {}).get(metric, []), start=1)
+        if value is not None
+    ]
+    told = pd.DataFrame(epochs, columns=["run_id", "epoch", "value"])
+    return runs.drop(columns="value").merge(told, on="run_id")
+
+
+def logged(records: Records, metrics: Sequence[str]) -> str:
+    """The first of these metrics that any run logged after its epochs; the last where none did."""
+    every = [curve for curves in records.curves.values() for curve in curves.items()]
+    there = {name for name, values in every if any(value is not None for value in values)}
+    return next((name for name in metrics if name in there), metrics[-1])
+
+
+def contrasts(analysis: Analysis) -> "pd.DataFrame":
+    """A row a comparison: ``factor``, ``baseline``, ``level`` (and where), ``kind``, ``effect``, ``low``, ``high``."""
+    import pandas as pd
+
+    rows = [
+        {
+            "factor": each.factor,
+            "baseline": each.baseline,
+            "level": " at ".join([each.level, *([", ".join(each.at.values())] if each.at else [])]),
+            "kind": str(each.verdict.kind),
+            "effect": each.verdict.effect,
+            "low": each.verdict.low,
+            "high": each.verdict.high,
+        }
+        for each in analysis.contrasts
+    ]
+    return pd.DataFrame(rows, columns=["factor", "baseline", "level", "kind", "effect", "low", "high"])
+
+
+def steps(runs: "pd.DataFrame", *, alpha: float = 0.05) -> "pd.DataFrame":
+    """Each cell against the one before it, in their order: Welch's intervals, alpha shared out among the steps.
+
+    Args:
+        runs: What ``results`` gives of a sweep whose cells are a chain, each one step from the last.
+        alpha: Of all steps together.
+
+    Returns:
+        The columns of ``contrasts`` with ``mean`` (of the level) and ``n``.
+    """
+    import pandas as pd
+
+    cells = [(cell, group["value"].to_numpy(float)) for cell, group in runs.groupby("cell", sort=False)]
+    share = alpha / max(1, len(cells) - 1)
+    rows = []
+    for (_, before), (cell, values) in itertools.pairwise(cells):
+        found = verdict(values, before, alpha=share)
+        told = {"factor": "step", "baseline": "the step before", "level": cell, "kind": str(found.kind)}
+        rows.append({**told, "effect": found.effect, "low": found.low, "high": found.high,
+                     "mean": values.mean(), "n": found.n})  # fmt: skip
+    return pd.DataFrame(rows, columns=["factor", "baseline", "level", "kind", "effect", "low", "high", "mean", "n"])
+
+
+def noise(runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Runs in which nothing was changed, by what differs between them: their seeds, or nothing that was set.
+
+    Args:
+        runs: What ``results`` gives.
+
+    Returns:
+        Rows of ``runs`` with ``differs`` (in words) and ``cell`` (the cell, and what differs): each seed's first run,
+        and all runs of each seed that was repeated, so that a run may stand in both.
+    """
+    import pandas as pd
+
+    parts = [runs[runs["repeat"] == 0].assign(differs="one run of each seed")]
+    for (_, seed), group in runs.groupby(["cell", "seed"], sort=False):
+        if len(group) > 1:
+            parts.append(group.assign(differs=f"repeats of seed {seed}"))
+    told = pd.concat(parts, ignore_index=True)
+    return told.assign(cell=told["cell"] + ", " + told["differs"])
+
+
+def beside(found: Layout) -> "pd.DataFrame":
+    """A published table's numbers, a row each, and each of ours beside the one it belongs to.
+
+    Returns:
+        ``row`` (the labels in one), ``data``, ``published``, ``verified``; ``ours`` (a mean), ``low``, ``high``, ``n``
+        and ``study``, blank where nothing was run.
+    """
+    import pandas as pd
+
+    rows = []
+    for line in found.lines:
+        for data, one in line.printed.items():
+            told = {"row": ", ".join(line.labels), "data": data, "published": float(one.value)}
+            told["verified"] = one.verified
+            for ours in line.ours.get(data, ()):
+                mean = ours.estimate
+                rows.append({**told, "ours": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n,
+                             "study": ours.study})  # fmt: skip
+            if not line.ours.get(data):
+                rows.append(told)
+    columns = ["row", "data", "published", "verified", "ours", "low", "high", "n", "study"]
+    return pd.DataFrame(rows, columns=columns).astype({"ours": float, "low": float, "high": float})
+
+
+def printed(column: str, table: str = "table1") -> "pd.DataFrame":
+    """Verified rows of a published table that has costs, in the columns of ``results``.
+
+    Args:
+        column: Of the results, such as ``CIFAR-10_top1_pct``.
+        table: A table with ``params_M`` and ``MACs_G``.
+
+    Returns:
+        ``family``, ``cell`` (the model), ``value``, ``params`` and ``macs``, as printed.
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "family": re.split(r"V?\d|-", row["model"])[0],
+            "cell": row["model"],
+            "value": float(row[column]),
+            "params": 1e6 * float(row["params_M"]),
+            "macs": 1e9 * float(row["MACs_G"]),
+        }
+        for row in paper.rows(table)
+        if row["verified"] == "yes" and row[column] and row["params_M"] and row["MACs_G"]
+    ]
+    return pd.DataFrame(rows, columns=["family", "cell", "value", "params", "macs"])

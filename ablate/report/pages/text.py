@@ -1,0 +1,253 @@
+"""A table -> words: for a terminal, Markdown, LaTeX, CSV or JSON; nothing here computes a result.
+
+The CSV is a tidy table of rows, for a spreadsheet, with the effects of each row's levels against their baselines and
+both intervals of each; verdicts are a whole sweep's and stand in the JSON, which holds all there is.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from rich.cells import cell_len
+
+from ablate.escaping import csv_row, json_text, latex, markdown, markdown_cell, visible
+from ablate.report.table.table import COSTS, RANK, ReportError, Row, Table, label
+
+Format = Literal["text", "md", "latex", "csv", "json"]
+
+ON_TEST, UNFINISHED, ENDED = "†", "°", "§"
+_SHOWN_COSTS = {"params": "params", "macs": "MACs", "tokens": "tokens"}
+
+
+def render(table: Table, format: Format | str, notes: Sequence[str] = ()) -> str:
+    """Writes a table out.
+
+    Args:
+        table: What to write.
+        format: ``text``, ``md``, ``latex`` (needs the package booktabs), ``csv`` (rows alone: numbers, every cost and
+            the run ids) or ``json`` (all there is).
+        notes: Further ones, said below the table's own.
+
+    Raises:
+        ReportError: There is no such format.
+    """
+    if format not in _WRITERS:
+        raise ReportError(f"format must be one of {', '.join(_WRITERS)}, got {format!r}.")
+    return _WRITERS[format](table, [*table.notes, *notes])
+
+
+def _text(table: Table, notes: Sequence[str]) -> str:
+    head, body = cells(table)
+    aligned = _aligned(head, body, len(table.factors))
+    title = map(visible, table.title.partition("\n")[::2])
+    return "\n".join([*title, "", *aligned, "", *_found(table, "lines"), *map(visible, notes)])
+
+
+def _md(table: Table, notes: Sequence[str]) -> str:
+    asked, _, budget = table.title.partition("\n")
+    head, body = cells(table)
+    found = _found(table, "markdown")
+    rows = markdown_table(head, body, len(table.factors))
+    asked, budget, *said = (markdown(line, begins=True) for line in (asked, budget, *notes))
+    return "\n".join([f"### {asked}", "", budget, "", *rows, "", *found, *(f"- {note}" for note in said)])
+
+
+def _found(table: Table, form: Literal["lines", "markdown"]) -> list[str]:
+    """The verdicts, and a blank line after them."""
+    if table.analysis is None:
+        return []
+    from ablate.report.table import findings
+
+    text = getattr(findings, form)(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
+    return [*text, ""] if text else []
+
+
+# --------------------------------------------------------------------------------------------------------------- cells
+
+
+def cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    """The table as people read it: its head, and a list of words a row."""
+    odd, best, read = (any(map(column, table.rows)) for column in (_odd, _best, _read))
+    more: list[tuple[str, Callable[[Row], str]]] = [
+        *([("best of 4", _best)] if best else []),
+        *([("read at", _read)] if read else []),
+    ]
+    head = [*table.factors, label(table.metric), "n", *(name for name, _ in more), *_SHOWN_COSTS.values()]
+    body = []
+    for row in table.rows:
+        counts = [_range(row.cost[name]) for name in _SHOWN_COSTS]
+        n = str(row.estimate.n) if row.estimate else "0"
+        said = [column(row) for _, column in more]
+        body.append([*row.levels, _cell(row), n, *said, *counts, *([_odd(row)] if odd else [])])
+    return head + ["not in the mean"] * odd, body
+
+
+def _odd(row: Row) -> str:
+    return ", ".join(f"{row.outcomes[name]} {name}" for name in (*RANK[1:], "not run") if row.outcomes.get(name))
+
+
+def _best(row: Row) -> str:
+    return "" if row.best_of_4 is None else f"{row.best_of_4:.2f}"
+
+
+def _read(row: Row) -> str:
+    return ", ".join(row.read)
+
+
+def _cell(row: Row) -> str:
+    estimate = row.estimate
+    if estimate is None:
+        return ""
+    half = f" ± {estimate.half:.2f}" if estimate.half is not None else ""
+    marks = ON_TEST * ("test" in row.select) + UNFINISHED * row.unfinished + ENDED * row.ended
+    return f"{estimate.mean:.2f}{half}" + (f" {marks}" if marks else "")
+
+
+def _range(values: Sequence[int]) -> str:
+    ends = dict.fromkeys((values[0], values[-1])) if values else {}
+    return " to ".join(f"{value:,}" for value in ends)
+
+
+def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], factors: int) -> list[str]:
+    """Columns under their heads, numbers to the right."""
+    lines = [[visible(cell) for cell in line] for line in [head, *body]]
+    widths = [max(cell_len(line[n]) for line in lines) for n in range(len(head))]
+
+    def write(line: Sequence[str]) -> str:
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
+        pairs = enumerate(zip(line, blanks, strict=True))
+        return "  ".join(cell + blank if n < factors else blank + cell for n, (cell, blank) in pairs).rstrip()
+
+    return [write(lines[0]), "  ".join("-" * width for width in widths), *map(write, lines[1:])]
+
+
+def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of a Markdown table, its first ``left`` columns to the left and numbers to the right."""
+    rule = ["---" if n < left else "---:" for n in range(len(head))]
+    lines = [list(map(markdown_cell, line)) for line in [head, *body]]
+    return ["| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]]]
+
+
+# --------------------------------------------------------------------------------------------------------------- LaTeX
+
+
+def _latex(table: Table, notes: Sequence[str]) -> str:
+    asked, _, budget = table.title.partition("\n")
+    head, body = cells(table)
+    lines = [r"% needs \usepackage[utf8]{inputenc} and \usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    lines += [rf"\caption{{{latex(asked)} {latex(budget)}.}}", *latex_tabular(head, body, len(table.factors))]
+    if table.analysis is not None and table.analysis.contrasts:
+        from ablate.report.table import findings
+
+        rows = findings.rows(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
+        remarks = findings.remarks(table.analysis, table.audit)
+        lines += [r"\par\medskip", *latex_tabular(rows[0], rows[1:], len(rows[0])), *_small(remarks)]
+    return "\n".join([*lines, *_small(notes), r"\end{table}"])
+
+
+def latex_tabular(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of a booktabs table."""
+    columns = "".join("l" if n < left else "r" for n in range(len(head)))
+    lines = [rf"{' & '.join(map(latex, row))} \\" for row in [head, *body]]
+    return [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule",
+            r"\end{tabular}"]  # fmt: skip
+
+
+def _small(notes: Sequence[str]) -> list[str]:
+    return [rf"\par\footnotesize {latex(note)}." for note in notes]
+
+
+# --------------------------------------------------------------------------------------------------------- CSV and JSON
+
+
+_NUMBERS = ("n", "mean", "low", "high", "std")
+
+
+def _csv(table: Table, notes: Sequence[str]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    outcomes = (*RANK[1:], "not run")
+    heads = [outcome.replace(" ", "_") for outcome in outcomes]
+    readings = any(row.read for row in table.rows)
+    more = ["read_at"] * readings
+    effects = _effects(table)
+    more += [f"{factor}_{name}" for factor in effects for name in _EFFECTS]
+    named = [*table.factors, "metric", *_NUMBERS, "best_of_4", *COSTS, *heads, "select"]
+    writer.writerow(csv_row([*named, *more, "run_ids"]))
+    for row in table.rows:
+        estimate = row.estimate
+        values = [getattr(estimate, name) for name in _NUMBERS] if estimate else [0, "", "", "", ""]
+        costs = [" ".join(map(str, row.cost[name])) for name in COSTS]
+        counts = [row.outcomes.get(name, 0) for name in outcomes]
+        read = ["; ".join(row.read)] * readings
+        against = [value for of in effects.values() for value in of.get(row.levels, ("",) * len(_EFFECTS))]
+        rest = [" ".join(row.select), *read, *against, " ".join(row.run_ids)]
+        writer.writerow(csv_row([*row.levels, table.metric, *values, row.best_of_4, *costs, *counts, *rest]))
+    return out.getvalue().rstrip("\n")
+
+
+_EFFECTS = ("effect", "seeds_low", "seeds_high", "images_low", "images_high")
+"""Of a level against its factor's baseline: with its interval over seeds, and that over test images."""
+
+
+def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None, ...]]]:
+    """Factor -> a row's levels -> those; a sweep whose axes move together has one factor of them all."""
+    found: dict[str, dict[tuple[str, ...], tuple[float | None, ...]]] = {}
+    rows = {", ".join(row.levels): row.levels for row in table.rows}
+    for each in table.analysis.contrasts if table.analysis is not None else ():
+        levels = {**each.at, each.factor: each.level}
+        at = tuple(levels[factor] for factor in table.factors) if each.factor in table.factors else rows[each.level]
+        seeds, images = each.verdict, each.over_images
+        ends = (images.low, images.high) if images is not None else (None, None)
+        found.setdefault(each.factor, {})[at] = (seeds.effect, seeds.low, seeds.high, *ends)
+    return found
+
+
+def _json(table: Table, notes: Sequence[str]) -> str:
+    return json_text(json.dumps(content(table, notes), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def content(table: Table, notes: Sequence[str]) -> dict[str, Any]:
+    """All of a table in JSON's own types: numbers to 9 significant digits, None for what is not known."""
+    rows = [{**asdict(row), "levels": dict(zip(table.factors, row.levels, strict=True))} for row in table.rows]
+    analysis = None if table.analysis is None else asdict(table.analysis)
+    whole: dict[str, Any] = _plain(
+        {
+            "title": table.title,
+            "factors": table.factors,
+            "metric": table.metric,
+            "alpha": table.alpha,
+            "higher_is_better": table.higher_is_better,
+            "rows": rows,
+            "analysis": analysis,
+            "audit": [asdict(each) for each in table.audit],
+            "notes": notes,
+        }
+    )
+    return whole
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    number = float(f"{float(value):.9g}")
+    return number if abs(number) < float("inf") else None
+
+
+_WRITERS: dict[str, Callable[[Table, Sequence[str]], str]] = {
+    "text": _text,
+    "md": _md,
+    "latex": _latex,
+    "csv": _csv,
+    "json": _json,
+}
+"""Format -> what writes it, from the table and all notes."""

@@ -1,0 +1,1 @@
+"""What records say: runs, rows, a table and its verdicts."""

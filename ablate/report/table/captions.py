@@ -1,0 +1,163 @@
+"""What is said above and below a table: what was asked, under which budget and rule, and how the runs ended."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablate.escaping import label as shown
+from ablate.escaping import sentence
+from ablate.report.pages.text import ON_TEST, UNFINISHED
+from ablate.report.sources.records import Records
+from ablate.report.table import equal_compute as compute
+from ablate.report.table.runs import Run, attempts, counted, point_name, recorded
+from ablate.report.table.table import ALPHA, RANK, Row, confidence, label
+from ablate.stats.estimates import mean_interval
+
+PUBLISHED_EPOCHS = 300
+"""Of the paper's models on small images (its configuration files)."""
+_REASONS_SHOWN = 5
+_SELECTED = {
+    "best": "weights of the epoch with the best validation accuracy",
+    "last": "weights of the last epoch",
+    "test": "weights of the epoch with the best TEST accuracy, which flatters: no honest result",
+}
+
+
+def title(
+    definition: Mapping[str, Any],
+    runs: Sequence[Run],
+    metric: str,
+    *,
+    alpha: float = ALPHA,
+    higher_is_better: bool = True,
+) -> str:
+    """What was asked, what is in the cells, and under which budget and rule: a small budget is not to be overlooked."""
+    cells = f"{label(metric)}, mean ± {confidence(alpha)} interval over seeds (Student's t)"
+    cells += "" if higher_is_better else "; lower is better"
+    asked = sentence(f"{definition['name']}: {definition.get('question', '')}".rstrip(": "))
+    seeds = ", ".join(map(str, definition["seeds"]))
+    if definition.get("foreign"):  # runs that others made: nobody recorded how
+        return f"{asked}\n{cells}; {len(runs)} runs"
+    parts = [
+        cells,
+        f"data {data(runs)}",
+        _length(runs),
+        f"seeds {seeds}" if len(definition["seeds"]) > 1 else f"seed {seeds}",
+        _selected(runs, metric),
+    ]
+    return f"{asked}\n{'; '.join(parts)}"
+
+
+def stage(records: Records, *, asked: bool = True) -> str:
+    """A figure's title: the question, and on a second line data, images, length beside the published one, and n.
+
+    Args:
+        records: What the figure draws.
+        asked: Whether the question stands above.
+    """
+    question = sentence(records.definition.get("question", "")) if asked else ""
+    return "\n".join(shown(line) for line in (question, _behind(records)) if line)
+
+
+def _behind(records: Records) -> str:
+    runs = [run for run in counted(attempts(records.frame)) if run.outcome == "finished"]
+    seeds = _seeds_a_cell(runs)
+    n = f"n = {_ends(seeds)} seed{'' if seeds == [1] else 's'} a cell" if runs else "no finished run"
+    if records.definition.get("foreign"):
+        return f"{records.definition['name']}: {n}"
+    counts = map(compute.whole, recorded(runs, "train.epochs"))
+    epochs = [count for count in counts if count is not None]
+    early = "early training, " if epochs and max(epochs) < PUBLISHED_EPOCHS else ""
+    said = f"{early}{trained(runs)} (published: {PUBLISHED_EPOCHS} epochs)" if early else trained(runs)
+    return f"{records.definition['name']} on {data(runs)}: {said}, {n}"
+
+
+def trained(runs: Sequence[Run]) -> str:
+    """How long runs trained, and on how many images where they tell."""
+    images = sorted({int(count) for run in runs if (count := run.record.get(compute.IMAGES, 0)) and count == count})
+    return f"{_length(runs)}{f' of {_ends(images)} images' if images else ''}"
+
+
+def _seeds_a_cell(runs: Sequence[Run]) -> list[int]:
+    """How many seeds the cells have, in rising order."""
+    cells: dict[str, set[object]] = {}
+    for run in runs:
+        point = dict(json.loads(run.point))
+        rest = {axis: level for axis, level in point.items() if axis not in ("seed", "repeat")}
+        cells.setdefault(json.dumps(rest, sort_keys=True), set()).add(point.get("seed"))
+    return sorted({len(seeds) for seeds in cells.values()})
+
+
+def _ends(values: Sequence[int]) -> str:
+    return " to ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
+
+
+def _selected(runs: Sequence[Run], metric: str) -> str:
+    if metric == compute.METRIC:
+        return "weights of the epoch that is read, none selected"
+    return " or ".join(_SELECTED.get(rule, rule) for rule in recorded(runs, "train.select")) or "no run yet"
+
+
+def _length(runs: Sequence[Run]) -> str:
+    """How long a run trained: epochs, or seconds where time ended it."""
+    times = [time for time in recorded(runs, "train.seconds") if time != "null"]
+    if times:
+        return f"{' or '.join(times)} s of training steps"
+    epochs = _values(runs, "train.epochs")
+    return f"{epochs} epoch{'' if epochs == '1' else 's'}{_cooldown(runs)}"
+
+
+def _cooldown(runs: Sequence[Run]) -> str:
+    """What comes on top of the epochs, where anything does."""
+    extra = recorded(runs, "train.cooldown_epochs")
+    return f" + {' or '.join(extra)} of cooldown" if set(extra) - {"0"} else ""
+
+
+def _values(runs: Sequence[Run], name: str) -> str:
+    return " or ".join(recorded(runs, name)) or "?"
+
+
+def data(runs: Sequence[Run]) -> str:
+    """The sources, and for local files their last name, if it says more: the full path is the reader's own affair."""
+    names = (
+        (run.budget.get("data.source", "?"), run.budget.get("data.root", "null").rstrip("/").rpartition("/")[2])
+        for run in runs
+    )
+    same = ("null", "", *dict.fromkeys(run.budget.get("data.source", "?") for run in runs))
+    said = (s if root.replace("-", "_") in same else f"{s} {root}" for s, root in dict.fromkeys(names))
+    return " or ".join(dict.fromkeys(said)) or "?"
+
+
+def outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.outcomes)
+    rest = [f"{total[name]} {name}" for name in (*RANK[1:], "not run") if total[name]]
+    notes = [f"{total['finished']} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)]
+    bad = [run for run in runs if run.reason and run.outcome != "finished"]
+    notes += [f"{point_name(run.point)} {run.outcome}: {run.reason.splitlines()[0]}" for run in bad[:_REASONS_SHOWN]]
+    if len(bad) > _REASONS_SHOWN:
+        notes.append(f"and {len(bad) - _REASONS_SHOWN} more, with their reasons in the tag ablate.reason")
+    if any(row.estimate is not None and row.estimate.n == 1 for row in rows):
+        notes.append("a cell of one run has no interval: run more seeds before you compare")
+    notes += _repeat_notes(runs)
+    if any(row.unfinished for row in rows):
+        notes.append(f"{UNFINISHED} read before the schedule had ended: a training of that length would do better")
+    if any("test" in row.select for row in rows):
+        notes.append(f"{ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
+    if any(row.outcomes.get("diverged") for row in rows):
+        notes.append("means are over finished runs: a row with diverged ones looks better than it is")
+    return notes
+
+
+def _repeat_notes(runs: Sequence[Run]) -> list[str]:
+    """What repeats of one seed differ by: the part of the noise that is the machine's."""
+    cells: dict[str, list[float]] = {}
+    for run in runs:
+        if run.outcome == "finished" and run.value is not None:
+            rest = [pair for pair in json.loads(run.point) if pair[0] != "repeat"]
+            cells.setdefault(point_name(json.dumps(rest)), []).append(run.value)
+    stds = [(name, len(several), mean_interval(several).std) for name, several in cells.items() if len(several) > 1]
+    said = "a seed's repeats enter the mean as one"
+    return [f"{n} repeats of {name}: standard deviation {std:.3f}; {said}" for name, n, std in stds]

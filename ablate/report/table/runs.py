@@ -1,0 +1,116 @@
+"""A store's frame -> the runs of a study: one an attempt, and which attempt counts."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ablate.report.table.table import COSTS, METRIC, RANK, Outcome
+from ablate.tracking import param_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BUDGET = (
+    *("params.data.source", "params.data.root"),
+    *("params.train.epochs", "params.train.seconds", "params.train.cooldown_epochs", "params.train.select"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The attempt that counts for a point.
+
+    Attributes:
+        value: The metric; None where the run has none.
+        cost: ``cost.*`` metrics, by the name after the dot.
+        budget: Parameters that belong in the table's title.
+        record: All that is recorded of it, in the columns of ``tracking.read_runs``.
+    """
+
+    point: str
+    run_id: str
+    outcome: Outcome
+    value: float | None
+    reason: str
+    cost: Mapping[str, int]
+    budget: Mapping[str, str]
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+Sides = tuple[Sequence[Run], Sequence[Run]]
+"""Runs of a contrast's treatment and of its baseline."""
+
+
+def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
+    """The runs that belong to a point of the study, oldest first."""
+    if "tags.ablate.point" not in frame:
+        return []
+    told = frame[frame["tags.ablate.point"].notna()]
+    columns = [told[name].tolist() for name in told]  # a fifth of the time of pandas' own records
+    names = list(told)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [_run(row, metric) for row in rows if row.get("tags.ablate.status") != "superseded"]
+
+
+def _run(row: Mapping[str, Any], metric: str) -> Run:
+    params = {key.removeprefix("params."): value for key in _BUDGET if isinstance(value := row.get(key), str)}
+    costs = {name: _metric(row, f"cost.{name}") for name in COSTS}
+    reason, outcome, value = row.get("tags.ablate.reason"), _outcome(row), _metric(row, metric)
+    if value is not None and math.isinf(value):  # no mean can hold it
+        outcome, value = "diverged" if outcome == "finished" else outcome, None
+    return Run(
+        point=row["tags.ablate.point"],
+        run_id=row["run_id"],
+        outcome=outcome,
+        value=value,
+        reason=reason if isinstance(reason, str) else "",
+        cost={name: int(value) for name, value in costs.items() if value is not None},
+        budget=params,
+        record=row,
+    )
+
+
+def _metric(row: Mapping[str, Any], name: str) -> float | None:
+    """A frame has NaN where a run has no such metric."""
+    value = row.get(f"metrics.{name}")
+    return None if value is None or value != value else float(value)
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    """By our own tag; by MLflow's status where a run was ended from outside."""
+    status = row.get("tags.ablate.status")
+    ended: dict[str, Outcome] = {"FAILED": "failed", "KILLED": "killed"}
+    if status == "running" and row["status"] in ended:
+        return ended[row["status"]]
+    return next((outcome for outcome in RANK if outcome == status), "running")
+
+
+def counted(runs: Iterable[Run]) -> list[Run]:
+    """One run a point: of several attempts the one with the best outcome, the latest of equals."""
+    best: dict[str, Run] = {}
+    for run in runs:
+        present = best.get(run.point)
+        if present is None or RANK.index(run.outcome) <= RANK.index(present.outcome):
+            best[run.point] = run
+    return list(best.values())
+
+
+def by_seed(runs: Iterable[Run]) -> dict[int, float]:
+    """Seed -> the mean of its repeats: a repeat is no further draw of what the interval is over."""
+    values: dict[int, list[float]] = {}
+    for run in runs:
+        if run.value is not None:
+            values.setdefault(dict(json.loads(run.point)).get("seed", 0), []).append(run.value)
+    return {seed: sum(several) / len(several) for seed, several in values.items()}
+
+
+def recorded(runs: Iterable[Run], name: str) -> list[str]:
+    """What runs recorded of a parameter that belongs in the title, each value once."""
+    return list(dict.fromkeys(run.budget[name] for run in runs if name in run.budget))
+
+
+def point_name(point: str) -> str:
+    """A point in words, such as ``positional=sine seed=0``."""
+    return " ".join(f"{axis}={param_text(level)}" for axis, level in json.loads(point))

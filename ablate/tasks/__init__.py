@@ -1,0 +1,1 @@
+"""What can be swept: one package for each kind of run."""

@@ -1,0 +1,91 @@
+"""A few training steps of each distinct graph: what a sweep will take in time and memory on this machine."""
+
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import psutil
+
+from ablate.config.schema import RunSpec
+from ablate.sweep.planned import PlannedPoint
+from ablate.tasks.classify.run import Workbench, graph_key, run
+from ablate.training.spec import TrainSpec
+
+STEPS = 8
+"""Of each graph; the first, which traces it, is told apart."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One graph.
+
+    Attributes:
+        label: Of its first point.
+        points: That share it.
+        start_seconds: Until its first step was done: building, tracing, reading data.
+        step_seconds: Median of the steps after.
+        run_seconds: Of all its points: epochs and validation, and the start once.
+        peak_mib: Most memory that this process was seen to hold meanwhile.
+    """
+
+    label: str
+    points: int
+    start_seconds: float
+    step_seconds: float
+    run_seconds: float
+    peak_mib: float
+
+
+class _Enough(Exception):
+    """Steps were measured; the training need not go on."""
+
+
+def calibrate(planned: Sequence[PlannedPoint]) -> Iterator[Measured]:
+    """Measures each distinct graph, one after the other.
+
+    Args:
+        planned: The points of a sweep; of a search, as planned.
+    """
+    groups: dict[str, list[PlannedPoint]] = {}
+    for each in planned:
+        key = graph_key(each.spec) + json.dumps([each.spec.train.batch_size, asdict(each.spec.augment)], default=str)
+        groups.setdefault(key, []).append(each)
+    workbench = Workbench()
+    for group in groups.values():
+        yield _measured(group, workbench)
+
+
+def _measured(group: Sequence[PlannedPoint], workbench: Workbench) -> Measured:
+    process, times, peak, per_epoch = psutil.Process(), [time.perf_counter()], [0], [1]
+
+    def on_batch(step: int, steps: int) -> None:
+        times.append(time.perf_counter())
+        peak.append(process.memory_info().rss)
+        per_epoch.append(steps)
+        if step >= min(STEPS, steps):
+            raise _Enough
+
+    spec = group[0].spec
+    with contextlib.suppress(_Enough):
+        run(spec, workbench, on_batch=on_batch)
+    start = times[1] - times[0]
+    steps = [b - a for a, b in itertools.pairwise(times[1:])]
+    step = median(steps) if steps else start
+    once = sum(_training(each.spec.train, per_epoch[-1] * step) for each in group)
+    seconds = start + once * (1 + _validation(spec, workbench))
+    return Measured(group[0].point.label, len(group), start, step, seconds, max(peak) / 2**20)
+
+
+def _training(train: TrainSpec, epoch_seconds: float) -> float:
+    """Seconds of a run's steps."""
+    return epoch_seconds * train.total_epochs if train.total_epochs is not None else float(train.seconds or 0)
+
+
+def _validation(spec: RunSpec, workbench: Workbench) -> float:
+    """An epoch's validation as a part of its training: a forward pass is about a third of a step's work."""
+    splits = workbench.splits(spec.data)
+    return len(splits.val) / max(1, len(splits.train)) / 3

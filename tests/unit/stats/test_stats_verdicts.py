@@ -1,0 +1,206 @@
+"""Numbers that can be checked by hand or against scipy.stats."""
+
+import itertools
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from ablate.stats.estimates import Estimate, best_of, example_interval, mean_interval
+from ablate.stats.verdicts import Kind, alpha_spending, seeds_needed, verdict
+
+
+def test_mean_interval_of_three_is_the_textbook_one() -> None:
+    # t(0.975, 2 degrees of freedom) = 4.302653; std of 1, 2, 3 is 1.
+    got = mean_interval([1, 2, 3])
+    assert (got.n, got.mean, got.std) == (3, 2.0, 1.0)
+    assert got.half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert got.low == pytest.approx(2 - 4.302653 / math.sqrt(3), rel=1e-6)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_mean_interval_equals_scipy_stats(confidence: float) -> None:
+    values = np.random.default_rng(0).normal(90, 3, 7)
+    want = scipy.stats.t.interval(confidence, 6, values.mean(), scipy.stats.sem(values))
+    got = mean_interval(values, confidence=confidence)
+    assert (got.low, got.high) == pytest.approx(want, rel=1e-12)
+
+
+def test_mean_interval_of_one_run_has_no_interval() -> None:
+    assert mean_interval([96.5]) == Estimate(n=1, mean=96.5)
+    assert mean_interval([96.5]).half is None
+
+
+def test_mean_interval_of_equal_runs_has_no_width() -> None:
+    got = mean_interval([50.0, 50.0])
+    assert (got.low, got.high, got.std) == (50.0, 50.0, 0.0)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
+def test_mean_interval_refuses_what_has_no_mean(values: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"needs at least one value|must be finite"):
+        mean_interval(values)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
+def test_mean_interval_refuses_a_confidence_that_is_no_probability(confidence: float) -> None:
+    with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
+        mean_interval([1, 2], confidence=confidence)
+
+
+def test_stats_imports_no_scipy_stats() -> None:
+    code = "import sys, ablate.stats as s; s.mean_interval([1, 2]); sys.exit('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ verdicts
+
+
+def test_verdict_of_two_sides_is_welchs_test() -> None:
+    treatment, baseline = [93.1, 94.2, 93.7, 94.9], [91.0, 92.4, 91.9]
+    got = verdict(treatment, baseline)
+    want = scipy.stats.ttest_ind(treatment, baseline, equal_var=False)
+    assert got.kind is Kind.helps and got.n == 3
+    assert got.p == pytest.approx(want.pvalue, rel=1e-12)
+    assert (got.low, got.high) == pytest.approx(tuple(want.confidence_interval(0.95)), rel=1e-12)
+    assert got.effect == pytest.approx(np.mean(treatment) - np.mean(baseline))
+
+
+def test_verdict_of_pairs_is_students_test_of_their_differences() -> None:
+    treatment, baseline = [93.1, 90.2, 95.7], [92.0, 89.4, 94.9]
+    got = verdict(treatment, baseline, paired=True)
+    want = scipy.stats.ttest_rel(treatment, baseline)
+    assert got.kind is Kind.helps and verdict(treatment, baseline).kind is Kind.undecided
+    assert (got.low, got.high) == pytest.approx(tuple(want.confidence_interval(0.95)), rel=1e-12)
+
+
+def test_verdict_turns_round_where_less_is_better() -> None:
+    low, high = [0.1, 0.11, 0.12], [0.5, 0.52, 0.51]
+    assert verdict(low, high).kind is Kind.hurts
+    assert verdict(low, high, higher_is_better=False).kind is Kind.helps
+
+
+def test_verdict_is_equivalent_only_by_a_margin_that_holds_the_90_percent_interval() -> None:
+    treatment, baseline = [90.0, 90.2, 90.1, 89.9], [90.1, 90.0, 90.3, 90.0]
+    narrow = scipy.stats.ttest_ind(treatment, baseline, equal_var=False).confidence_interval(0.9)
+    edge = max(abs(narrow.low), abs(narrow.high))
+    assert verdict(treatment, baseline, margin=edge * 1.001).kind is Kind.equivalent
+    assert verdict(treatment, baseline, margin=edge * 0.999).kind is Kind.undecided
+    assert verdict(treatment, baseline).kind is Kind.undecided
+
+
+def test_verdict_is_equivalent_before_it_helps() -> None:
+    treatment, baseline = [90.10, 90.11, 90.12], [90.00, 90.01, 90.02]
+    assert verdict(treatment, baseline).kind is Kind.helps
+    assert verdict(treatment, baseline, margin=1.0).kind is Kind.equivalent
+
+
+def test_undecided_verdict_says_how_many_seeds_decide_whatever_effect_was_seen() -> None:
+    spread = np.array([-1.0, 0.0, 1.0])
+    needed = {verdict(90 + shift + spread, 90 + spread, margin=1.0).seeds_needed for shift in (0.0, 0.5, 1.0)}
+    assert needed == {seeds_needed(1.0, 1.0)}
+    without = verdict(90 + spread, 90 + spread)
+    assert without.seeds_needed is None and any("declare" in note for note in without.notes)
+    assert any("second look" in note for note in without.notes)
+
+
+def test_seeds_needed_decide_four_times_in_five_whichever_way_the_truth_lies() -> None:
+    n, rng = seeds_needed(1.0, 1.5), np.random.default_rng(0)
+
+    def share(shift: float, kinds: set[Kind]) -> float:
+        draws = (verdict(rng.normal(shift, 1, n), rng.normal(0, 1, n), margin=1.5) for _ in range(400))
+        return float(np.mean([draw.kind in kinds for draw in draws]))
+
+    assert share(0.0, {Kind.equivalent}) > 0.74
+    assert share(1.5, {Kind.helps}) > 0.74
+    assert seeds_needed(1.0, 1.0) == 18 and seeds_needed(2.0, 1.0) == pytest.approx(4 * 18, abs=4)
+
+
+def test_runs_without_a_result_are_left_out_and_said() -> None:
+    got = verdict([1.0, math.nan, 1.2, math.inf], [2.0, 2.1])
+    assert got.kind is Kind.hurts and got.n == 2
+    assert any(note.startswith("2 of 4 runs of the treatment") for note in got.notes)
+    assert verdict([1.0, 2.0, math.nan], [1.0, 2.0, 3.0], paired=True).n == 2
+
+
+@pytest.mark.parametrize("sides", [([1.0], [2.0, 3.0]), ([], [1.0, 2.0]), ([5.0, 5.0, 5.0], [4.0, 4.0, 4.0])])
+def test_what_has_no_spread_is_undecided_and_has_no_interval(sides: tuple[list[float], list[float]]) -> None:
+    got = verdict(*sides, margin=10.0)
+    assert (got.kind, got.low, got.high, got.p, got.seeds_needed) == (Kind.undecided, None, None, None, None)
+    assert got.notes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"margin": 0.0}, "margin must be above 0"),
+        ({"margin": math.nan}, "margin must be above 0"),
+        ({"alpha": 0.95}, "alpha must lie between 0 and 0.5"),
+        ({"paired": True}, "sides of equal length"),
+    ],
+)
+def test_verdict_refuses_what_makes_no_comparison(arguments: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        verdict([1.0, 2.0], [1.0, 2.0, 3.0], **arguments)
+    with pytest.raises(ValueError, match="one dimension"):
+        verdict([[1.0, 2.0]], [1.0, 2.0])
+
+
+def test_alpha_spending_shares_out_what_there_is_and_keeps_looks_honest() -> None:
+    looks = alpha_spending(0.05, [0.5, 1.0])
+    assert sum(looks) == pytest.approx(0.05) and looks[0] < looks[1]
+    assert alpha_spending(0.05, [1.0]) == pytest.approx([0.05])
+    with pytest.raises(ValueError, match="rise"):
+        alpha_spending(0.05, [0.5, 0.5])
+    rng, false = np.random.default_rng(1), 0
+    for _ in range(1000):
+        t, b = rng.normal(size=10), rng.normal(size=10)
+        kinds = [verdict(t[:n], b[:n], alpha=a).kind for n, a in zip((5, 10), looks, strict=True)]
+        false += any(kind is not Kind.undecided for kind in kinds)
+    assert false / 1000 <= 0.065
+
+
+def test_best_of_is_the_mean_over_every_draw() -> None:
+    values = [90.0, 93.0, 91.5, 92.0, 88.0]
+    for draws in range(1, 6):
+        want = np.mean([max(each) for each in itertools.combinations(values, draws)])
+        assert best_of(values, draws) == pytest.approx(want, rel=1e-12)
+    for wrong, draws in (([1.0, 2.0, 3.0], 2), (values, 6), ([1.0, 2.0, 3.0, math.nan], 2)):
+        with pytest.raises(ValueError, match=r"at least 4|draws must be"):
+            best_of(wrong, draws)
+
+
+def test_example_interval_covers_the_sampling_of_images() -> None:
+    rng, covered = np.random.default_rng(2), 0
+    for _ in range(200):
+        hard = rng.random(400)  # some images are hard for both sides
+        t, b = (rng.random((3, 400)) < np.clip(top1 + 0.3 * (hard - 0.5), 0, 1) for top1 in (0.75, 0.70))
+        low, high = example_interval(t, b)
+        covered += low <= 5.0 <= high
+    assert 0.90 <= covered / 200 <= 0.985
+    assert example_interval(np.ones((2, 50)), np.ones((3, 50))) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="same images"):
+        example_interval(np.ones((2, 50)), np.ones((2, 40)))
+    with pytest.raises(ValueError, match="right"):
+        example_interval(np.full((2, 50), 0.5), np.ones((2, 50)))
+
+
+@pytest.mark.parametrize("runs", [(1, 1), (3, 3), (2, 3)])
+def test_example_interval_is_what_drawn_test_sets_come_to(runs: tuple[int, int]) -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(runs[1])
+    t, b = (rng.random((n, 300)) < top1 for n, top1 in zip(runs, (0.9, 0.8), strict=True))
+    difference = 100 * (t.mean(axis=0) - b.mean(axis=0))
+    drawn = stats.bootstrap((difference,), np.mean, n_resamples=40_000, method="percentile", rng=rng)
+    assert example_interval(t, b) == pytest.approx(tuple(drawn.confidence_interval), abs=100 / 300)
+
+
+def test_example_interval_of_one_image_and_of_many() -> None:
+    assert example_interval([[1]], [[0]]) == (100.0, 100.0)
+    one = np.zeros((1, 10_000))
+    one[0, 0] = 1  # drawn Poisson-like: 0 to 3 times in 95 of 100 test sets
+    assert example_interval(one, np.zeros((1, 10_000))) == pytest.approx((0.0, 0.03))

@@ -1,0 +1,441 @@
+"""A plan: points composed once per combination, checked, costed, and held against what is finished. Nothing trains."""
+
+import contextlib
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablate import identity
+from ablate.cli.training import train
+from ablate.config.compose import compose, composer, to_config, with_leaves
+from ablate.config.files import read_sweep, sweep_files
+from ablate.config.overrides import ConfigError
+from ablate.data import DataError
+from ablate.design.sweep import SweepError
+from ablate.sweep.inert import same_data
+from ablate.sweep.plan import already_finished, make_plan, summary
+
+BASE = "base: {model: tiny, data: digits, train.epochs: 2}\n"
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """Writes a sweep file into a working directory of its own; gives the words that ask for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+
+    def write(text, *words):
+        (tmp_path / "sweeps" / "mine.yaml").write_text(BASE + text)
+        return ["+sweep=mine", *words]
+
+    return write
+
+
+def test_plan_sets_leaves_as_composing_them_one_by_one_would(sweep):
+    axes = {"train.lr": [1, 2e-3], "model.positional": ["sine", "none"], "data.image_size": [[16, 16]]}
+    plan = make_plan(sweep(f"axes: {axes}\nseeds: [3]\nrepeats: 2"))
+    assert len(plan.points) == 8
+    for planned in plan.points:
+        words = [f"{axis}={level}" for axis, level in planned.point.levels.items()]
+        words += [f"seed={planned.point.seed}", f"repeat={planned.point.repeat}"]
+        alone = to_config(compose(["model=tiny", "data=digits", "train.epochs=2", *words])).point()
+        assert alone == planned.spec and alone.leaves() == planned.leaves
+        assert type(planned.spec.train.lr) is float
+
+
+def test_plan_takes_each_level_by_itself_whatever_came_before(sweep):
+    axes = {
+        "train.seconds": ["null", 60, "7.5"],
+        "model.qkv_bias": ["true", "false"],
+        "train.select": ["last", "best"],
+        "data.image_size": ["null", 16],
+    }
+    text = ", ".join(f"{axis}: [{', '.join(map(str, levels))}]" for axis, levels in axes.items())
+    for planned in make_plan(sweep(f"axes: {{{text}}}")).points:
+        words = [f"{axis}={'null' if level is None else level}" for axis, level in planned.point.levels.items()]
+        alone = to_config(compose(["model=tiny", "data=digits", "train.epochs=2", *words])).point()
+        assert alone == planned.spec and repr(alone) == repr(planned.spec)
+    for wrong in ("'???'", "[1]", "yes"):
+        with pytest.raises((SweepError, ConfigError), match=r"train\.lr"):
+            make_plan(sweep(f"axes: {{train.lr: [1.0, {wrong}, 2.0]}}"))
+
+
+def test_plan_of_many_levels_composes_once(sweep, monkeypatch):
+    """The whole configuration is copied and checked as often for 100 levels as for two: it takes 8 ms each time."""
+    copied = []
+
+    def counted(cfg, leaves):
+        copied.append(leaves)
+        return with_leaves(cfg, leaves)
+
+    monkeypatch.setattr("ablate.sweep.levels.with_leaves", counted)
+    counts = []
+    for number in (2, 100):
+        copied.clear()
+        levels = ", ".join(f"{level}.5e-5" for level in range(2, 2 + number))
+        assert len(make_plan(sweep(f"axes: {{train.lr: [{levels}]}}")).points) == number
+        counts.append(len(copied))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("records", "queue"),
+    [
+        ("sqlite:///one.db", "sqlite:///one.db"),
+        ("sqlite:///one.db", "sqlite:///./sweeps/../one.db"),
+        ("postgresql+psycopg://me:pw@h/db", "postgresql+psycopg://you@H:5432/db"),
+        ("postgresql+psycopg://127.0.0.1:5433/db", "postgresql+psycopg://localhost:5433/db"),
+    ],
+)
+def test_plan_refuses_one_database_for_records_and_queue(sweep, records, queue):
+    with pytest.raises(ConfigError, match=r"tracking\.uri and study\.storage must name two databases") as told:
+        make_plan(_with_databases(sweep, records, queue))
+    assert "pw" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("records", "queue"),
+    [
+        ("sqlite:///one.db", "sqlite:///two.db"),
+        ("http://one:5000", "sqlite:///one.db"),
+        ("postgresql+psycopg://h/a", "postgresql+psycopg://h/b"),
+        ("postgresql+psycopg://h:1/a", "postgresql+psycopg://h:2/a"),
+        ("postgresql+psycopg://h/a?options=-csearch_path%3Dm", "postgresql+psycopg://h/a"),
+    ],
+)
+def test_plan_takes_two_databases(sweep, records, queue):
+    assert make_plan(_with_databases(sweep, records, queue)).points
+
+
+def _with_databases(sweep, records, queue):
+    return sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", f"tracking.uri='{records}'", f"study.storage='{queue}'")
+
+
+def test_plan_keeps_a_leaf_that_follows_another_one(sweep):
+    plan = make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2", "train.min_lr=${train.lr}", "seeds.init=7"))
+    assert [p.spec.train.min_lr for p in plan.points] == [p.spec.train.lr for p in plan.points]
+    assert {p.spec.seeds.init for p in plan.points} == {7} and [p.spec.seeds.order for p in plan.points] == [0, 0, 1, 1]
+
+
+def test_plan_names_the_point_whose_level_is_of_the_wrong_type(sweep):
+    with pytest.raises(SweepError, match=r"high s0: train.lr must be of type float, got 'high'"):
+        make_plan(sweep("axes: {train.lr: [1.0e-3, high]}"))
+
+
+def test_plan_names_the_point_whose_data_have_another_number_of_channels_than_its_moments(sweep):
+    with pytest.raises(SweepError, match=r"but 3 s0: data\.std must have 3 values, one a channel, got 1"):
+        make_plan(sweep("axes: {data.channels: [1, 3]}", "data.std=[0.25]"))
+
+
+def test_plan_refuses_levels_that_resolve_to_one_run_and_goes_on_when_told(sweep):
+    words = sweep("axes: {model: [tiny, cct_2_3x1], model.layers: [2, 1], model.dim: [32]}", "model.heads=2")
+    words += ["model.kernel=3", "model.convs=1", "model.mlp_ratio=1", "model.stochastic_depth=0.1"]
+    with pytest.raises(
+        SweepError, match=r"model=tiny and model=cct_2_3x1 \(with model.layers=2, model.dim=32\) resolve"
+    ):
+        make_plan(words)
+    assert len(make_plan([*words, "allow_inert=true"]).points) == 4
+
+
+def test_plan_refuses_a_point_with_fewer_training_images_than_a_batch_takes(sweep):
+    with pytest.raises(SweepError, match=r"0.05 s0: train.batch_size must be .* got 128 for 66 images; lower"):
+        make_plan(sweep("axes: {data.fraction: [1.0, 0.05]}"))
+    with pytest.raises(SweepError, match=r"2000 s0: train.batch_size must be .* got 2000 for 1294 images"):
+        make_plan(sweep("axes: {train.batch_size: [64, 2000]}"))
+    with pytest.raises(SweepError, match=r"500 s0: data.per_class must be at most 12\d"):
+        make_plan(sweep("axes: {data.per_class: [20, 500]}", "train.batch_size=32"))
+    with pytest.raises(SweepError, match=r"1e-06 s0: data.val_fraction must hold out at least one image"):
+        make_plan(sweep("axes: {data.val_fraction: [0.1, 0.000001]}"))
+    with pytest.raises(SweepError, match=r"train.batch_size must be .* got 4096 for 1294 images"):
+        make_plan(sweep("method: optuna\nn_trials: 2\naxes: {train.batch_size: {low: 16, high: 4096}}"))
+    assert len(make_plan(sweep("axes: {data.fraction: [1.0, 0.05]}", "train.batch_size=66")).points) == 2
+
+
+def test_run_refuses_a_batch_larger_than_its_training_images_before_it_makes_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="got 128 for 66 images"):
+        train(["model=tiny", "data=digits", "data.fraction=0.05"], [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_plan_finds_no_learning_rate_inert(sweep):
+    assert len(make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}")).points) == 2
+
+
+def test_plan_finds_seeds_inert_that_drive_nothing(sweep):
+    words = ["seeds.init=0", "seeds.order=0", "seeds.dropout=0"]
+    seeds = [word for word in words if word.split("=")[0] in to_config(compose([])).point().leaves()]
+    others = [leaf for leaf in to_config(compose([])).point().leaves() if leaf.startswith("seeds.")]
+    seeds += [f"{leaf}=0" for leaf in others if f"{leaf}=0" not in seeds]
+    with pytest.raises(SweepError, match="two seeds"):
+        make_plan(sweep("axes: {train.lr: [1.0e-3]}\nseeds: 2", *seeds))
+
+
+def test_repeat_is_part_of_the_identity_and_of_no_cell():
+    one, other = (to_config(compose(["model=tiny", f"repeat={n}"])).point() for n in (0, 1))
+    told = [identity.settings(spec.leaves(), backend="tensorflow", modules=spec.modules()) for spec in (one, other)]
+    assert told[0] != told[1] and identity.cell(one.leaves()) == identity.cell(other.leaves())
+    assert identity.identity(told[0], "a") != identity.identity(told[0], "b")
+
+
+def test_identity_leaves_out_paths_threads_and_a_seed_that_drives_nothing():
+    leaves = to_config(compose(["model=tiny"])).point().leaves()
+    moved = leaves | {"data.root": "/elsewhere", "data.cache": "/tmp", "hardware.threads": 3, "seed": 5}
+    assert identity.settings(leaves, backend="jax") == identity.settings(moved, backend="jax")
+    assert identity.settings(leaves, backend="jax") != identity.settings(leaves, backend="tensorflow")
+
+
+def test_identity_moves_with_the_source_of_a_plugin(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_plugin_of_mine.py").write_text("x = 1\n")
+    before = identity.settings({}, backend="tensorflow", modules=["a_plugin_of_mine"])
+    (tmp_path / "a_plugin_of_mine.py").write_text("x = 2\n")
+    assert before != identity.settings({}, backend="tensorflow", modules=["a_plugin_of_mine"])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of images that differ, and a copy of the first."""
+    for root, shade in (("raw", 10), ("cleaned", 90)):
+        for part, name in itertools.product(("train", "test"), ("cat", "dog")):
+            folder = tmp_path / root / part / name
+            folder.mkdir(parents=True)
+            for number in range(4):
+                pixels = np.full((8, 8, 3), shade + 20 * number + 5 * (name == "dog"), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    shutil.copytree(tmp_path / "raw", tmp_path / "copy")
+    return tmp_path
+
+
+PHOTOS = ["data=folder", "data.cache=cache", "data.val_fraction=0.25", "train.batch_size=2"]
+
+
+def test_plan_takes_two_folders_as_levels_and_is_another_study_with_others(sweep, folders):
+    axes = {"data.root": ["raw", "cleaned"], "model.pooling": ["seqpool", "mean"]}
+    plan = make_plan(sweep(f"axes: {axes}\nseeds: 2", *PHOTOS))
+    assert [p.spec.data.root for p in plan.points[:4]] == ["raw", "raw", "cleaned", "cleaned"]
+    assert plan.points[0].point.label == "raw seqpool s0"
+    assert not same_data(plan.points)
+    other = make_plan(sweep(f"axes: {axes | {'data.root': ['raw', 'copy']}}\nseeds: 2", *PHOTOS))
+    assert other.study != plan.study
+    alone = [make_plan(sweep(f"axes: {axes}", *PHOTOS, f"data.root={root}")).study for root in ("raw", "cleaned")]
+    assert alone[0] == alone[1]  # where one folder lies is nobody's affair
+
+
+def test_two_folders_that_hold_the_same_images_are_no_two_levels(sweep, folders):
+    axes = {"data.root": ["raw", "cleaned", "copy", "./raw"], "data.image_size": [[8, 8], [16, 16]]}
+    words = sweep(f"axes: {axes}\nseeds: 2", *PHOTOS)
+    found = [
+        (each.one.levels["data.root"], each.other.levels["data.root"]) for each in same_data(make_plan(words).points)
+    ]
+    assert {*found} == {("raw", "copy"), ("raw", "./raw")}
+    with pytest.raises(SweepError, match=r"data.root=raw and data.root=copy .*read the same images, labels and split"):
+        train(words, [])
+
+
+def test_places_that_move_together_with_another_setting_are_levels_whatever_they_hold(sweep, folders):
+    axes = {"data.root": ["raw", "copy"], "train.lr": [1.0e-3, 2.0e-3]}
+    assert not same_data(make_plan(sweep(f"axes: {axes}\nmethod: zip", *PHOTOS)).points)
+
+
+def test_two_folders_never_get_equal_training_macs(sweep, folders):
+    with pytest.raises(SweepError, match=r"budget=macs needs the same images .* an axis moving data\.root"):
+        make_plan(sweep("axes: {data.root: [raw, cleaned]}\nbudget: macs", *PHOTOS))
+
+
+def test_plan_counts_finished_points_once_each(sweep):
+    plan = make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2"))
+    told = [identity.settings(p.leaves, backend=identity.backend()) for p in plan.points]
+    assert already_finished(plan, {}) == 0
+    assert already_finished(plan, {told[0]: 3, told[2]: 1, "other": 5}) == 2
+
+
+def test_plan_of_a_thousand_points_composes_each_combination_of_groups_once(sweep, monkeypatch):
+    axes = {"model": ["tiny", "cct_2_3x1"], "model.positional": ["sine", "none"]}
+    axes |= {"train.lr": [n / 1000 for n in range(1, 6)], "train.weight_decay": [n / 10 for n in range(10)]}
+    words = sweep(f"axes: {axes}\nseeds: 5")
+    composed = []
+
+    @contextlib.contextmanager
+    def counted():
+        with composer() as compose:
+            yield lambda words: composed.append(words) or compose(words)
+
+    monkeypatch.setattr("ablate.sweep.levels.composer", counted)
+    assert len(make_plan(words).points) == 1000
+    assert len(composed) == 3  # of 200 combinations: tiny, whose variants are groups, twice; the rest is set in leaves
+
+
+def test_budget_of_macs_gives_cheaper_models_more_epochs(sweep):
+    plan = make_plan(sweep("axes: {model.layers: [2, 1, 8]}\nbudget: macs", "train.epochs=20"))
+    spent = [planned.spec.train.epochs * planned.cost.macs for planned in plan.points]
+    assert plan.points[0].spec.train.epochs == 20 and plan.points[1].spec.train.epochs > 20
+    assert all(abs(each / spent[0] - 1) < 0.1 for each in spent)
+    with pytest.raises(SweepError, match="same images and epochs at every point, got an axis moving data"):
+        make_plan(sweep("axes: {data.per_class: [5, 10]}\nbudget: macs", "train.batch_size=32"))
+
+
+def test_calibrate_measures_each_graph_once(sweep):
+    from ablate.tasks.classify.calibrate import calibrate
+
+    plan = make_plan(sweep("axes: {model.pooling: [seqpool, mean], train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2"))
+    found = list(calibrate(plan.points))
+    assert [each.points for each in found] == [4, 4]
+    assert all(0 < each.step_seconds < each.start_seconds and each.peak_mib > 100 for each in found)
+    assert all(each.run_seconds > each.start_seconds for each in found)
+
+
+def test_budget_of_seconds_needs_one_time_for_all(sweep):
+    plan = make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds", "train.seconds=5"))
+    assert {planned.spec.train.seconds for planned in plan.points} == {5}
+    with pytest.raises(SweepError, match=r"one train.seconds at every point, got None"):
+        make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds"))
+    with pytest.raises(SweepError, match=r"got 5(\.0)?, 9"):
+        make_plan(sweep("axes: {train.seconds: [5, 9]}\nbudget: seconds"))
+
+
+@pytest.mark.parametrize(
+    "axes", ["{data.val_fraction: [0.1, 0.5]}", "{train.epochs: [1, 2]}", "{data: [digits, mnist5k]}"]
+)
+def test_budget_of_macs_is_refused_where_an_axis_moves_images_or_epochs_by_whatever_name(sweep, axes):
+    with pytest.raises(SweepError, match="same images and epochs"):
+        make_plan(sweep(f"axes: {axes}\nbudget: macs"))
+
+
+def test_budget_of_macs_says_how_far_whole_epochs_miss_it_and_that_time_would_end_it(sweep):
+    plan = make_plan(sweep("axes: {model.layers: [1, 8]}\nbudget: macs"))
+    assert any("% off since epochs are whole" in line for line in summary(plan))
+    with pytest.raises(SweepError, match=r"train\.seconds=null"):
+        make_plan(sweep("axes: {model.layers: [1, 8]}\nbudget: macs", "train.seconds=5"))
+
+
+def test_plan_says_time_where_time_ends_the_runs(sweep):
+    lines = summary(make_plan(sweep("axes: {model.layers: [1, 2]}\nbudget: seconds", "train.seconds=5")))
+    assert any("2 runs of 5 seconds of training on digits" in line for line in lines)
+
+
+SEARCH = "method: optuna\nn_trials: 2\n"
+
+
+def test_search_refuses_a_budget_that_it_draws_and_a_metric_that_nothing_is_held_out_for(sweep):
+    with pytest.raises(SweepError, match="an axis that draws it"):
+        make_plan(sweep(f"axes: {{train.seconds: {{low: 1.0, high: 5.0}}}}\nbudget: seconds\n{SEARCH}"))
+    with pytest.raises(SweepError, match=r"data\.val_fraction above 0"):
+        make_plan(sweep(f"axes: {{train.lr: [1.0e-3, 2.0e-3]}}\n{SEARCH}", "data.val_fraction=0", "train.select=last"))
+
+
+def test_search_of_epochs_tells_its_pruner_of_the_longest(sweep):
+    assert make_plan(sweep(f"axes: {{train.epochs: [2, 20]}}\npruner: hyperband\n{SEARCH}")).search.epochs == 20
+
+
+def test_search_draws_what_hangs_on_a_pinned_level(sweep):
+    axes = "{model.pooling: [seqpool, mean], train.lr: {low: 1.0e-3, high: 2.0e-3, when: {model.pooling: mean}}}"
+    plan = make_plan(sweep(f"axes: {axes}\n{SEARCH}", "model.pooling=mean"))
+    assert [each.axis for each in plan.search.axes] == ["train.lr"]
+    with pytest.raises(SweepError, match="at least one axis"):
+        make_plan(sweep(f"axes: {axes}\n{SEARCH}", "model.pooling=seqpool"))
+
+
+def test_levels_that_tuning_compares_must_differ_too(sweep):
+    axes = "{model: [tiny, cct_2_3x1], train.lr: {low: 1.0e-3, high: 2.0e-3}}"
+    words = ["model.layers=1", "model.dim=32", "model.heads=2", "model.kernel=3", "model.convs=1"]
+    words += ["model.mlp_ratio=1", "model.stochastic_depth=0.1"]
+    with pytest.raises(SweepError, match="resolve to the same settings"):
+        make_plan(sweep(f"axes: {axes}\nmethod: tuned\nn_trials: 2", *words))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((f"{key}: {value}\n", f"{key} of sweep mine must be") for key in ("question", "baseline", "where", "n_trials")
+          for value in ("null", "3.5", "[[1]]") if (key, value) != ("where", "[[1]]")),
+        *((f"{key}: gird\n", f"{key} of sweep mine must be one of")
+          for key in ("method", "sampler", "pruner", "budget")),
+        ("where: [[1]]\n", "must list entries"),
+        ("where: [{when: {train.lr: 1.0e-3}, reason: ''}]\n", "each with its reason"),
+        ("where: [{when: {train.lr: 5}, reason: typo}]\n", "train.lr in where in sweep mine must be one of"),
+        ("baseline: {train.lr: 5}\n", "train.lr in baseline of sweep mine must be one of"),
+        ("table: pe_ablatoin\n", "Did you mean pe_ablation"),
+        ("trials: 3\n", "Did you mean n_trials"),
+        ("name: other\n", "a key of sweep mine must be one of"),
+        ("n_trials: 3\n", "must come with method optuna or tuned"),
+        ("objective: val/loss\n", "must come with method optuna or tuned"),
+        ("method: optuna\nrepeats: 2\n", "must come with method grid"),
+        ("method: optuna\nbaseline: {train.lr: 1.0e-3}\n", "must come with method grid"),
+        ("repeats: {7: 2}\n", "must name seeds of it, got 7"),
+    ],
+)  # fmt: skip
+def test_a_sweeps_file_is_told_in_one_sentence_what_is_wrong(sweep, text, message):
+    with pytest.raises(SweepError, match=message) as told:
+        make_plan(sweep(f"axes: {{train.lr: [1.0e-3, 2.0e-3]}}\n{text}"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("3", "must be a mapping of settings"),
+        ("[1]", "must be a mapping of settings"),
+        ("{seed: 3}", "must leave seed to its seeds"),
+        ("{repeat: 3}", "must leave repeat to its repeats"),
+        ("{train.lr: 0.5}", "which is an axis"),
+        ("{sweep: pe_type}", "the sweep's own"),
+    ],
+)
+def test_a_base_that_no_point_would_hear_is_refused(sweep, tmp_path, base, message):
+    words = sweep("")
+    (tmp_path / "sweeps" / "mine.yaml").write_text(f"base: {base}\naxes: {{train.lr: [1.0e-3, 2.0e-3]}}\n")
+    with pytest.raises(SweepError, match=message):
+        make_plan(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["workers=0"], "workers must be at least 1"),
+        (["retries=-1"], "retries must be at least 0"),
+        (["engine_options={a:1}"], "must come with engine=ray or slurm"),
+        (["train={lr:0.5}"], r"to pin it, say train.lr=…"),
+        (["sweep.base={train.epochs:3}"], "must stand in the sweep's file"),
+        (["sweep.axes.workers=[1,2]"], "axis workers must vary a run"),
+    ],
+)
+def test_a_command_that_no_point_would_hear_is_refused(sweep, words, message):
+    with pytest.raises(ValueError, match=message):
+        make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.val_fraction=0"], r"before the first one trains, but 0.001 s0: train.select=best needs validation"),
+        (["data.val_fraction=0", "train.select=last", "train.patience=2"], "train.patience waits for validation"),
+    ],
+)
+def test_plan_refuses_a_rule_that_needs_validation_images_where_none_are_held_out(sweep, words, message):
+    with pytest.raises(SweepError, match=message):
+        make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", *words))
+    with pytest.raises(SweepError, match="needs validation images"):
+        make_plan(sweep("axes: {data.val_fraction: [0.1, 0]}"))
+    make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}", "data.val_fraction=0", "train.select=last"))
+
+
+def test_a_name_that_no_store_can_be_asked_for_is_refused(sweep, tmp_path):
+    sweep("axes: {train.lr: [1.0e-3]}")
+    (tmp_path / "sweeps" / "mine.yaml").rename(tmp_path / "sweeps" / "it's.yaml")
+    with pytest.raises(SweepError, match="a sweep's name must be of letters"):
+        make_plan(['+sweep="it\'s"'])
+
+
+def test_an_interpolation_that_leads_nowhere_is_one_sentence(sweep):
+    with pytest.raises(ValueError, match="nope") as told:
+        make_plan(sweep("axes: {train.lr: ['${nope}', 0.1]}"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", list(sweep_files()))
+def test_each_sweep_of_ours_is_written_as_it_must_be(name):
+    assert read_sweep(name)["axes"]

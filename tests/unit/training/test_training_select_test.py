@@ -1,0 +1,24 @@
+"""Choosing on the test set exists under that name only, and every table says so."""
+
+import csv
+import io
+
+from tests.unit.test_report import _full, _table
+
+from ablate.report import render
+
+
+def test_rows_whose_epoch_the_test_set_chose_are_marked_in_every_format():
+    runs = [run | {"params.train.select": "test"} if "none" in run["tags.ablate.point"] else run for run in _full()]
+    table = _table(runs)
+    for format in ("text", "md"):
+        text = render(table, format)
+        rows = [line for line in text.splitlines() if "±" in line and "interval" not in line]
+        assert rows and all(("†" in row) == ("none" in row) for row in rows), text
+        assert "best TEST accuracy" in text and "† the test set chose the epoch" in text
+    lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert {line["select"] for line in lines} == {"test", "best"}
+
+
+def test_honest_rows_bear_no_mark():
+    assert "†" not in render(_table(_full()), "text")
