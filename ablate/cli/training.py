@@ -26,7 +26,8 @@ from ablate.config.explain import opened, sentence
 from ablate.config.files import package_dir
 from ablate.config.overrides import ConfigError, parse_overrides
 from ablate.config.schema import Config, RunSpec, check_path
-from ablate.data.spec import check_batch, describe, training_images
+from ablate.data.facts import describe, training_images
+from ablate.data.spec import check_batch
 from ablate.design.sweep import SweepError
 from ablate.sweep.inert import same_data, suspects
 from ablate.sweep.levels import cost

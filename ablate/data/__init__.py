@@ -6,7 +6,8 @@ and Pillow.
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.data.spec import DataError, DataSpec, describe
+from ablate.data.facts import describe
+from ablate.data.spec import DataError, DataSpec
 
 if TYPE_CHECKING:
     from ablate.data.arrays import Arrays, Splits

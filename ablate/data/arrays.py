@@ -4,16 +4,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.on_disk import Stored
+from ablate.data.originals import Originals
 from ablate.data.spec import DataError, InputShape
-
-if TYPE_CHECKING:
-    from ablate.data.originals import Originals
 
 Images = NDArray[np.uint8] | Stored
 """In memory, or rows of a file that are read as they are asked for; both index alike."""
@@ -34,7 +31,7 @@ class Arrays:
 
     x: Images
     y: NDArray[np.int64]
-    originals: "Originals | None" = None
+    originals: Originals | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.dtype != np.uint8 or len(self.x) != len(self.y):

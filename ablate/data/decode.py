@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,8 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from ablate.data.arrays import Arrays
-from ablate.data.listing import LISTED, NAMED, listed, note, unreadable
+from ablate.data.listing import NAMED, listed, unreadable
 from ablate.data.resize import Example, fit
 from ablate.data.spec import Colour, DataError, DataSpec, InputShape
 from ablate.escaping import visible
@@ -133,46 +132,13 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
         raise unreadable(where, [_reason(error) for error in failed], remedy="replace or remove {it}")
 
 
-def readable(
-    images: Arrays, spec: DataSpec, where: str, why: Callable[[int], str]
-) -> tuple[Arrays, NDArray[np.int64], tuple[str, ...]]:
-    """Images without those that ``decode_all`` found damaged.
-
-    Args:
-        images: As they came from ``decode_all``, or from the cache.
-        spec: Says whether damaged ones may be left out.
-        where: What they are part of, for messages.
-        why: What is wrong with one, by its number.
-
-    Returns:
-        The others, their numbers, and what is to be told of those left out.
-
-    Raises:
-        DataError: Some are damaged, and must not be.
-    """
-    damaged = np.flatnonzero(images.y == DAMAGED)
-    rows = np.flatnonzero(images.y != DAMAGED)
-    if not len(damaged):
-        return images, rows, ()
-    told = [why(i) for i in damaged[:LISTED].tolist()]
-    if not spec.skip_unreadable:
-        raise unreadable(where, told, len(damaged))
-    return images.take(rows), rows, tuple(note("damaged images, by data.skip_unreadable=true", told, len(damaged)))
-
-
-def still_damaged(images: Arrays, files: Sequence[Encoded], background: Colour) -> bool:
-    """Whether the first of the images that were found damaged are so today; a memory that was full spoils none."""
-    damaged = np.flatnonzero(images.y == DAMAGED)[:LISTED].tolist()
-    return all(_failure(files[i], background) is not None for i in damaged)
-
-
 def why_damaged(file: Encoded, background: Colour) -> str:
     """What an image's decoding says of it."""
-    error = _failure(file, background)
+    error = failure(file, background)
     return f"{file.name} could not be decoded" if error is None else _reason(error)
 
 
-def _failure(file: Encoded, background: Colour) -> DataError | None:
+def failure(file: Encoded, background: Colour) -> DataError | None:
     try:
         decoded(file, background)
     except DataError as error:

@@ -15,6 +15,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from ablate.config.compose import load_plugins
+from ablate.contract import Stopped
 from ablate.design.sweep import SweepError
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.exits import FAILED, INTERRUPTED, TERMINATED
@@ -24,7 +25,6 @@ from ablate.sweep.plan import Plan
 from ablate.sweep.screen import SweepScreen
 from ablate.tracking import TrackingError
 from ablate.training.hardware import import_keras
-from ablate.training.spec import Stopped
 
 STOP_SECONDS = 30
 """How long workers have to close their records when they are told to stop."""

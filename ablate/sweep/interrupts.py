@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ablate.training.spec import Stopped
+from ablate.contract import Stopped
 
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 

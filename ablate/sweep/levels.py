@@ -13,7 +13,8 @@ from ablate.config.compose import composer, set_leaf, to_config, with_leaves
 from ablate.config.files import is_preset
 from ablate.config.overrides import ConfigError, as_word, parse_overrides
 from ablate.config.schema import GROUPS, Config, RunSpec
-from ablate.data.spec import check_batch, describe, training_images
+from ablate.data.facts import describe, training_images
+from ablate.data.spec import check_batch
 from ablate.models import registry, zoo
 from ablate.models.cost import InputShape
 from ablate.models.spec import SpecError

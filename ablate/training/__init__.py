@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.training.spec import Freeze, SeedSpec, Stopped, TrainError, TrainSpec
+from ablate.contract import Stopped
+from ablate.training.spec import Freeze, SeedSpec, TrainError, TrainSpec
 
 if TYPE_CHECKING:
     from ablate.training.checkpoint import Checkpoint

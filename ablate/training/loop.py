@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.contract import Stopped
 from ablate.data.arrays import Arrays, Splits
 from ablate.data.batches import Batches
 from ablate.training.averages import Averages, assign, copies
@@ -19,7 +20,7 @@ from ablate.training.checkpoint import Checkpoint, State, Termination, terminati
 from ablate.training.history import EpochMetrics, History, Predictions
 from ablate.training.optimizer import AdamW, ScaledAdamW
 from ablate.training.schedule import Schedule
-from ablate.training.spec import Stopped, TrainSpec
+from ablate.training.spec import TrainSpec
 from ablate.training.steps.step import Step, pad
 
 _VALUES_PREDICTED = 2**20

@@ -21,10 +21,6 @@ class TrainError(ValueError):
     """A training rule that makes no sense, or not on this data; the message says what to do."""
 
 
-class Stopped(KeyboardInterrupt):
-    """SIGTERM ended a run between two steps, and its state is kept; the message says where."""
-
-
 class Select(StrEnum):
     """Which epoch's weights a run keeps."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from ablate.data import cache
 from ablate.data.arrays import Arrays, Raw
 from ablate.data.contents import snapshot
-from ablate.data.decode import Encoded, decode_all, readable, shape, still_damaged, taken_as_upright, why_damaged
+from ablate.data.damaged import readable, still_damaged
+from ablate.data.decode import Encoded, decode_all, shape, taken_as_upright, why_damaged
 from ablate.data.listing import File, LayoutError, Listing, image_files
 from ablate.data.originals import Originals
 from ablate.data.resize import Example

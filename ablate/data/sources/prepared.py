@@ -11,7 +11,8 @@ import numpy as np
 from ablate.data import cache
 from ablate.data.arrays import Raw
 from ablate.data.contents import snapshot
-from ablate.data.decode import Encoded, decode_all, readable, taken_as_upright
+from ablate.data.damaged import readable
+from ablate.data.decode import Encoded, decode_all, taken_as_upright
 from ablate.data.sources import folder
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
 

@@ -15,8 +15,8 @@ from PIL import Image, ImageFile
 from ablate import identity
 from ablate.data import DataError, DataSpec, describe, load
 from ablate.data.decode import Encoded, decode_all
+from ablate.data.facts import training_images
 from ablate.data.listing import suffixes
-from ablate.data.spec import training_images
 
 
 def _image(seed, size=(6, 5)):

@@ -10,8 +10,8 @@ from PIL import Image
 
 from ablate.data import Arrays, Batches, DataError, DataSpec, describe, load
 from ablate.data.arrays import digest, moments
+from ablate.data.facts import training_images
 from ablate.data.resize import fit_all
-from ablate.data.spec import training_images
 from ablate.data.split import fewer, shares, stratified
 
 

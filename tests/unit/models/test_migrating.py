@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ablate.config.compose import compose, to_config
-from ablate.data.spec import DataError, describe
+from ablate.data.facts import describe
+from ablate.data.spec import DataError
 from ablate.models import build, create_model, load_weights, save_weights, zoo
 from ablate.models.spec import ModelSpec
 from ablate.sweep.plan import make_plan

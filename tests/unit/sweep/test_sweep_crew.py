@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
+from ablate.contract import Stopped
 from ablate.sweep import crew
 from ablate.sweep.crew import SUBSTITUTES, Crew
-from ablate.training.spec import Stopped
 
 pytestmark = pytest.mark.timeout(300)
 

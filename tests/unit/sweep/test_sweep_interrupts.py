@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
+from ablate.contract import Stopped
 from ablate.sweep.interrupts import check, remembered, terminable, training
 from ablate.training.checkpoint import termination
-from ablate.training.spec import Stopped
 
 
 def test_an_interrupt_that_was_dropped_is_raised_at_the_next_step_and_only_within_its_block():
