@@ -56,12 +56,12 @@ IMPORT = "import time; t = time.perf_counter(); import tensorflow; print(time.pe
 COLD = """
 import json, time
 started = time.perf_counter()
-from ablate.hardware import import_keras
+from ablate.training.hardware import import_keras
 import_keras()
 import numpy as np
 from ablate.models import create_model
 from ablate.training.optimizer import AdamW
-from ablate.training.step import compile_step
+from ablate.training.steps.compiled import compile_step
 step = compile_step(create_model("cct_2_3x2_32", num_classes=10), AdamW())
 x, y, one = np.zeros((64, 32, 32, 3), "uint8"), np.zeros(64, "int64"), np.ones(3, "float32")
 batch = (x, y, np.ones(64, "float32"), one, one, 0.1)

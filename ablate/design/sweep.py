@@ -71,7 +71,7 @@ class SweepSpec:
     Attributes:
         name: The file's name; what ``report`` is asked for.
         question: What the sweep is to find out, in a sentence.
-        table: The published table it answers, a name in ablate/paper/, or empty.
+        table: The published table it answers, a name in ablate/tasks/classify/paper/, or empty.
         method: ``grid``: every combination of levels; ``one_factor``: the baseline, and each axis changed alone;
             ``zip``: axes of equal length that move together; ``optuna``: ``n_trials`` points chosen by a sampler;
             ``tuned``: every combination of the axes that are lists gets ``n_trials`` of its own over the axes that are

@@ -192,7 +192,7 @@ def test_workers_and_what_reads_their_records_need_no_utf8(tmp_path):
 
 ASKED = """
 import sys
-from ablate import cli
+from ablate.cli import main as cli
 try:
     cli.main(sys.argv[1:])
 except SystemExit as stop:

@@ -311,7 +311,7 @@ def test_log_lines_hold_no_password():
 def test_log_lines_hold_no_control_character():
     record = logging.LogRecord("a", logging.WARNING, "", 1, "%s", ("\x1b[2J\u202eb\nc",), None)
     assert output.LogFormatter("%(message)s").format(record) == "\\x1b[2J\\u202eb\nc"
-    told = OmegaConf.load(Path(cli.__file__).parents[1] / "conf" / "hydra" / "job_logging" / "file.yaml")
+    told = OmegaConf.load(Path(cli.__file__).parents[2] / "conf" / "hydra" / "job_logging" / "file.yaml")
     settings = OmegaConf.to_container(told.formatters)
     formatter = logging.config.DictConfigurator({"version": 1}).configure_formatter(settings["simple"])
     assert formatter.format(record).endswith("[WARNING] - \\x1b[2J\\u202eb\nc")

@@ -60,8 +60,8 @@ int fcntl64(int file, int command, ...) {
 _TRY_ALL = """
 import contextlib, errno, io, json, os, sqlite3, sys, warnings
 from pathlib import Path
-from ablate.sweep.space import Point
-from ablate.sweep.study import Study, ask
+from ablate.design.points import Point
+from ablate.sweep.queue import Study, ask
 from ablate.tracking import Store, TrackingSpec, read_runs
 from ablate.tracking.spool import About, Journal, left
 from ablate.training.checkpoint import Checkpoint, State

@@ -247,7 +247,7 @@ def test_visible_draws_differences_over_seeds():
 
 def test_a_home_that_cannot_be_written_leaves_matplotlib_quiet_and_its_fonts_listed_once(tmp_path):
     env = {"HOME": os.devnull, "TMPDIR": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
-    code = "import ablate.report.pages.figures, matplotlib.font_manager as f; print(f.get_cachedir())"
+    code = "import ablate.report.pages.figures, matplotlib as m, matplotlib.font_manager; print(m.get_cachedir())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.returncode, done.stderr) == (0, "") and Path(done.stdout.strip()).parent == tmp_path
     given = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,

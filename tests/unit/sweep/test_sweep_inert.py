@@ -8,8 +8,9 @@ from ablate.tasks.classify.twins import same_models
 
 PLUGIN = """
 from dataclasses import dataclass
-from ablate.registry import register
-from ablate.specs import Params, Positional
+from ablate.models.registry import register
+from ablate.models.cost import Params
+from ablate.models.spec import Positional
 
 # As the official code's *_sine models did: the argument that asks for a sine is swallowed, and the default is built.
 @register("positional", "official_sine", layer="ablate.models.positional.layers:learnable")

@@ -52,7 +52,7 @@ def test_work_goes_on_when_its_reader_leaves_and_the_stream_is_given_back(monkey
 UNFORESEEN = """
 import sys
 from pathlib import Path
-from ablate import cli
+from ablate.cli import main as cli
 def broken(command):
     raise {error}
 cli.VERBS["models"] = cli.Verb(broken, "", "x")
@@ -99,7 +99,7 @@ def test_a_folder_that_takes_no_traceback_leaves_the_place_in_the_sentence(tmp_p
     with pytest.raises(SystemExit) as stop:
         cli.main(["models"])
     told = capsys.readouterr().err
-    assert stop.value.code == 1 and "test_output.py, line" in told and len(told.splitlines()) == 1
+    assert stop.value.code == 1 and "test_sweep_output.py, line" in told and len(told.splitlines()) == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

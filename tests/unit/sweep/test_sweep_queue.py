@@ -4,13 +4,13 @@ import contextlib
 import json
 import multiprocessing
 import multiprocessing.pool
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -186,11 +186,11 @@ def test_study_requeues_the_point_of_a_killed_worker(tmp_path):
     Study(storage, "s", POINTS).fill()
     code = (
         "import time, sys; sys.path.insert(0, sys.argv[3])\n"
-        "from tests.unit.test_sweep_study import POINTS\n"
+        "from tests.unit.sweep.test_sweep_queue import POINTS\n"
         "from ablate.sweep.queue import Study\n"
         "print(Study(sys.argv[1], sys.argv[2], POINTS).claim().key, flush=True); time.sleep(600)"
     )
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = str(Path(__file__).parents[3])
     worker = subprocess.Popen(
         [sys.executable, "-c", code, storage, "s", root], stdout=subprocess.PIPE, text=True, cwd=root
     )

@@ -161,8 +161,9 @@ print("made", flush=True)
 """
 _MAKE_QUEUE = """
 import sys
-from ablate.sweep.space import Point, SweepError
-from ablate.sweep.study import Study
+from ablate.design.points import Point
+from ablate.design.sweep import SweepError
+from ablate.sweep.queue import Study
 print("ready", flush=True)
 Study(sys.argv[1], "s", [Point(levels={"a": 1}, seed=0)])
 print("made", flush=True)

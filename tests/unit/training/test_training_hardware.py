@@ -54,11 +54,11 @@ def test_a_backend_that_cannot_be_had_is_named_with_its_variable(backend, said, 
 
 OF_THE_USER = """
 import os, numpy as np
-from ablate.hardware import HardwareSpec, import_keras, prepare
+from ablate.training.hardware import HardwareSpec, import_keras, prepare
 import_keras()
 import keras
 from ablate.models.classifier import build
-from ablate.specs import ModelSpec
+from ablate.models.spec import ModelSpec
 found = [keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()]
 keras.config.set_floatx("float16"), keras.config.set_image_data_format("channels_first")  # as who imports Keras himself
 prepare(HardwareSpec())
@@ -138,8 +138,8 @@ def test_hardware_refuses_no_replicas():
 
 REPLICAS = """
 import json, numpy as np
-from ablate.config import compose, to_config
-from ablate.run import Workbench, run
+from ablate.config.compose import compose, to_config
+from ablate.tasks.classify.run import Workbench, run
 words = ["model=tiny", "data=digits", "data.per_class=13", "train.epochs=2", "train.batch_size=50", "train.clip_norm=1",
          "train.accumulate=2", "train.ema_decay=0.9", "hardware.device=cpu", "model.attention_dropout=0",
          "model.stochastic_depth=0", "train.label_smoothing=0.1", "augment.mixup=0.8"]
@@ -168,10 +168,10 @@ PARTS = """
 import json, sys
 from pathlib import Path
 import keras, numpy as np
-from ablate.hardware import HardwareSpec, prepare
+from ablate.training.hardware import HardwareSpec, prepare
 from ablate.data import DataSpec, load
 from ablate.models.classifier import build
-from ablate.specs import ModelSpec
+from ablate.models.spec import ModelSpec
 from ablate.training import Checkpoint, SeedSpec, Trainer, TrainSpec
 
 SEEDS = SeedSpec(1, 2, 3)

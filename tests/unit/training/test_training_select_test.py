@@ -3,9 +3,8 @@
 import csv
 import io
 
-from tests.unit.test_report import _full, _table
-
 from ablate.report import render
+from tests.unit.report.test_report import _full, _table
 
 
 def test_rows_whose_epoch_the_test_set_chose_are_marked_in_every_format():
