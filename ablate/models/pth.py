@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ablate.models.checkpoints import (
+from ablate.models.weight_files import (
     EVERYTHING,
-    Checkpoint,
+    StoredWeights,
     Wanted,
     chosen,
     is_index,
@@ -81,7 +81,7 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
     return open_pth(path).tensors
 
 
-def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) -> Checkpoint:
+def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) -> StoredWeights:
     """Reads a state dict: the one at the file's top, under ``state_dict`` or ``model``, or the only one that there is.
 
     Args:
@@ -106,10 +106,10 @@ def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) ->
         found = _Found(_Machine().run(stored.program()))
         taken_from = found.chosen(key)
         arrays = stored.arrays(unwrapped(taken_from.tensors), wanted)
-        return Checkpoint(arrays, None, taken_from.key or None, found.others(taken_from.place))
+        return StoredWeights(arrays, None, taken_from.key or None, found.others(taken_from.place))
 
 
-def _of_index(path: Path, key: str | None, wanted: Wanted) -> Checkpoint:
+def _of_index(path: Path, key: str | None, wanted: Wanted) -> StoredWeights:
     """The tensors that lie in several files, each of which holds one state dict."""
     tensors: dict[str, tuple[Path, _Tensor]] = {}
     for file, names in shards(path, _SHARD).items():
@@ -125,7 +125,7 @@ def _of_index(path: Path, key: str | None, wanted: Wanted) -> Checkpoint:
         with _opened(file) as stored:
             arrays |= stored.arrays(inside, wanted)
             wanted = wanted.after(stored.needs(inside, wanted))
-    return Checkpoint(arrays, None, key)
+    return StoredWeights(arrays, None, key)
 
 
 @contextmanager

@@ -30,9 +30,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from ablate.models.checkpoints import (
-    Checkpoint,
+from ablate.models.positional.layers import SinePositional, resize, sine_table
+from ablate.models.pth import open_pth
+from ablate.models.weight_files import (
     KerasArrays,
+    StoredWeights,
     Wanted,
     WeightsError,
     below,
@@ -45,8 +47,6 @@ from ablate.models.checkpoints import (
     unwrapped,
     write_safetensors,
 )
-from ablate.models.positional.layers import SinePositional, resize, sine_table
-from ablate.models.pth import open_pth
 
 __all__ = [
     "Loaded",
@@ -315,7 +315,7 @@ def _wide(weight: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(wide))
 
 
-def _read(model: keras.Model, path: Path, key: str | None, wanted: Wanted) -> Checkpoint:
+def _read(model: keras.Model, path: Path, key: str | None, wanted: Wanted) -> StoredWeights:
     name = path.name.lower()
     if name.endswith((".safetensors", ".safetensors.index.json")):
         return open_safetensors(path, key, wanted)
@@ -354,7 +354,7 @@ def _require_finite(source: str, tensors: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _from_keras(model: keras.Model, stored: KerasArrays) -> Checkpoint:
+def _from_keras(model: keras.Model, stored: KerasArrays) -> StoredWeights:
     """What Keras saved, under the official names."""
     tensors = {official_name(path) or path: to_official(array, path) for path, array in stored.paths.items()}
     if stored.groups:
@@ -362,7 +362,7 @@ def _from_keras(model: keras.Model, stored: KerasArrays) -> Checkpoint:
     # As many tokens as in the model are taken for the same grid: the file is from this code, square or not.
     positional = next((w for w in model.weights if w.path == "positional/embedding"), None)
     same = positional is not None and _POSITIONAL in tensors and tensors[_POSITIONAL].shape == tuple(positional.shape)
-    return Checkpoint(tensors, token_grid(model) if same else None)
+    return StoredWeights(tensors, token_grid(model) if same else None)
 
 
 def _from_groups(model: keras.Model, groups: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:

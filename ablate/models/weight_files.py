@@ -48,7 +48,7 @@ class WeightsError(ValueError):
     """A file whose weights are not this model's, or no weights at all; the message says which."""
 
 
-class Checkpoint(NamedTuple):
+class StoredWeights(NamedTuple):
     """What a file of weights holds.
 
     Attributes:
@@ -226,7 +226,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return open_safetensors(path).tensors
 
 
-def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) -> Checkpoint:
+def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) -> StoredWeights:
     """Like `read_safetensors`, with the grid of tokens where `write_safetensors` was told it.
 
     Args:
@@ -250,7 +250,7 @@ def open_safetensors(path: Path, key: str | None = None, wanted: Wanted = EVERYT
         found = chosen(entries, key)
         takes = {name: wanted.takes(name, entry.shape) for name, entry in found.items()}
         wanted.require_room(sum(entry.size for name, entry in found.items() if takes[name]))
-        return Checkpoint({name: entry.array(name, takes[name]) for name, entry in found.items()}, grid, key)
+        return StoredWeights({name: entry.array(name, takes[name]) for name, entry in found.items()}, grid, key)
 
 
 class _Entry(NamedTuple):
