@@ -9,7 +9,7 @@ from ablate.models.spec import ModelSpec, Pooling, check_flag
 
 @register("pooling", "seqpool", layer="ablate.models.pooling.layers:seqpool")
 @dataclass
-class SeqPool(Pooling):
+class SeqPoolSpec(Pooling):
     """A learned weighted mean: softmax over tokens of a dense layer with one output.
 
     Attributes:
@@ -31,7 +31,7 @@ class SeqPool(Pooling):
 
 @register("pooling", "class_token", layer="ablate.models.pooling.layers:class_token")
 @dataclass
-class ClassToken(Pooling):
+class ClassTokenSpec(Pooling):
     """ViT's: a trained token joins the sequence in front, and is all that is read after the encoder."""
 
     def extra_tokens(self) -> int:
@@ -43,5 +43,5 @@ class ClassToken(Pooling):
 
 @register("pooling", "mean", layer="ablate.models.pooling.layers:mean")
 @dataclass
-class Mean(Pooling):
+class MeanSpec(Pooling):
     """The plain mean over tokens."""

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 
 from ablate.models.initializers import TruncatedNormal
-from ablate.models.positional.spec import LearnablePositional as LearnableSpec
+from ablate.models.positional.spec import LearnablePositionalSpec
 from ablate.models.spec import Geometry, ModelSpec
 
 
 def learnable(spec: ModelSpec, geometry: Geometry) -> "LearnablePositional":
     """One row a token, trained unless the variant says otherwise."""
-    variant: LearnableSpec = spec.variant("positional")
+    variant: LearnablePositionalSpec = spec.variant("positional")
     return LearnablePositional(trained=variant.trained, draw=variant.draw, name="positional")
 
 

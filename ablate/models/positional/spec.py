@@ -9,7 +9,7 @@ from ablate.models.spec import ModelSpec, Positional, check_choice, check_flag
 
 @register("positional", "learnable", layer="ablate.models.positional.layers:learnable")
 @dataclass
-class LearnablePositional(Positional):
+class LearnablePositionalSpec(Positional):
     """One trained row a token.
 
     Attributes:
@@ -31,7 +31,7 @@ class LearnablePositional(Positional):
 
 @register("positional", "sine", layer="ablate.models.positional.layers:sine")
 @dataclass
-class SinePositional(Positional):
+class SinePositionalSpec(Positional):
     """Fixed: sine on even channels, cosine on odd ones (Vaswani et al. 2017, section 3.5). Counted, never trained."""
 
     def params(self, model: "ModelSpec", tokens: int) -> Params:
@@ -40,5 +40,5 @@ class SinePositional(Positional):
 
 @register("positional", "none", layer="ablate.models.positional.layers:none")
 @dataclass
-class NoPositional(Positional):
+class NoPositionalSpec(Positional):
     """Tokens as they are."""

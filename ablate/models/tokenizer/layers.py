@@ -12,12 +12,12 @@ from keras import ops
 
 from ablate.models.initializers import kaiming_normal, uniform_bias
 from ablate.models.spec import Geometry, ModelSpec
-from ablate.models.tokenizer.spec import ConvTokenizer as ConvSpec
+from ablate.models.tokenizer.spec import ConvTokenizerSpec
 
 
 def conv(spec: ModelSpec, geometry: Geometry) -> "ConvTokenizer":
     """CCT's tokenizer for a spec."""
-    variant: ConvSpec = spec.variant("tokenizer")
+    variant: ConvTokenizerSpec = spec.variant("tokenizer")
     return ConvTokenizer(
         variant.widths(spec),
         spec.kernel,

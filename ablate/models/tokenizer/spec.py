@@ -10,7 +10,7 @@ from ablate.models.spec import ModelSpec, SpecError, Tokenizer, check_choice
 
 @register("tokenizer", "conv", layer="ablate.models.tokenizer.layers:conv")
 @dataclass
-class ConvTokenizer(Tokenizer):
+class ConvTokenizerSpec(Tokenizer):
     """CCT's: ``convs`` stages of convolution without bias, ReLU, and max-pool 3 with stride 2.
 
     Attributes:
@@ -83,7 +83,7 @@ class ConvTokenizer(Tokenizer):
 
 @register("tokenizer", "patch", layer="ablate.models.tokenizer.layers:patch")
 @dataclass
-class PatchTokenizer(Tokenizer):
+class PatchTokenizerSpec(Tokenizer):
     """ViT-Lite's and CVT's: one convolution with bias whose stride is its kernel; no activation, no pooling."""
 
     def check(self, model: "ModelSpec") -> None:
