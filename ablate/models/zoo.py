@@ -12,9 +12,10 @@ instead of inside of the model (keras.io divides by 255: data.mean=[0], data.std
 convolutions and dense layers, which are the official code's.
 """
 
+import inspect
 import re
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,7 +108,7 @@ _ELSEWHERE = {
 }
 
 
-class Named(NamedTuple):
+class NamedModel(NamedTuple):
     """What a name says.
 
     Attributes:
@@ -121,7 +122,7 @@ class Named(NamedTuple):
     num_classes: int | None
 
 
-def parse(name: str) -> Named:
+def parse(name: str) -> NamedModel:
     """Reads an official name, with or without its size.
 
     Without ``_c100`` (100 classes) or ``_fl`` (102), the number of classes follows the official factories: 10 below
@@ -131,7 +132,7 @@ def parse(name: str) -> Named:
         ValueError: The name is not of the grammar; the message lists near ones.
     """
     if name == _KERAS_IO:
-        return Named(_keras_io(), (32, 32), 10)
+        return NamedModel(_keras_io(), (32, 32), 10)
     match = _NAME.fullmatch(name)
     if match is None:
         raise _unknown_name(name)
@@ -151,7 +152,7 @@ def parse(name: str) -> Named:
         layers=int(match["layers"]),
     )
     image_size = None if size is None else (int(size), int(size))
-    return Named(spec, image_size, _classes(match))
+    return NamedModel(spec, image_size, _classes(match))
 
 
 def _classes(match: re.Match[str]) -> int | None:
@@ -215,62 +216,20 @@ def create_model(
     image_size: int | tuple[int, int] | None = None,
     in_channels: int = 3,
     num_classes: int | None = None,
-    tokenizer: str | None = None,
-    kernel: int | None = None,
-    convs: int | None = None,
-    positional: str | None = None,
-    pooling: str | None = None,
-    layers: int | None = None,
-    dim: int | None = None,
-    heads: int | None = None,
-    mlp_ratio: float | None = None,
-    dropout: float | None = None,
-    attention_dropout: float | None = None,
-    stochastic_depth: float | None = None,
-    drop_path_schedule: str | None = None,
-    token_dropout: float | None = None,
-    projection_dropout: float | None = None,
-    head_dropout: float | None = None,
-    qkv_bias: bool | None = None,
-    key_dim: int | None = None,
-    residual: str | None = None,
-    mlp_second_activation: bool | None = None,
-    norm_eps: float | None = None,
-    options: dict[str, Any] | None = None,
     head: bool = True,
-    **unknown_keywords: object,
+    **leaves: Any,
 ) -> "keras.Model":
     """Builds a model by its official name.
 
+    Every leaf of `ablate.models.spec.ModelSpec` is a keyword: one that is None, or not given, stays as the name says.
+
     Args:
-        name: E.g. ``"cct_7_3x1_32_c100"``; see the module's docstring. A keyword that is None keeps what it says.
+        name: E.g. ``"cct_7_3x1_32_c100"``; see the module's docstring.
         image_size: Side of the images in pixels, or ``(height, width)``; needed where the name has no size.
         in_channels: Channels of the images.
         num_classes: Outputs of the head; needed where the name has no size.
-        tokenizer: ``"conv"`` or ``"patch"``; like all that follow, a leaf of `ablate.models.spec.ModelSpec`.
-        kernel: Side of the convolution kernel or of the patch.
-        convs: Stages of the convolutional tokenizer.
-        positional: ``"learnable"``, ``"sine"`` or ``"none"``.
-        pooling: ``"seqpool"``, ``"class_token"`` or ``"mean"``.
-        layers: Encoder blocks; width, heads and MLP ratio follow the depth unless they are given.
-        dim: Width of a token.
-        heads: Attention heads.
-        mlp_ratio: Hidden width of a block's MLP over ``dim``.
-        dropout: Rate on tokens and in the blocks.
-        attention_dropout: Rate on attention weights.
-        stochastic_depth: Drop-path rate of the last block.
-        drop_path_schedule: ``"linear"`` from 0 at the first block, or ``"constant"``.
-        token_dropout: Rate on tokens after the embedding alone.
-        projection_dropout: Rate after attention's projection alone.
-        head_dropout: Rate on what enters the head.
-        qkv_bias: Whether queries, keys and values have a bias.
-        key_dim: Width of a head's queries, keys and values.
-        residual: What a block's MLP is added to, ``"normalised"`` tokens or ``"plain"`` pre-norm.
-        mlp_second_activation: Whether a GELU follows the MLP's second layer too.
-        norm_eps: Of every LayerNorm.
-        options: A variant's own options by axis; None keeps the name's own on each axis whose variant stays.
         head: False ends the model in its features, ``(batch, dim)``.
-        **unknown_keywords: Always an error, which names the keyword to use.
+        **leaves: Of the spec. The preset's options stay on each axis whose variant stays.
 
     Returns:
         A model from float images ``(batch, height, width, in_channels)`` to logits ``(batch, num_classes)``.
@@ -278,32 +237,9 @@ def create_model(
     Raises:
         ValueError: The name or a keyword is unknown, or the combination makes no model.
     """
-    leaves: dict[str, Any] = {
-        "tokenizer": tokenizer,
-        "kernel": kernel,
-        "convs": convs,
-        "positional": positional,
-        "pooling": pooling,
-        "layers": layers,
-        "dim": dim,
-        "heads": heads,
-        "mlp_ratio": mlp_ratio,
-        "dropout": dropout,
-        "attention_dropout": attention_dropout,
-        "stochastic_depth": stochastic_depth,
-        "drop_path_schedule": drop_path_schedule,
-        "token_dropout": token_dropout,
-        "projection_dropout": projection_dropout,
-        "head_dropout": head_dropout,
-        "qkv_bias": qkv_bias,
-        "key_dim": key_dim,
-        "residual": residual,
-        "mlp_second_activation": mlp_second_activation,
-        "norm_eps": norm_eps,
-        "options": options,
-    }
-    for keyword in unknown_keywords:
-        raise _unknown_keyword(keyword, ["image_size", "in_channels", "num_classes", *leaves, "head"])
+    for keyword in leaves:
+        if keyword not in {leaf.name for leaf in fields(ModelSpec)}:
+            raise _unknown_keyword(keyword)
     named = parse(name)
     input_shape = (*_sides(name, image_size, named.image_size), in_channels)
     classes = _given("num_classes", name, num_classes, named.num_classes) if head else None
@@ -311,6 +247,26 @@ def create_model(
 
     given = {leaf: value for leaf, value in leaves.items() if value is not None}
     return build(_changed(named.spec, given), input_shape, classes, name=name)
+
+
+def _with_leaves(signature: inspect.Signature) -> inspect.Signature:
+    """The signature with the leaves of `ModelSpec` in the place of ``**leaves``."""
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    leaves = [
+        inspect.Parameter(leaf.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=leaf.type | None)  # type: ignore[operator]
+        for leaf in fields(ModelSpec)
+    ]
+    return signature.replace(parameters=[*own, *leaves])
+
+
+def _told(docstring: str) -> str:
+    """The docstring with what `ModelSpec` says of its leaves in the place of ``**leaves``."""
+    _, _, attributes = inspect.cleandoc(ModelSpec.__doc__ or "").partition("Attributes:\n")
+    return re.sub(r"^    \*\*leaves: .*$", lambda line: attributes, inspect.cleandoc(docstring), flags=re.MULTILINE)
+
+
+create_model.__signature__ = _with_leaves(inspect.signature(create_model))  # type: ignore[attr-defined]
+create_model.__doc__ = _told(create_model.__doc__ or "")  # both are empty under python -OO
 
 
 def _changed(spec: ModelSpec, leaves: dict[str, Any]) -> ModelSpec:
@@ -334,7 +290,8 @@ def _given(keyword: str, name: str, given: Any, named: Any) -> Any:
     return value
 
 
-def _unknown_keyword(keyword: str, known: list[str]) -> ValueError:
+def _unknown_keyword(keyword: str) -> ValueError:
+    known = list(inspect.signature(create_model).parameters)[1:]
     if keyword in _OURS:
         return ValueError(f"create_model has no keyword {keyword!r}: use {_OURS[keyword]}.")
     if keyword in _ELSEWHERE:

@@ -1,13 +1,16 @@
 """Names to specs; nothing here needs Keras, but for what `create_model` refuses."""
 
 import csv
+import inspect
+import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from ablate.models import create_model, list_models, zoo
+from ablate.models import create_model, list_models, save_weights, zoo
 from ablate.models.spec import ModelSpec
 from ablate.proof import reference
 
@@ -212,6 +215,25 @@ def test_presets_are_names_without_size():
 def test_create_model_unknown_keyword_is_answered_with_ours(keyword, ours):
     with pytest.raises(ValueError, match=rf"{keyword}.*{ours}"):
         create_model("cct_2_3x2_32", **{keyword: 1})
+
+
+def test_create_model_shows_every_leaf_of_the_spec_in_its_signature_and_args():
+    leaves = [leaf.name for leaf in fields(ModelSpec)]
+    parameters = list(inspect.signature(create_model).parameters.values())
+    assert [each.name for each in parameters] == ["name", "image_size", "in_channels", "num_classes", "head", *leaves]
+    assert all(each.kind is each.KEYWORD_ONLY for each in parameters[1:])
+    args = create_model.__doc__.partition("Args:\n")[2].partition("\n\nReturns:")[0]
+    assert re.findall(r"^    (\w+): \S", args, re.MULTILINE) == [each.name for each in parameters]
+    assert "**leaves" not in create_model.__doc__ and "key_dim: Width of a head's queries" in args
+
+
+def test_create_model_takes_the_file_of_weights_that_a_run_would(tmp_path):
+    keywords = {"image_size": 8, "in_channels": 1, "num_classes": 3, "dim": 8}
+    trained = create_model("cct_2_3x1", **keywords)
+    save_weights(trained, tmp_path / "mine.safetensors")
+    again = create_model("cct_2_3x1", **keywords, weights=str(tmp_path / "mine.safetensors"))
+    for ours, theirs in zip(again.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_create_model_name_without_size_asks_for_it():
