@@ -14,7 +14,7 @@ import keras
 
 from ablate.models import registry
 from ablate.models.cost import InputShape
-from ablate.models.encoder import encoder
+from ablate.models.encoder import Encoder
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.spec import Geometry, ModelSpec, SpecError
 from ablate.models.weights import load_weights
@@ -57,7 +57,7 @@ def drawn(
     x = before(x) if before is not None else x
     x = positional(x) if positional is not None else x
     x = _checked(x, spec, geometry)
-    x = encoder(spec)(x)
+    x = Encoder(spec.encoder, name="encoder")(x)
     x = after(x)
     x = keras.layers.Dropout(spec.head_dropout, name="head_dropout")(x) if _drops(spec, num_classes) else x
     x = head(num_classes)(x) if num_classes is not None else x

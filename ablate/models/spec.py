@@ -131,6 +131,65 @@ def default_size(layers: int) -> Size:
     return Size(256, 4, 2.0)
 
 
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What the encoder's layers are built from, and what a saved model keeps of it: fields of `ModelSpec`, by name.
+
+    Attributes:
+        layers: Encoder blocks.
+        heads: Attention heads.
+        mlp_width: Hidden width of a block's MLP.
+        dropout: Rate on the tokens that enter, after attention's projection and after both MLP layers.
+        attention_dropout: Rate on attention weights.
+        stochastic_depth: Drop-path rate of the last block.
+        drop_path_schedule: Drop-path rates of the blocks before: ``linear`` from 0, or ``constant``.
+        token_dropout: Rate on the tokens that enter alone; None takes ``dropout``.
+        projection_dropout: Rate after attention's projection alone; None takes ``dropout``.
+        qkv_bias: Whether queries, keys and values have a bias, as in the Keras ports.
+        key_dim: Width of a head's queries, keys and values; None shares the width of a token among the heads.
+        residual: What a block's MLP is added to: ``normalised`` tokens, or ``plain`` pre-norm.
+        mlp_second_activation: Whether a GELU follows the MLP's second layer too, as in the Keras ports.
+        norm_eps: Added to the variance in every LayerNorm; PyTorch's default, hence the official code's.
+    """
+
+    layers: int = 1
+    heads: int = 1
+    mlp_width: int = 1
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    drop_path_schedule: str = DropPathSchedule.linear
+    token_dropout: float | None = None
+    projection_dropout: float | None = None
+    qkv_bias: bool = False
+    key_dim: int | None = None
+    residual: str = Residual.normalised
+    mlp_second_activation: bool = False
+    norm_eps: float = 1e-5
+
+    def head_dim(self, dim: int) -> int:
+        """Width of a head's queries, keys and values, where a token is ``dim`` wide."""
+        return dim // self.heads if self.key_dim is None else self.key_dim
+
+    def params(self, dim: int) -> Params:
+        """Of all blocks, and of the LayerNorm after them."""
+        inner = self.heads * self.head_dim(dim)
+        attention = 3 * dim * inner + (3 * inner if self.qkv_bias else 0) + inner * dim + dim
+        mlp = dim * self.mlp_width + self.mlp_width + self.mlp_width * dim + dim
+        return Params(self.layers * (attention + mlp + 2 * 2 * dim) + 2 * dim)
+
+    def macs(self, dim: int, tokens: int) -> Macs:
+        """Of all blocks, and of the LayerNorm after them, on a sequence of ``tokens``."""
+        inner = self.heads * self.head_dim(dim)
+        block = Macs(
+            linear=tokens * dim * (3 * inner + inner + 2 * self.mlp_width),
+            products=2 * tokens * tokens * inner,
+            norms=2 * 5 * tokens * dim,
+            elementwise=dim + self.mlp_width + dim + (3 * inner if self.qkv_bias else 0),
+        )
+        return Macs(*(self.layers * n for n in block)).plus(Macs(norms=5 * tokens * dim))
+
+
 @dataclass
 class ModelSpec:
     """One point in the space of architectures.
@@ -206,6 +265,11 @@ class ModelSpec:
     def mlp_width(self) -> int:
         ratio = default_size(self.layers).mlp_ratio if self.mlp_ratio is None else self.mlp_ratio
         return int(self.width * ratio)
+
+    @property
+    def encoder(self) -> EncoderSpec:
+        """What the encoder is built from, with this depth's width and heads."""
+        return EncoderSpec(**{f.name: getattr(self, _RESOLVED.get(f.name, f.name)) for f in fields(EncoderSpec)})
 
     def resolved(self) -> "ModelSpec":
         """The same model with nothing left to a default: what is recorded, and what identity is taken over.
@@ -316,12 +380,9 @@ class ModelSpec:
         return self._params(input_shape, num_classes).trainable
 
     def _params(self, input_shape: InputShape, num_classes: int) -> Params:
-        dim, hidden, inner = self.width, self.mlp_width, self.attention_heads * self.key_width
-        attention = 3 * dim * inner + (3 * inner if self.qkv_bias else 0) + inner * dim + dim
-        mlp = dim * hidden + hidden + hidden * dim + dim
-        encoder = self.layers * (attention + mlp + 2 * 2 * dim) + 2 * dim
         parts = [
-            Params(encoder + dim * num_classes + num_classes),
+            Params(self.width * num_classes + num_classes),
+            self.encoder.params(self.width),
             self.variant("tokenizer").params(self, input_shape[2]),
             self.variant("positional").params(self, self.tokens(input_shape)),
             self.variant("pooling").params(self),
@@ -339,15 +400,9 @@ class ModelSpec:
                 ``macs`` (what the paper's Table 1 reports); ``macs_ptflops06`` adds to ``macs_modules`` what ptflops
                 0.6 counts beside weights (`Macs.elementwise`).
         """
-        dim, tokens, inner = self.width, self.tokens(input_shape), self.attention_heads * self.key_width
-        block = Macs(
-            linear=tokens * dim * (3 * inner + inner + 2 * self.mlp_width),
-            products=2 * tokens * tokens * inner,
-            norms=2 * 5 * tokens * dim,
-            elementwise=dim + self.mlp_width + dim + (3 * inner if self.qkv_bias else 0),
-        )
-        total = Macs(linear=dim * num_classes, norms=5 * tokens * dim, elementwise=num_classes)
-        total = total.plus(Macs(*(self.layers * n for n in block)))
+        tokens = self.tokens(input_shape)
+        total = Macs(linear=self.width * num_classes, elementwise=num_classes)
+        total = total.plus(self.encoder.macs(self.width, tokens))
         total = total.plus(self.variant("tokenizer").macs(self, input_shape))
         total = total.plus(self.variant("pooling").macs(self, tokens))
         return total.under(convention)
@@ -362,6 +417,9 @@ _MOST = {
     "mlp_width": 10_000_000,
 }
 """Of each number, ten times or more what any published model has: a larger one is a slip, and takes long to refuse."""
+
+_RESOLVED = {"heads": "attention_heads", "key_dim": "key_width"}
+"""Leaves that may be None, by the property that says what they are then."""
 
 _LEAF = {"width": "dim", "attention_heads": "heads", "mlp_width": "mlp_ratio x model.dim"}
 _RATES = (

@@ -26,8 +26,8 @@ from ablate.proof import reference
 from ablate.training.optimizer import AdamW
 from ablate.training.steps.compiled import compile_step
 
-Precision = Literal["float32", "float64"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Floatx = Literal["float32", "float64"]
+PRECISIONS: tuple[Floatx, ...] = get_args(Floatx)
 TRACED = "cct_2_3x2_32_learnable"
 """The golden model that the official code trained for ten steps."""
 SMOOTHING = 0.1
@@ -53,7 +53,7 @@ class Tolerance:
     trained: float
 
 
-TOLERANCES: dict[Precision, Tolerance] = {
+TOLERANCES: dict[Floatx, Tolerance] = {
     # Measured: 9e-6, 1e-5, 4e-6, 2e-6, 5e-5. Keras' own Adam is 2.6e-5 away in loss and 6.4e-4 in trained logits.
     "float32": Tolerance(outputs=5e-5, stages=5e-5, gradients=1e-4, loss=1e-5, trained=2e-4),
     # Measured: 6e-15, 5e-7, 2e-14, 1e-15, 5e-15. Another machine sums in another order.
@@ -125,13 +125,13 @@ def read(folder: Path, name: str) -> Golden:
     return Golden(name, facts, arrays, folder / f"{name}.safetensors")
 
 
-def precisions() -> tuple[Precision, ...]:
+def precisions() -> tuple[Floatx, ...]:
     """Those that the backend can be held in: under JAX, Keras computes means and LayerNorm in float32 at most."""
     return PRECISIONS if keras.backend.backend() == "tensorflow" else ("float32",)
 
 
 @contextmanager
-def _computing_in(precision: Precision) -> Iterator[Tolerance]:
+def _computing_in(precision: Floatx) -> Iterator[Tolerance]:
     """Models that are built inside have this type, weights, activations and optimizer alike."""
     before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx(precision)
@@ -143,7 +143,7 @@ def _computing_in(precision: Precision) -> Iterator[Tolerance]:
         keras.config.set_dtype_policy(before[1])
 
 
-def forward(golden: Golden, precision: Precision = "float32") -> list[Check]:
+def forward(golden: Golden, precision: Floatx = "float32") -> list[Check]:
     """Number of parameters, tokens, each block, features and logits."""
     arrays = golden.arrays
     with _computing_in(precision) as allowed:
@@ -173,7 +173,7 @@ def distance(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
     return float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else float("inf")
 
 
-def gradients(golden: Golden, precision: Precision = "float32") -> list[Check]:
+def gradients(golden: Golden, precision: Floatx = "float32") -> list[Check]:
     """Mean cross entropy in inference mode, and its gradient for every parameter."""
     expected = golden.facts["grads"]
     with _computing_in(precision) as allowed:
@@ -270,7 +270,7 @@ def training_trace() -> Trace:
         )
 
 
-def training(trace: Trace, precision: Precision = "float32", *, decay_1d: bool) -> list[Check]:
+def training(trace: Trace, precision: Floatx = "float32", *, decay_1d: bool) -> list[Check]:
     """The loss before each step, and loss and logits after the last."""
     expected = trace.expected(decay_1d=decay_1d)
     with _computing_in(precision) as allowed:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Status = Literal["finished", "diverged"]
+Ending = Literal["finished", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class History:
     """
 
     epochs: list[EpochMetrics]
-    status: Status
+    status: Ending
     reason: str
     seconds: float
     selected_epoch: int | None = None

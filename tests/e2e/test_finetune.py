@@ -14,8 +14,8 @@ from ablate.data.facts import describe
 from ablate.data.spec import DataError
 from ablate.identity import definition
 from ablate.models import save_weights
-from ablate.models.checkpoints import write_safetensors
 from ablate.models.spec import SpecError
+from ablate.models.weight_files import write_safetensors
 from ablate.models.weights import WeightsError, read_safetensors, state_dict
 from ablate.sweep.plan import make_plan
 from ablate.tasks.classify.run import Workbench, check_weights, run

@@ -176,7 +176,7 @@ def test_create_model_overrides_what_the_name_says():
         heads=4,
     )
     assert (model.input_shape, model.output_shape) == ((None, 28, 20, 1), (None, 7))
-    assert model.get_layer("encoder").own["heads"] == 4
+    assert model.get_layer("encoder").spec.heads == 4
     assert not {"positional", "seq_pool"} & {layer.name for layer in model.layers}
     assert model.name == "cct_2_3x2_32"
 

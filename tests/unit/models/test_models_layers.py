@@ -1,5 +1,6 @@
 """Every layer passes through one suite, and each has a test of what it alone does."""
 
+import dataclasses
 import inspect
 
 import keras
@@ -8,13 +9,36 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from ablate.models import encoder, initializers
+from ablate.models import encoder, initializers, tokenwise
+from ablate.models.attention import layers as attention
+from ablate.models.attention.layers import Attention
 from ablate.models.pooling import layers as pooling
 from ablate.models.positional import layers as positional
+from ablate.models.spec import EncoderSpec
 from ablate.models.tokenizer import layers as tokenizers
 
 IMAGE = (9, 6, 2)
 SEQUENCE = (5, 8)
+
+# Every option of the encoder's spec away from its default.
+AWAY = {
+    "dropout": 0.05,
+    "attention_dropout": 0.15,
+    "stochastic_depth": 0.3,
+    "drop_path_schedule": "constant",
+    "token_dropout": 0.1,
+    "projection_dropout": 0.2,
+    "qkv_bias": True,
+    "key_dim": 3,
+    "residual": "plain",
+    "mlp_second_activation": True,
+    "norm_eps": 1e-3,
+}
+
+
+def _spec(**fields):
+    return EncoderSpec(**{"layers": 2, "heads": 2, "mlp_width": 12, **fields})
+
 
 # layer with options that are not the defaults, shape of one input, of one output, numbers of weights
 LAYERS = [
@@ -30,50 +54,21 @@ LAYERS = [
     (lambda: pooling.SeqPool(sums=True), SEQUENCE, (8,), 2),
     (lambda: pooling.ClassToken(), SEQUENCE, (6, 8), 1),
     (lambda: pooling.FirstToken(), SEQUENCE, (8,), 0),
-    (lambda: encoder.Attention(4, dropout=0.2, attention_dropout=0.3), SEQUENCE, SEQUENCE, 3),
-    (lambda: encoder.Attention(3, qkv_bias=True, key_dim=5), SEQUENCE, SEQUENCE, 4),
-    (lambda: encoder.Mlp(12, dropout=0.2), SEQUENCE, SEQUENCE, 4),
-    (lambda: encoder.Mlp(12, second_activation=True), SEQUENCE, SEQUENCE, 4),
-    (lambda: encoder.DropPath(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
-    (lambda: encoder.Block(2, 12, dropout=0.1, attention_dropout=0.2, drop_path=0.3), SEQUENCE, SEQUENCE, 11),
+    (lambda: Attention(_spec(heads=4, dropout=0.2, attention_dropout=0.3)), SEQUENCE, SEQUENCE, 3),
+    (lambda: Attention(_spec(**AWAY)), SEQUENCE, SEQUENCE, 4),
+    (lambda: encoder.Mlp(_spec(dropout=0.2)), SEQUENCE, SEQUENCE, 4),
+    (lambda: encoder.Mlp(_spec(**AWAY)), SEQUENCE, SEQUENCE, 4),
+    (lambda: tokenwise.DropPath(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
+    (lambda: encoder.Block(_spec(dropout=0.1, attention_dropout=0.2), drop_path=0.3), SEQUENCE, SEQUENCE, 11),
+    (lambda: encoder.Block(_spec(**AWAY)), SEQUENCE, SEQUENCE, 12),
+    (lambda: tokenwise.LayerNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 2),
     (
-        lambda: encoder.Block(
-            *(2, 12),
-            projection_dropout=0.2,
-            qkv_bias=True,
-            key_dim=3,
-            residual="plain",
-            second_activation=True,
-            norm_eps=1e-3,
-        ),
-        SEQUENCE,
-        SEQUENCE,
-        12,
-    ),
-    (lambda: encoder.LayerNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 2),
-    (
-        lambda: encoder.Encoder(2, 2, 12, dropout=0.1, attention_dropout=0.2, stochastic_depth=0.3),
+        lambda: encoder.Encoder(_spec(dropout=0.1, attention_dropout=0.2, stochastic_depth=0.3)),
         SEQUENCE,
         SEQUENCE,
         24,
     ),
-    (
-        lambda: encoder.Encoder(
-            *(2, 2, 12),
-            stochastic_depth=0.3,
-            drop_path_schedule="constant",
-            token_dropout=0.1,
-            projection_dropout=0.2,
-            qkv_bias=True,
-            key_dim=3,
-            residual="plain",
-            second_activation=True,
-            norm_eps=1e-3,
-        ),
-        SEQUENCE,
-        SEQUENCE,
-        26,
-    ),
+    (lambda: encoder.Encoder(_spec(**AWAY)), SEQUENCE, SEQUENCE, 26),
 ]
 each_layer = pytest.mark.parametrize(
     ("make", "shape", "out", "weights"),
@@ -115,7 +110,7 @@ def test_layer_survives_saving_and_cloning(make, shape, out, weights, tmp_path):
 
 def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default():
     """An option that ``get_config`` forgets is restored as its default, which only another value brings to light."""
-    modules = (encoder, pooling, positional, tokenizers)
+    modules = (attention, encoder, pooling, positional, tokenizers, tokenwise)
     layers = {kind for module in modules for kind in vars(module).values() if _is_layer(kind, module)}
     configs = [(type(layer), layer.get_config()) for layer in (make() for make, *_ in LAYERS)]
     assert layers == {kind for kind, _ in configs}
@@ -128,13 +123,16 @@ def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default
 
 def _is_layer(kind, module):
     ours = isinstance(kind, type) and issubclass(kind, keras.layers.Layer) and kind.__module__ == module.__name__
-    return ours and not kind.__name__.startswith("_")
+    abstract = kind in (tokenwise.Tokenwise, tokenwise.SpecLayer)
+    return ours and not abstract and not kind.__name__.startswith("_")
 
 
 def _options(kind):
-    """Those that a layer of ours has of its own, with their defaults."""
+    """Those that a layer of ours has of its own, with their defaults, and the fields of the encoder's spec."""
     own = inspect.signature(kind.__init__).parameters if "__init__" in vars(kind) else {}
-    return [(name, each.default) for name, each in own.items() if name not in ("self", "kwargs")]
+    options = [(name, each.default) for name, each in own.items() if name not in ("self", "spec", "kwargs")]
+    of_spec = [(field.name, field.default) for field in dataclasses.fields(EncoderSpec)] if "spec" in own else []
+    return options + of_spec
 
 
 @each_layer
@@ -189,7 +187,7 @@ def test_patch_tokenizer_is_one_dense_layer_over_each_patch_row_by_row():
 
 
 def test_drop_path_drops_whole_samples_while_training_only():
-    layer = encoder.DropPath(0.25, seed=1)
+    layer = tokenwise.DropPath(0.25, seed=1)
     x = np.ones((4000, 3, 2), "float32")
     first, second = (_array(layer(x, training=True)) for _ in range(2))
     assert {*np.unique(first)} == {np.float32(0), np.float32(1 / 0.75)}
@@ -200,22 +198,23 @@ def test_drop_path_drops_whole_samples_while_training_only():
 
 
 def test_encoder_drop_path_grows_linearly():
-    rates = [block.drop_path.rate for block in encoder.Encoder(5, 2, 8, stochastic_depth=0.2).blocks]
+    rates = [block.drop_path.rate for block in encoder.Encoder(_spec(layers=5, stochastic_depth=0.2)).blocks]
     np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15, 0.2])
 
 
 def test_encoder_drop_path_can_be_constant():
-    blocks = encoder.Encoder(3, 2, 8, stochastic_depth=0.2, drop_path_schedule="constant").blocks
+    blocks = encoder.Encoder(_spec(layers=3, stochastic_depth=0.2, drop_path_schedule="constant")).blocks
     assert [block.drop_path.rate for block in blocks] == [0.2] * 3
 
 
 def test_encoder_one_rate_stands_for_all_dropouts_unless_each_has_its_own():
     def rates(**leaves):
-        layer = encoder.Encoder(1, 2, 12, dropout=0.1, **leaves)
-        return layer.dropout.rate, layer.blocks[0].attention.rate, layer.blocks[0].mlp.rate
+        layer = encoder.Encoder(_spec(layers=1, dropout=0.1, **leaves))
+        block = layer.blocks[0]
+        return layer.dropout.rate, block.attention.dropout.rate, block.mlp.dropout_1.rate, block.mlp.dropout_2.rate
 
-    assert rates() == (0.1, 0.1, 0.1)
-    assert rates(token_dropout=0.0, projection_dropout=0.2) == (0.0, 0.2, 0.1)
+    assert rates() == (0.1, 0.1, 0.1, 0.1)
+    assert rates(token_dropout=0.0, projection_dropout=0.2) == (0.0, 0.2, 0.1, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +225,7 @@ def test_encoder_one_rate_stands_for_all_dropouts_unless_each_has_its_own():
     ],
 )
 def test_encoder_each_rate_acts_while_training_only(rates):
-    layer = encoder.Encoder(2, 2, 12, **rates)
+    layer = encoder.Encoder(_spec(**rates))
     x = _draw(64, *SEQUENCE)  # each image drops its paths by itself: of four, all do twice alike once in 256 times
     still = _array(layer(x, training=False))
     layer.set_weights([20 * weight for weight in layer.get_weights()])  # so that no branch is negligible
@@ -236,9 +235,9 @@ def test_encoder_each_rate_acts_while_training_only(rates):
 
 
 def test_encoder_without_rates_holds_no_generator():
-    states = encoder.Encoder(2, 2, 12).non_trainable_variables
+    states = encoder.Encoder(_spec()).non_trainable_variables
     assert states == []
-    states = encoder.Encoder(2, 2, 12, attention_dropout=0.1).non_trainable_variables
+    states = encoder.Encoder(_spec(attention_dropout=0.1)).non_trainable_variables
     assert [variable.name for variable in states] == ["seed_generator_state"] * 2
 
 
@@ -302,7 +301,7 @@ def test_initial_draws_follow_the_official_code():
     conv = tokenizers.ConvTokenizer([64, 64], kernel=3)
     conv.build((None, 16, 16, 3))
     assert abs(_array(conv.weights[1]).std() - np.sqrt(2 / (9 * 64))) < 1e-3
-    block = encoder.Block(2, 128)
+    block = encoder.Block(_spec(mlp_width=128))
     block.build((None, 4, 128))
     by_path = {weight.path.removeprefix(f"{block.name}/"): _array(weight) for weight in block.weights}
     assert all(abs(by_path[f"{name}/kernel"].std() - 0.02) < 1e-3 for name in ("attention/qkv", "mlp/dense_2"))
@@ -315,7 +314,7 @@ def test_initial_draws_follow_the_official_code():
 def test_initial_draws_follow_the_seed():
     def draw(seed):
         keras.utils.set_random_seed(seed)
-        block = encoder.Block(2, 8)
+        block = encoder.Block(_spec(mlp_width=8))
         block.build((None, 4, 8))
         return np.concatenate([weight.ravel() for weight in block.get_weights()])
 
@@ -323,7 +322,11 @@ def test_initial_draws_follow_the_seed():
     assert (draw(1) != draw(2)).any()
 
 
-@pytest.mark.parametrize("make", [lambda: encoder.LayerNorm(), lambda: encoder.Mlp(12, second_activation=True)])
+@pytest.mark.parametrize(
+    "make", [lambda: tokenwise.LayerNorm(), lambda: encoder.Mlp(_spec(mlp_second_activation=True))]
+)
+    "make", [lambda: tokenwise.LayerNorm(), lambda: encoder.Mlp(_spec(mlp_second_activation=True))]
+)
 def test_without_training_a_layer_takes_another_way_to_the_same_outputs_and_gradients(make):
     layer = make()
     layer.build((None, *SEQUENCE))

@@ -31,10 +31,10 @@ from safetensors.numpy import load_file, save_file
 
 from ablate import identity
 from ablate.models import at_resolution, create_model, load_weights, save_weights, trace
-from ablate.models.checkpoints import Wanted
 from ablate.models.positional.layers import resize, sine_table
 from ablate.models.pth import open_pth, read_pth
 from ablate.models.spec import SpecError
+from ablate.models.weight_files import Wanted
 from ablate.models.weights import WeightsError, official_name, read_safetensors, to_official
 from ablate.proof import reference
 

@@ -1,0 +1,64 @@
+"""How tokens look at each other: multi-head self-attention, ``(batch, tokens, dim)`` to the same shape."""
+
+# mypy: allow-subclassing-any
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ablate.models.intermediates import tap
+from ablate.models.numerics import kept, softmax
+from ablate.models.spec import EncoderSpec
+from ablate.models.tokenwise import SpecLayer, dense
+
+
+class _WeightsDropout(keras.layers.Dropout):
+    """Drops attention weights while training; the scale is left to the values, which are fewer."""
+
+    def call(self, weights: Any, training: bool = False) -> Any:
+        if not training or self.rate == 0:
+            return weights
+        return ops.where(kept(ops.shape(weights), self.rate, self.seed_generator), weights, ops.zeros_like(weights))
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class Attention(SpecLayer):
+    """Multi-head self-attention: one projection to queries, keys and values; one back, with bias.
+
+    The projection's outputs are laid out [q | k | v], each head by head, as in the official checkpoints.
+
+    Args:
+        spec: Of the encoder: ``heads``, ``key_dim``, ``qkv_bias`` and the two rates of dropout that concern attention.
+    """
+
+    def __init__(self, spec: EncoderSpec, **kwargs: Any) -> None:
+        super().__init__(spec, **kwargs)
+        after = spec.dropout if spec.projection_dropout is None else spec.projection_dropout
+        self.weights_dropout = _WeightsDropout(spec.attention_dropout, dtype=self.dtype_policy, name="weights_dropout")
+        self.dropout = keras.layers.Dropout(after, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        dim = int(input_shape[-1] or 0)
+        self.head_dim = self.spec.head_dim(dim)
+        inner = self.spec.heads * self.head_dim
+        self.qkv = dense(self, 3 * inner, "qkv", use_bias=self.spec.qkv_bias)
+        self.projection = dense(self, dim, "projection")
+        self.qkv.build(input_shape)
+        self.projection.build((*input_shape[:-1], inner))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        # Split before reshaping: the gradient of a slice of one (tokens, 3, heads, head_dim) tensor is four times
+        # slower on a CPU (10.5 ms against 38 to 41 ms for batch 128, 64 tokens, 2 heads, forward and backward).
+        query, key, value = ops.split(self.qkv(x), 3, axis=-1)
+        query = self._heads(query * self.head_dim**-0.5, (0, 2, 1, 3))
+        weights = softmax(ops.matmul(query, self._heads(key, (0, 2, 3, 1))), training=bool(training))
+        tap(self, weights)
+        if training and self.weights_dropout.rate > 0:
+            weights, value = self.weights_dropout(weights, training=True), value / (1 - self.weights_dropout.rate)
+        mixed = ops.matmul(weights, self._heads(value, (0, 2, 1, 3)))
+        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, x.shape[1], self.spec.heads * self.head_dim))
+        return self.dropout(self.projection(mixed), training=training)
+
+    def _heads(self, x: Any, order: tuple[int, int, int, int]) -> Any:
+        return ops.transpose(ops.reshape(x, (-1, x.shape[1], self.spec.heads, self.head_dim)), order)
