@@ -325,8 +325,6 @@ def test_initial_draws_follow_the_seed():
 @pytest.mark.parametrize(
     "make", [lambda: tokenwise.LayerNorm(), lambda: encoder.Mlp(_spec(mlp_second_activation=True))]
 )
-    "make", [lambda: tokenwise.LayerNorm(), lambda: encoder.Mlp(_spec(mlp_second_activation=True))]
-)
 def test_without_training_a_layer_takes_another_way_to_the_same_outputs_and_gradients(make):
     layer = make()
     layer.build((None, *SEQUENCE))
