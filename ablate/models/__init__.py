@@ -9,7 +9,8 @@ What needs Keras is imported when it is asked for, so that names, costs and ``--
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ablate.models.pooling import spec as _pooling  # noqa: F401  the variants register themselves
+# The built-in variants register as their specs are imported: here alone, a line an axis.
+from ablate.models.pooling import spec as _pooling  # noqa: F401
 from ablate.models.positional import spec as _positional  # noqa: F401
 from ablate.models.tokenizer import spec as _tokenizer  # noqa: F401
 from ablate.models.zoo import create_model, list_models

@@ -13,7 +13,7 @@ from keras import ops
 
 from ablate.models.attention.layers import Attention
 from ablate.models.intermediates import tap
-from ablate.models.numerics import biased, gelu
+from ablate.models.numerics import fusible_dense, gelu
 from ablate.models.spec import DropPathSchedule, EncoderSpec, Residual
 from ablate.models.tokenwise import DropPath, SpecLayer, dense, norm
 
@@ -41,7 +41,7 @@ class Mlp(SpecLayer):
     def call(self, x: Any, training: bool | None = None) -> Any:
         if not training:
             rows = ops.reshape(x, (-1, x.shape[-1]))  # as matrices, products are fused with what follows them
-            rows = biased(self.dense_2, gelu(biased(self.dense_1, rows), training=False))
+            rows = fusible_dense(self.dense_2, gelu(fusible_dense(self.dense_1, rows), training=False))
             return ops.reshape(gelu(rows, training=False) if self.spec.mlp_second_activation else rows, ops.shape(x))
         x = self.dropout_1(gelu(self.dense_1(x)), training=training)
         x = self.dense_2(x)

@@ -19,7 +19,7 @@ class Predictor:
     """Logits of images, as the model gives them with ``training=False``.
 
     A single image is compiled by XLA when one first comes (a second or two), and then takes 0.6 of the time; for many,
-    oneDNN's kernels are faster. JAX compiles each number of images.
+    oneDNN's fused kernels (`ablate.models.numerics`) are faster. JAX compiles each number of images.
     """
 
     def __init__(self, model: keras.Model, scale: NDArray[Any], shift: NDArray[Any], *, dtype: str = "float32") -> None:

@@ -1,4 +1,10 @@
-"""Elementwise functions where precision or speed asks for more than the plain call."""
+"""Softmax, GELU, LayerNorm, dropout's mask: where precision or speed asks for more than the plain call.
+
+Without training, TensorFlow on a CPU replaces some operations by oneDNN's fused kernels: softmax, LayerNorm, and a
+dense layer with its bias and GELU. Each such kernel reads and writes memory once, and rounds once, at its end. Which
+operations are replaced depends on how they are written: `fusible_dense` and `_fusible_layer_norm` write them so, and
+`_has_fused_kernels` says where that pays.
+"""
 
 import functools
 import math
@@ -13,7 +19,7 @@ def softmax(x: Any, *, training: bool = True) -> Any:
 
     With bfloat16's 8 bits the weights of 64 tokens would sum to 1 within a percent only.
     """
-    if _is_wide(x) or (not training and _is_fused(x)):  # oneDNN's kernel computes in float32 whatever the type
+    if _is_wide(x) or (not training and _has_fused_kernels(x)):  # in float32 whatever the type
         return ops.softmax(x, axis=-1)
     return ops.cast(ops.softmax(ops.cast(x, "float32"), axis=-1), x.dtype)
 
@@ -22,8 +28,8 @@ def _is_wide(x: Any) -> bool:
     return keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
 
 
-def kept(shape: Any, rate: float, seeds: keras.random.SeedGenerator) -> Any:
-    """Booleans of a shape, each false with probability ``rate``, to a thousandth of it.
+def keep_mask(shape: Any, rate: float, seeds: keras.random.SeedGenerator) -> Any:
+    """What dropout keeps: booleans of a shape, each false with probability ``rate``, to a thousandth of it.
 
     TensorFlow on a CPU draws a number in 4 ns, which is half of what softmax and dropout take: one serves twice there.
     """
@@ -41,7 +47,7 @@ def gelu(x: Any, *, training: bool = True) -> Any:
     """The exact GELU, by the error function; the tanh form moves the reference's logits by 4e-4.
 
     Written out since this order of factors takes a quarter less time on a CPU, forward and backward, than `ops.gelu`.
-    Without training another order is the faster: TensorFlow makes one kernel of it with `biased` before it. Training
+    Without training another order is the faster: TensorFlow fuses it with the `fusible_dense` before it. Training
     in bfloat16 widens first: TensorFlow's error function takes twice as long on narrow numbers.
     """
     if training and not _is_wide(x):
@@ -52,8 +58,12 @@ def gelu(x: Any, *, training: bool = True) -> Any:
     return (0.5 * x) * (1.0 + ops.erf(x * root))
 
 
-def biased(dense: keras.layers.Dense, rows: Any) -> Any:
-    """A dense layer's outputs for a matrix, in the operations that TensorFlow fuses with what follows them."""
+def fusible_dense(dense: keras.layers.Dense, rows: Any) -> Any:
+    """A dense layer's outputs ``(rows, units)`` for a matrix ``(rows, dim)``, which TensorFlow can fuse with a GELU.
+
+    The product of matrices, the bias and a GELU after them become one fused kernel; Keras' own layer, which keeps the
+    tokens' axis, is not written so.
+    """
     if keras.backend.backend() != "tensorflow" or dense.bias is None:
         return dense(rows)
     import tensorflow as tf
@@ -65,11 +75,11 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: bool 
     """LayerNorm over the last axis, computed in at least float32 and returned in the type of ``x``.
 
     TensorFlow on a CPU runs it op by op, and every elementwise pass over the tokens costs: there the gradient is
-    written out, and without training oneDNN's kernel takes the place of all passes. JAX compiles such passes into one,
-    and a GPU's matrix products may round to 10 bits.
+    written out, and without training oneDNN's fused kernel takes the place of all passes. JAX compiles such passes
+    into one, and a GPU's matrix products may round to 10 bits.
     """
     kind = keras.backend.standardize_dtype(x.dtype)
-    if not training and _is_fused(x):
+    if not training and _has_fused_kernels(x):
         return _fusible_layer_norm(x, gamma, beta, epsilon)
     values = [ops.cast(value, kind if _is_wide(x) else "float32") for value in (x, gamma, beta)]
     if keras.backend.backend() != "tensorflow" or _has_gpu():
@@ -77,15 +87,15 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: bool 
     return ops.cast(_cpu_layer_norm(*values, epsilon=epsilon), kind)
 
 
-def _is_fused(x: Any) -> bool:
-    """Whether TensorFlow puts oneDNN's kernels in the place of what is computed from ``x``, without a gradient.
+def _has_fused_kernels(x: Any) -> bool:
+    """Whether TensorFlow puts oneDNN's fused kernels in the place of what is computed from ``x``, without a gradient.
 
-    It knows some only where the number of images is open as the graph is made.
+    It finds some only where the number of images is open as the graph is made.
     """
     if keras.backend.backend() != "tensorflow" or x.shape[0] is not None or _has_gpu() or not _has_onednn():
         return False
     kind = keras.backend.standardize_dtype(x.dtype)
-    return kind == "float32" or (kind == "bfloat16" and _has_bfloat16_kernels())
+    return kind == "float32" or (kind == "bfloat16" and _has_fused_bfloat16_kernels())
 
 
 @functools.cache
@@ -107,8 +117,8 @@ def _has_onednn() -> bool:
 
 
 @functools.cache
-def _has_bfloat16_kernels() -> bool:
-    """Whether softmax in bfloat16 is oneDNN's: rounded once, at the end, and not after each operation."""
+def _has_fused_bfloat16_kernels() -> bool:
+    """Whether softmax in bfloat16 is oneDNN's fused kernel: rounded once, at its end, not after each operation."""
     import tensorflow as tf
 
     with tf.init_scope():  # whatever graph is being made
@@ -120,9 +130,9 @@ def _has_bfloat16_kernels() -> bool:
 def _fusible_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """As a batch normalisation of one image whose channels are tokens: what TensorFlow's graph optimizer looks for.
 
-    It puts oneDNN's LayerNorm in its place, where the number of tokens is known only as the graph runs: 1.5 ms, not
-    3.8, for 8192 tokens of 256 numbers on one core. Left as it is, as under a gradient, it takes 6.9 ms. Under XLA it
-    would lose digits where a token's mean is many times its deviation; a single image, which alone is compiled by it
+    It puts oneDNN's fused LayerNorm in its place, where the number of tokens is known only as the graph runs: 1.5 ms,
+    not 3.8, for 8192 tokens of 256 numbers on one core. Left as it is, as under a gradient, it takes 6.9 ms. Under XLA
+    it would lose digits where a token's mean is many times its deviation; a single image, which alone is compiled by it
     here, has a fixed shape and does not come this way.
     """
     import tensorflow as tf

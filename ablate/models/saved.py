@@ -4,9 +4,8 @@ from pathlib import Path
 
 import keras
 
-from ablate.models import encoder as encoder  # registers its layers with Keras
+from ablate.models import encoder as _encoder  # noqa: F401  registers its layers with Keras; no variant names them
 from ablate.models import registry
-from ablate.models.spec import ModelSpec as ModelSpec  # registers the variants
 
 
 def load_model(path: str | Path) -> keras.Model:

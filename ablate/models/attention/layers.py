@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from ablate.models.intermediates import tap
-from ablate.models.numerics import kept, softmax
+from ablate.models.numerics import keep_mask, softmax
 from ablate.models.spec import EncoderSpec
 from ablate.models.tokenwise import SpecLayer, dense
 
@@ -19,7 +19,8 @@ class _WeightsDropout(keras.layers.Dropout):
     def call(self, weights: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return weights
-        return ops.where(kept(ops.shape(weights), self.rate, self.seed_generator), weights, ops.zeros_like(weights))
+        mask = keep_mask(ops.shape(weights), self.rate, self.seed_generator)
+        return ops.where(mask, weights, ops.zeros_like(weights))
 
 
 @keras.saving.register_keras_serializable(package="ablate")

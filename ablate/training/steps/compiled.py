@@ -1,15 +1,13 @@
-"""A training step, or a moving average, compiled for the backend that Keras runs on."""
+"""Chooses the backend: a training step, or a moving average of weights, compiled for the one that Keras runs on."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
-from keras import ops
 
 from ablate.training.optimizer import AdamW, ScaledAdamW
-from ablate.training.steps.jax import JaxStep
+from ablate.training.steps.jax import JaxStep, jax_average
 from ablate.training.steps.step import Step
-from ablate.training.steps.tensorflow import TensorFlowStep
+from ablate.training.steps.tensorflow import TensorFlowStep, tensorflow_average
 
 
 def compile_step(model: keras.Model, optimizer: AdamW | ScaledAdamW, *, dtype: str = "uint8") -> Step:
@@ -40,34 +38,5 @@ def compile_step(model: keras.Model, optimizer: AdamW | ScaledAdamW, *, dtype: s
 
 def compile_average(averages: list[keras.Variable], live: list[keras.Variable]) -> Callable[[float], None]:
     """A compiled ``average = decay * average + (1 - decay) * live`` of each pair, called with the decay."""
-    if keras.backend.backend() == "jax":
-        return _jax_average(averages, live)
-    import tensorflow as tf
-
-    def move(decay: Any) -> None:
-        for average, variable in zip(averages, live, strict=True):
-            average.assign(_averaged(average.value, variable.value, decay))
-
-    scalar = tf.TensorSpec((), keras.config.floatx())
-    compiled: Callable[[float], None] = tf.function(move, input_signature=[scalar], autograph=False)
-    return compiled
-
-
-def _jax_average(averages: list[keras.Variable], live: list[keras.Variable]) -> Callable[[float], None]:
-    import jax
-
-    moved = jax.jit(lambda old, new, decay: [_averaged(a, b, decay) for a, b in zip(old, new, strict=True)])
-
-    def move(decay: float) -> None:
-        values = moved([v.value for v in averages], [v.value for v in live], decay)
-        for average, value in zip(averages, values, strict=True):
-            average.assign(value)
-
-    return move
-
-
-def _averaged(average: Any, live: Any, decay: Any) -> Any:
-    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(average.dtype)):
-        return live
-    decay = ops.cast(decay, average.dtype)
-    return average * decay + live * (1 - decay)
+    average = jax_average if keras.backend.backend() == "jax" else tensorflow_average
+    return average(averages, live)

@@ -1,5 +1,6 @@
-"""The training step on JAX: the state is a value that goes in and comes out."""
+"""The training step and the moving average of weights on JAX: the state is a value that goes in and comes out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,10 +9,12 @@ from numpy.typing import NDArray
 
 from ablate.training.loss import targets
 from ablate.training.optimizer import AdamW, ScaledAdamW, clipped
-from ablate.training.steps.step import normalise, score
+from ablate.training.steps.step import averaged, normalise, score
 
 
 class JaxStep:
+    """`Step` on one device: after each call the new values are put into the model's and optimizer's variables."""
+
     fixed_batch = True
 
     def __init__(self, model: keras.Model, optimizer: AdamW | ScaledAdamW) -> None:
@@ -130,3 +133,17 @@ class JaxStep:
 
     def _logits(self, trainable: Any, fixed: Any, x: Any, scale: Any, shift: Any) -> Any:
         return self._model.stateless_call(trainable, fixed, normalise(x, scale, shift), training=False)[0]
+
+
+def jax_average(averages: list[keras.Variable], live: list[keras.Variable]) -> Callable[[float], None]:
+    """`compile_average` on JAX."""
+    import jax
+
+    moved = jax.jit(lambda old, new, decay: [averaged(a, b, decay) for a, b in zip(old, new, strict=True)])
+
+    def move(decay: float) -> None:
+        values = moved([v.value for v in averages], [v.value for v in live], decay)
+        for average, value in zip(averages, values, strict=True):
+            average.assign(value)
+
+    return move

@@ -1,8 +1,8 @@
-"""One training step and one forward pass, compiled: a graph is traced once, and everything else enters as a value.
+"""What a training step is on any backend, and the arithmetic that all backends share.
 
 ``keras.Model.fit`` would bake the smoothing into the graph, trace anew for a last, smaller batch, and weigh a padded
-one wrongly in its metrics. What differs between backends is how they differentiate and compile; it all stands here.
-A graph waits for its first use: who never clips, accumulates or averages never pays for it.
+one wrongly in its metrics. Here a graph is traced once, and everything else enters as a value. A graph waits for its
+first use: who never clips, accumulates or averages never pays for it.
 """
 
 from typing import Any, Protocol
@@ -61,12 +61,33 @@ class Step(Protocol):
 
 
 def score(logits: Any, y: Any, weight: Any, smoothing: Any, images: Any) -> tuple[Any, Any]:
+    """Loss and hits of a batch, or of a part of one.
+
+    Args:
+        logits: ``(batch, classes)``.
+        y: Probabilities ``(batch, classes)``.
+        weight: ``(batch,)``; 0 for an image that counts for nothing.
+        smoothing: Label smoothing, from 0 to below 1.
+        images: What the sum over images is divided by: the size of the whole batch.
+
+    Returns:
+        Its share of the mean loss over ``images``, and how many of its images are classified rightly.
+    """
     loss = ops.sum(cross_entropy(logits, y, smoothing) * weight) / images
     return loss, ops.sum(correct(logits, y) * weight)
 
 
 def normalise(x: Any, scale: Any, shift: Any) -> Any:
+    """Images as the model sees them, in Keras' float type: ``x * scale + shift``, a number of each for a channel."""
     return ops.cast(x, keras.config.floatx()) * scale + shift
+
+
+def averaged(average: Any, live: Any, decay: Any) -> Any:
+    """``decay * average + (1 - decay) * live``; where that is no floating-point number, such as a count, ``live``."""
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(average.dtype)):
+        return live
+    decay = ops.cast(decay, average.dtype)
+    return average * decay + live * (1 - decay)
 
 
 def pad(array: NDArray[Any], size: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The training step on TensorFlow: one `tf.function` for each part."""
+"""The training step and the moving average of weights on TensorFlow: one `tf.function` for each part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from ablate.training.loss import targets
 from ablate.training.optimizer import AdamW, ScaledAdamW, clipped
-from ablate.training.steps.step import normalise, score
+from ablate.training.steps.step import averaged, normalise, score
 
 
 class TensorFlowStep:
+    """`Step` on one device: the model's variables are moved in place."""
+
     fixed_batch = False
 
     def __init__(self, model: keras.Model, optimizer: AdamW | ScaledAdamW, dtype: str) -> None:
@@ -121,3 +123,16 @@ class TensorFlowStep:
 
     def _predict(self, x: Any, scale: Any, shift: Any) -> Any:
         return self._model(normalise(x, scale, shift), training=False)
+
+
+def tensorflow_average(averages: list[keras.Variable], live: list[keras.Variable]) -> Callable[[float], None]:
+    """`compile_average` on TensorFlow."""
+    import tensorflow as tf
+
+    def move(decay: Any) -> None:
+        for average, variable in zip(averages, live, strict=True):
+            average.assign(averaged(average.value, variable.value, decay))
+
+    scalar = tf.TensorSpec((), keras.config.floatx())
+    compiled: Callable[[float], None] = tf.function(move, input_signature=[scalar], autograph=False)
+    return compiled

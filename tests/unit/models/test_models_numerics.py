@@ -55,15 +55,15 @@ def test_gelu_while_training_in_bfloat16_is_rounded_once():
 
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.75])
 @pytest.mark.parametrize("shape", [(7, 11, 13, 101), (4, 8, 50, 64)])
-def test_kept_drops_each_by_itself_at_the_rate(rate, shape):
+def test_keep_mask_drops_each_by_itself_at_the_rate(rate, shape):
     seeds = keras.random.SeedGenerator(3)
-    first, second = (np.asarray(numerics.kept(shape, rate, seeds)) for _ in range(2))
+    first, second = (np.asarray(numerics.keep_mask(shape, rate, seeds)) for _ in range(2))
     assert first.shape == shape and first.dtype == bool
     spread = 5 * np.sqrt(rate * (1 - rate) / first.size)
     assert abs((~first).mean() - rate) < spread and abs((~second).mean() - rate) < spread
     both = (~first & ~second, (~first[..., 1:]) & (~first[..., :-1]))  # of two draws, of neighbours
     assert all(abs(each.mean() - rate**2) < 6 * rate / np.sqrt(each.size) for each in both)
-    np.testing.assert_array_equal(numerics.kept(shape, rate, keras.random.SeedGenerator(3)), first)
+    np.testing.assert_array_equal(numerics.keep_mask(shape, rate, keras.random.SeedGenerator(3)), first)
 
 
 def test_attention_dropout_keeps_the_mean():
