@@ -54,8 +54,8 @@ class Raw:
     """What a source gives: the images it means for training, the test set apart.
 
     Attributes:
-        train: Validation images included, where there are none apart.
-        test: Likewise of all classes.
+        train: Training images of all classes; validation images are among them where there is no ``val``.
+        test: Test images of all classes.
         classes: Names, by label.
         val: The source's own validation images; None where they are to be held out of those for training.
         fitted: Whether the images have the spec's size and channels already, because they were decoded to them.
@@ -76,11 +76,11 @@ class Splits:
 
     Attributes:
         train: Images that are trained on.
-        val: Held out of the training images; empty where ``data.val_fraction`` is 0.
-        test: Never trained on, never selected on.
+        val: Images held out of the training images, or the source's own; empty where ``data.val_fraction`` is 0.
+        test: Images that are never trained on, and never selected on but under ``select=test``.
         classes: Names, by label.
-        mean: Per channel, of pixels in 0..1.
-        std: Likewise.
+        mean: Mean of each channel, pixels in 0..1.
+        std: Standard deviation of each channel, pixels in 0..1.
         digest: SHA-256 over pixels, labels, split and class names.
         notes: For people: what was not read, and which classes have no validation image.
     """

@@ -26,7 +26,7 @@ class Batches:
     Args:
         arrays: What to train on.
         batch_size: Images a batch; the last of an epoch may be smaller.
-        seed: Of the order.
+        seed: Seed of the order of the images.
         augment: What is done to the images; None leaves them alone.
         workers: Threads that make batches ahead.
 

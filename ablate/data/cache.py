@@ -34,8 +34,8 @@ class Kept:
     """What the file holds.
 
     Attributes:
-        images: In memory, or in the file.
-        unread_exif: ``(images,)``, as of each ``Example``.
+        images: The images and labels, in memory or in the file.
+        unread_exif: ``(images,)``, whether each is upright only for want of an EXIF that can be read.
     """
 
     images: Arrays
@@ -62,9 +62,9 @@ def decoded(
     Grey images stay grey where all of them are, otherwise all become RGB.
 
     Args:
-        spec: How they are cut and scaled, where they are kept, and how many may be in memory.
+        spec: How images are cut and scaled, where they are kept, and how many may be in memory.
         listing: A line a file, which changes when the file does.
-        count: How many images there are.
+        count: Number of images.
         decode: Yields them, all of one height and width; called again where a grey start proves wrong.
         holds: Whether what was found, decoded by an earlier run, still holds; if not, all are decoded anew.
 

@@ -74,7 +74,7 @@ class Encoded:
     Attributes:
         name: Where, for messages.
         content: Gives the bytes of the file.
-        label: Of its class.
+        label: Number of the image's class, from 0.
     """
 
     name: str
@@ -87,7 +87,7 @@ def decode_all(files: Iterable[Encoded], count: int, spec: DataSpec, where: str)
 
     Args:
         files: The images.
-        count: How many, for the progress bar.
+        count: Number of images, for the progress bar.
         spec: Size, channels and how to scale.
         where: What they are part of, for messages.
 
@@ -158,7 +158,7 @@ def taken_as_upright(unread_exif: NDArray[np.bool_], name: Callable[[int], str])
 
     Args:
         unread_exif: ``(images,)``, as it came from the cache.
-        name: Of an image, by its number.
+        name: Gives an image's name by its place, from 0.
     """
     if not (count := int(unread_exif.sum())):
         return ()

@@ -71,7 +71,7 @@ class Listing:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Of files that are read: all whose format the Pillow that is installed decodes by itself."""
+    """Suffixes of the files that are read: all whose format the Pillow that is installed decodes by itself."""
     from PIL import Image
 
     Image.init()
@@ -148,8 +148,8 @@ def unreadable(where: str, told: Sequence[str], count: int | None = None, *, rem
 
     Args:
         where: What they are part of.
-        told: Each with its reason, or the first of them.
-        count: How many there are; None where all are told.
+        told: The images, each with the reason, or the first of them.
+        count: Number of images that cannot be read; None where all are told.
         remedy: What to do about ``{it}``.
     """
     count = len(told) if count is None else count
@@ -393,9 +393,9 @@ def note(what: str, names: Iterable[str], count: int | None = None) -> Iterator[
     """One line of what is not read, or none where nothing is to be told.
 
     Args:
-        what: They are.
-        names: Theirs, or the first of them.
-        count: How many there are; None where all are named.
+        what: What is not read, in the plural, such as ``damaged images``.
+        names: Names of what is not read, or of the first of it.
+        count: Number of what is not read; None where all of it is named.
     """
     found = sorted(map(shown, names))
     count = len(found) if count is None else count

@@ -17,9 +17,9 @@ class Facts:
     """What was noted of each image as it was written, so that no start reads all of a large file again.
 
     Attributes:
-        sha256: ``(images, 32)``.
-        sums: Of pixels, ``(images, channels)``.
-        squares: Of pixels, likewise.
+        sha256: ``(images, 32)``, SHA-256 of each image's pixels.
+        sums: ``(images, channels)``, sums of the pixels.
+        squares: ``(images, channels)``, sums of the pixels' squares.
     """
 
     sha256: NDArray[np.uint8]
@@ -42,7 +42,7 @@ class Stored:
         offset: Bytes before its first image.
         images: Shape of all images in the file.
         rows: ``(images,)``, which of them these are.
-        facts: Of these, in this order.
+        facts: What was noted of these images, in the order of ``rows``.
         checked: ``(images of the file,)``, which have been compared with their sum; each is as it is first read.
     """
 

@@ -17,7 +17,7 @@ class Originals:
 
     Attributes:
         files: The images.
-        channels: Of the fitted ones, 1 or 3.
+        channels: Channels of the fitted images, 1 or 3.
         background: What shows where they are transparent.
     """
 

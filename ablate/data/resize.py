@@ -22,7 +22,7 @@ class Example(NamedTuple):
 
     Attributes:
         pixels: ``(height, width, 1 or 3)``.
-        label: Of its class.
+        label: Number of the image's class, from 0.
         unread_exif: Whether it is upright only for want of an EXIF that can be read.
     """
 

@@ -46,7 +46,7 @@ class Counts:
     """How many training images a source has, as far as can be told without decoding one.
 
     Attributes:
-        train: Of each class, by label.
+        train: Training images of each class, by label.
         own_validation: Whether the source has validation images of its own, so that none are held out of these.
     """
 
@@ -77,20 +77,22 @@ class DataSpec:
             read here) are left out and named; False refuses the data.
         fraction: Part of the training images that is trained on, after validation was held out; each class gives its
             share, at least one image, and what a smaller fraction takes is among what a larger one takes.
-        per_class: So many training images of each class instead; None takes ``fraction``.
+        per_class: Number of training images of each class, instead of a part of them; None takes ``fraction``.
         image_size: ``[height, width]`` to resize to, or one side of a square; None keeps the source's own size.
         crop_pct: None scales height and width each to ``image_size``; a part, above 0 and at most 1, keeps proportions:
             scaled to cover ``image_size / crop_pct``, and cut from the middle.
-        interpolation: Of resizing.
+        interpolation: How pixels between pixels are found as images are resized.
         channels: 1 (grey) or 3 (RGB) to convert to; None keeps the source's own.
         background: What shows where an image file is transparent: ``white``, ``black``, or ``[red, green, blue]``, each
             0 to 255. Grey images stay grey where it is a grey.
         val_fraction: Part of the training images held out for validation, stratified by class: of each class its share
             rounded down or up, and at least one image where the class keeps another. 0 holds out none. A folder
             ``val/`` beside ``train/`` and ``test/`` is taken instead, wherever this is above 0.
-        split_seed: Seed of that split; the same for every seed of a sweep, so that runs differ in training alone.
-        mean: Per channel, of pixels in 0..1; None takes the source's published or measured value.
-        std: Likewise.
+        split_seed: Seed of the split into training and validation images; the same for every seed of a sweep, so that
+            runs differ in training alone.
+        mean: Mean of each channel, pixels in 0..1, which is subtracted; None takes the source's published or measured
+            value.
+        std: Standard deviation of each channel, pixels in 0..1, which is divided by; None takes the source's.
         cache: Folder for decoded images; None is ``ablate`` under the user's cache folder.
         memory_limit: MiB of images that may be in memory; more of them are read from the cache batch by batch. None is
             an eighth of this machine's memory.

@@ -8,7 +8,7 @@ from ablate.data.spec import Counts, DataError, DataSpec
 Indices = NDArray[np.int64]
 
 TEST_SEED = 20210412
-"""Of the test sets that we cut ourselves (mnist5k, digits): fixed once for all, whatever ``data.split_seed`` is."""
+"""Seed of the test sets that we cut ourselves (mnist5k, digits): the same whatever ``data.split_seed`` is."""
 
 _FEWER = 1
 _TIES = 26

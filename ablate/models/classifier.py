@@ -29,7 +29,7 @@ def build(
         spec: The architecture.
         input_shape: Height, width, channels.
         num_classes: Outputs of the head; None ends the model in its features.
-        name: Of the model.
+        name: What the Keras model is called.
 
     Returns:
         A model from float images ``(batch, height, width, channels)`` to logits ``(batch, num_classes)`` in float32

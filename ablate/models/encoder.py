@@ -23,8 +23,8 @@ class Mlp(SpecLayer):
     """Two dense layers with the exact GELU between them.
 
     Args:
-        spec: Of the encoder: ``mlp_width``, ``mlp_second_activation`` (a GELU after the second layer too, as in the
-            Keras ports) and ``dropout``, the rate after GELU and after the second layer.
+        spec: The encoder's; this layer reads ``mlp_width``, ``mlp_second_activation`` and ``dropout``, the rate after
+            GELU and after the second layer.
     """
 
     def __init__(self, spec: EncoderSpec, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class Block(SpecLayer):
     network (the reference's logits move by at least 0.5).
 
     Args:
-        spec: Of the encoder.
+        spec: The encoder's; a block reads all of it but for the number of blocks and their drop-path rates.
         drop_path: Probability that a sample skips attention, and, drawn anew, the MLP; from 0 to below 1.
     """
 

@@ -27,9 +27,9 @@ class Predictor:
 
         Args:
             model: On images ``(height, width, channels)``.
-            scale: Of each channel, by which pixels are multiplied.
-            shift: Of each channel, which is added then.
-            dtype: Of the pixels.
+            scale: ``(channels,)``, what pixels are multiplied by.
+            shift: ``(channels,)``, what is added to the product.
+            dtype: Type of the pixels, such as ``uint8``.
         """
         self._dtype, self._one_by_one = dtype, threading.Lock()  # under JAX Keras keeps state between calls
         pixels, floatx = keras.Input(model.input_shape[1:], dtype=dtype), keras.config.floatx()

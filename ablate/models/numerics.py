@@ -128,7 +128,7 @@ def _has_fused_bfloat16_kernels() -> bool:
 
 
 def _fusible_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    """As a batch normalisation of one image whose channels are tokens: what TensorFlow's graph optimizer looks for.
+    """LayerNorm as a batch normalisation of one image whose channels are tokens, which TensorFlow looks for.
 
     It puts oneDNN's fused LayerNorm in its place, where the number of tokens is known only as the graph runs: 1.5 ms,
     not 3.8, for 8192 tokens of 256 numbers on one core. Left as it is, as under a gradient, it takes 6.9 ms. Under XLA

@@ -23,7 +23,7 @@ class Profile:
 
     Attributes:
         params: All parameters, a fixed sine embedding included; a learnable one that is not trained is a constant.
-        trainable_params: Those that training moves.
+        trainable_params: Parameters that training moves.
         tokens: Length of the sequence that the encoder sees.
         macs: Multiply-accumulates of one image: convolutions, dense layers, attention's two products, SeqPool.
         macs_modules: Convolutions and dense layers only.

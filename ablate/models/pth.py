@@ -85,7 +85,7 @@ def open_pth(path: Path, key: str | None = None, wanted: Wanted = EVERYTHING) ->
     """Reads a state dict: the one at the file's top, under ``state_dict`` or ``model``, or the only one that there is.
 
     Args:
-        path: Of the file, or of the index of one that is cut into several: ``….bin.index.json``.
+        path: The file, or the index of one that is cut into several: ``….bin.index.json``.
         key: Where another one lies: its key, or keys joined by dots; or what its tensors' names begin with, with or
             without the key of the dict that they lie in. Without it, the dict that is read by default goes first.
         wanted: Which of its tensors are read.

@@ -142,7 +142,7 @@ class EncoderSpec:
         dropout: Rate on the tokens that enter, after attention's projection and after both MLP layers.
         attention_dropout: Rate on attention weights.
         stochastic_depth: Drop-path rate of the last block.
-        drop_path_schedule: Drop-path rates of the blocks before: ``linear`` from 0, or ``constant``.
+        drop_path_schedule: Drop-path rates of the blocks before it: ``linear`` from 0, or ``constant``.
         token_dropout: Rate on the tokens that enter alone; None takes ``dropout``.
         projection_dropout: Rate after attention's projection alone; None takes ``dropout``.
         qkv_bias: Whether queries, keys and values have a bias, as in the Keras ports.
@@ -172,14 +172,14 @@ class EncoderSpec:
         return dim // self.heads if self.key_dim is None else self.key_dim
 
     def params(self, dim: int) -> Params:
-        """Of all blocks, and of the LayerNorm after them."""
+        """Parameters of all blocks, and of the LayerNorm after them."""
         inner = self.heads * self.head_dim(dim)
         attention = 3 * dim * inner + (3 * inner if self.qkv_bias else 0) + inner * dim + dim
         mlp = dim * self.mlp_width + self.mlp_width + self.mlp_width * dim + dim
         return Params(self.layers * (attention + mlp + 2 * 2 * dim) + 2 * dim)
 
     def macs(self, dim: int, tokens: int) -> Macs:
-        """Of all blocks, and of the LayerNorm after them, on a sequence of ``tokens``."""
+        """Multiply-accumulates of all blocks and of the LayerNorm after them, for one sequence of ``tokens``."""
         inner = self.heads * self.head_dim(dim)
         block = Macs(
             linear=tokens * dim * (3 * inner + inner + 2 * self.mlp_width),
@@ -207,7 +207,7 @@ class ModelSpec:
         dropout: Rate on tokens after the embedding, after attention's projection and after both MLP layers.
         attention_dropout: Rate on attention weights.
         stochastic_depth: Drop-path rate of the last block.
-        drop_path_schedule: That of the blocks before: ``linear`` from 0, or ``constant``.
+        drop_path_schedule: Drop-path rates of the blocks before it: ``linear`` from 0, or ``constant``.
         token_dropout: Rate on tokens after the embedding alone; None takes ``dropout``.
         projection_dropout: Rate after attention's projection alone; None takes ``dropout``.
         head_dropout: Rate on what enters the head.
@@ -215,7 +215,7 @@ class ModelSpec:
         key_dim: Width of a head's queries, keys and values; None takes ``dim / heads``.
         residual: What a block's MLP is added to: ``normalised`` tokens, or ``plain`` pre-norm.
         mlp_second_activation: Whether a GELU follows the MLP's second layer too.
-        norm_eps: Of every LayerNorm.
+        norm_eps: Added to the variance in every LayerNorm; above 0, at most 1.
         weights: File that the initial weights are read from (docs/finetuning.md); None draws them.
         weights_key: Which of the file's state dicts, such as ``state_dict_ema``, or what the names of its tensors begin
             with; None takes the weights as trained. Without ``weights`` there is nothing to choose, and it is None.
@@ -416,7 +416,7 @@ _MOST = {
     "attention_heads": 1_000_000,
     "mlp_width": 10_000_000,
 }
-"""Of each number, ten times or more what any published model has: a larger one is a slip, and takes long to refuse."""
+"""The largest that each number may be, ten times or more what any published model has: a larger one is a slip."""
 
 _RESOLVED = {"heads": "attention_heads", "key_dim": "key_width"}
 """Leaves that may be None, by the property that says what they are then."""

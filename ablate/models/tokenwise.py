@@ -28,7 +28,7 @@ class SpecLayer(Tokenwise):
     """A layer that is built from the encoder's spec, whose fields stand one by one in the layer's configuration.
 
     Args:
-        spec: Of the whole encoder; each layer reads what concerns it.
+        spec: The whole encoder's; each layer reads what concerns it.
     """
 
     def __init__(self, spec: EncoderSpec, **kwargs: Any) -> None:

@@ -31,9 +31,9 @@ _COUNTER = "n_averaged"
 """What torch's AveragedModel keeps beside the weights: how many it has averaged."""
 _SAFETENSORS = ".safetensors"
 _HEADER_BYTES = 2**23
-"""Of a safetensors header or index: that of a model of 40,000 tensors, which is read in a moment."""
+"""Most bytes of a safetensors header or index: a model of 40,000 tensors has so many, which are read in a moment."""
 _DIRECTORY_BYTES = 2**23
-"""Of a zip archive's list of its files, of which torch.save needs some 100 bytes a tensor."""
+"""Most bytes of a zip archive's list of its files, of which torch.save needs some 100 a tensor."""
 _DEPTH = 32
 """Groups within groups of a Keras file: an encoder's blocks take 7."""
 _ITEMS = 20_000
@@ -54,8 +54,8 @@ class StoredWeights(NamedTuple):
     Attributes:
         tensors: Arrays by name.
         grid: Rows and columns of the tokens that a positional embedding in it is for; None where it does not say.
-        key: Under which they lie in it; None where the file holds no others, or they lie at its top.
-        others: Keys under which it holds tensors that were not taken.
+        key: Key of the file under which the tensors lie; None where it holds no others, or they lie at its top.
+        others: Keys of the file under which tensors lie that were not taken.
     """
 
     tensors: dict[str, np.ndarray]
@@ -125,12 +125,12 @@ def shown(text: object, length: int = 80) -> str:
 
 
 def taken(tensors: Mapping[str, T], key: str) -> dict[str, T]:
-    """Those that a key takes: below it in the file's own names, or in those without the prefixes of trainers."""
+    """The tensors that a key takes: below it in the file's own names, or in those without the prefixes of trainers."""
     return below(tensors, key) or below(unwrapped(tensors), key)
 
 
 def below(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
-    """Those whose names begin with a prefix and a dot, by the rest of their names."""
+    """The tensors whose names begin with a prefix and a dot, by the rest of their names."""
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
 
 
@@ -147,7 +147,7 @@ def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
 
 
 def chosen(tensors: Mapping[str, T], key: str | None) -> dict[str, T]:
-    """Those of a flat file that a key takes, under their plain names."""
+    """The tensors of a flat file that a key takes, under their plain names."""
     if key is None:
         return unwrapped(tensors)
     if not (found := taken(tensors, key)):
@@ -319,7 +319,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, grid: tu
     """Writes tensors to a file that is complete or not there.
 
     Args:
-        path: Of the file; one that is there is replaced.
+        path: File to write; one that is there is replaced.
         tensors: Arrays of floats by name.
         grid: Rows and columns of tokens, for whoever interpolates a positional embedding.
     """
@@ -392,7 +392,7 @@ class KerasArrays(NamedTuple):
 
     Attributes:
         groups: By the group of a layer, such as ``layers/encoder/blocks/block/mlp/dense_1``, its variables in Keras'
-            order; `keras_groups` knows whose they are.
+            order; `keras_groups` says which layer a group belongs to.
         paths: By a variable's own path, such as ``encoder/norm/gamma``.
     """
 
@@ -404,8 +404,8 @@ def read_keras(path: Path, wanted: Wanted = EVERYTHING) -> KerasArrays:
     """Reads the variables in a ``.keras`` or ``.h5`` file, of which the model itself is not built.
 
     Args:
-        path: Of the file.
-        wanted: How much room it may take.
+        path: File to read.
+        wanted: Which arrays are read, and the most bytes that they may take.
 
     Raises:
         WeightsError: The file is truncated, or is something else.

@@ -110,7 +110,7 @@ class Loaded:
         interpolated: Set from the file's, for another resolution.
         kept: Still as the model had them: a head of another number of classes, a sine table of another resolution.
         unused: In the file only: the head, where the model ends in features.
-        key: Under which they lie in the file; None where it holds no others, or they lie at its top.
+        key: Key of the file under which the tensors lie; None where it holds no others, or they lie at its top.
         others: Keys of the file under which other tensors lie, such as an average of the weights.
     """
 
@@ -243,7 +243,7 @@ def assign(
         tensors: In PyTorch's layouts.
         source: What an error calls them.
         grid: Rows and columns of tokens that the state dict's positional embedding is for; None takes a square.
-        key: Under which they lie in their file, for what names a key within it.
+        key: Key under which the tensors lie in their file, for a message that names a key within it.
 
     Raises:
         WeightsError: They do not fit; all misfits are listed, and nothing was set.
@@ -412,7 +412,7 @@ class _Repeat(NamedTuple):
 
     Attributes:
         key: The prefix, with the key under which all lie in their file.
-        names: Of these tensors in full.
+        names: Full names of these tensors.
         whole: Whether they are all of the model's, but for what may differ, and no other tensors lie below the prefix.
     """
 

@@ -18,7 +18,7 @@ class Averages:
     generators of dropout are no weights and are not averaged.
 
     Args:
-        model: Whose weights are averaged; they are its averages' first values at each ``restart``.
+        model: Its weights are averaged; they are the averages' first values at each ``restart``.
     """
 
     def __init__(self, model: keras.Model) -> None:

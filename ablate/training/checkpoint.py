@@ -34,13 +34,13 @@ class State:
     and steps say where the data stands.
 
     Attributes:
-        epochs: That have ended.
-        steps: Of the epoch under way: images, mean loss, images that were right.
-        seconds: Of all attempts so far.
-        epoch_seconds: Of the epoch under way.
-        spent: Of steps, as ``train.seconds`` counts.
-        model: Every variable, generators of dropout included.
-        optimizer: Every variable: moments, count of updates.
+        epochs: Metrics of the epochs that have ended, in order.
+        steps: For each step of the epoch under way: its images, their mean loss, how many of them were right.
+        seconds: Wall time of all attempts so far.
+        epoch_seconds: Wall time of the epoch under way, in all attempts.
+        spent: Seconds of training steps, as ``train.seconds`` counts them.
+        model: Values of the model's variables, generators of dropout included.
+        optimizer: Values of the optimizer's variables: moments, count of updates.
         average: Moving average of the weights; empty without one.
         best: Weights of the best epoch so far; empty where none is chosen.
         weights: Paths of the model's weights.

@@ -17,12 +17,14 @@ class EpochMetrics:
         epoch: From 1.
         train_loss: Mean over the epoch's images, each under the weights of its step, in training mode (dropout), and
             label smoothing included: not to be compared with ``val_loss``.
-        train_top1_percent: Likewise measured while training.
-        val_loss: Plain cross entropy at the epoch's end, without smoothing; None without validation images.
-        val_top1_percent: At the epoch's end.
+        train_top1_percent: Accuracy over the epoch's images, 0 to 100, each under the weights of its step and with
+            dropout: not to be compared with ``val_top1_percent``.
+        val_loss: Plain cross entropy in nats at the epoch's end, without smoothing; None without validation images.
+        val_top1_percent: Accuracy on the validation images at the epoch's end, 0 to 100; None without such images.
         lr: Learning rate of the epoch's last step.
-        seconds: Wall time, validation included; a first epoch includes the tracing of the graph.
-        test_top1_percent: Under ``select=test``, which chooses by it; None under honest rules.
+        seconds: Wall time of the epoch, validation included; a first epoch includes the tracing of the graph.
+        test_top1_percent: Accuracy on the test images at the epoch's end, 0 to 100, under ``select=test``, which
+            chooses by it; None under honest rules.
     """
 
     epoch: int
@@ -59,12 +61,16 @@ class History:
         status: ``finished``, or ``diverged`` where a loss was NaN or infinite.
         reason: Why it diverged, with step and learning rate; empty where it did not.
         seconds: Wall time of the whole run, test and earlier attempts included.
-        selected_epoch: Whose weights were tested, from 1; None if diverged.
-        val_top1_percent: Of the selected weights; None if diverged or without validation images.
-        val_loss: Plain cross entropy, likewise.
-        test_top1_percent: Of the selected weights, measured once; None if diverged.
-        test_loss: Plain cross entropy, likewise.
-        test_predictions: What both are computed from; None if diverged.
+        selected_epoch: Epoch whose weights were tested, from 1; None if diverged.
+        val_top1_percent: Accuracy of the selected weights on the validation images, 0 to 100; None if diverged or
+            without such images.
+        val_loss: Plain cross entropy of the selected weights on the validation images, in nats; None if diverged or
+            without such images.
+        test_top1_percent: Accuracy of the selected weights on the test images, 0 to 100, measured once; None if
+            diverged.
+        test_loss: Plain cross entropy of the selected weights on the test images, in nats; None if diverged.
+        test_predictions: The selected weights' predictions on the test images, from which ``test_top1_percent`` and
+            ``test_loss`` are computed; None if diverged.
     """
 
     epochs: list[EpochMetrics]

@@ -60,12 +60,12 @@ class Loop:
 
     Args:
         model: Is trained in place.
-        optimizer: Its rate is set before each step.
+        optimizer: What moves the weights; its learning rate is set before each step.
         step: The model, compiled with the optimizer.
-        averages: Of the weights, restarted; None where none are kept.
+        averages: Moving averages of the weights, restarted; None where none are kept.
         splits: The data.
         spec: Budget and rule, checked.
-        batches: Of the training images.
+        batches: Batches of the training images.
         checkpoint: Where the run's state is kept; None keeps none.
     """
 

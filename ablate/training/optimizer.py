@@ -30,7 +30,7 @@ class AdamW(keras.optimizers.Optimizer):
     Source: Loshchilov and Hutter 2019, arXiv 1711.05101, in the form of torch.optim.AdamW.
 
     Args:
-        learning_rate: Of the next step; assign ``optimizer.learning_rate`` before each.
+        learning_rate: Rate of the next step; assign ``optimizer.learning_rate`` before each.
         weight_decay: Decoupled, times the learning rate.
         decay_1d: Whether tensors of one dimension decay as well.
         beta_1: Memory of the gradient's mean.

@@ -7,7 +7,7 @@ from ablate.paths import problem
 from ablate.words import unknown
 
 MOST = 1_000_000
-"""Of epochs, and of images in a batch: no run has more, and a larger number is a slip."""
+"""Most epochs, and most images in a batch: no run has more, and a larger number is a slip."""
 
 MOST_SECONDS = 31_536_000
 
@@ -72,9 +72,9 @@ class TrainSpec:
         accumulate: Parts that a batch is cut into, whose gradients add up to the one update: the same training in less
             memory, but for what dropout draws. (timm's ``--grad-accum-steps`` multiplies the batch instead.)
         lr: Peak learning rate of AdamW.
-        min_lr: Where the cosine ends.
-        warmup_epochs: Linear rise from ``warmup_lr`` to ``lr``, within ``epochs``.
-        warmup_lr: Where the rise starts.
+        min_lr: Learning rate where the cosine ends.
+        warmup_epochs: Epochs of the linear rise from ``warmup_lr`` to ``lr``, within ``epochs``.
+        warmup_lr: Learning rate where the rise starts.
         cooldown_epochs: Further epochs at ``min_lr``, after ``epochs``.
         weight_decay: Decoupled: each step multiplies a decayed weight by 1 - learning rate x weight_decay.
         decay_1d: Whether biases and norms (1-D tensors) are decayed as well.

@@ -27,10 +27,10 @@ class Augmenter:
 
     Args:
         spec: What is done.
-        seed: Of it.
+        seed: Seed of all draws, with epoch and image.
         num_classes: Length of a mixed label.
-        mean: Per channel, of pixels in 0..1: what RandAugment fills with, and where erasing's noise is centred.
-        std: Likewise, its width.
+        mean: Mean of each channel, pixels in 0..1: what RandAugment fills with, and where erasing's noise is centred.
+        std: Standard deviation of each channel, pixels in 0..1: that of erasing's noise.
 
     Raises:
         DataError: The spec makes no sense, or not for these channels.
@@ -63,7 +63,7 @@ class Augmenter:
         Args:
             x: ``(batch, height, width, channels)``.
             y: ``(batch,)``.
-            indices: Of the images in the training set.
+            indices: ``(batch,)``, places of the images in the training set, from 0.
             epoch: From 0.
             batch: Number of the batch in its epoch.
             originals: The training set before it was cut and scaled: what random resized crops are cut from.

@@ -29,7 +29,7 @@ def augmented(
         size: Width and height of the result: the image's own, unless a random part of it is resized.
         spec: What is done.
         fill: What RandAugment shows where the image ends: the data's mean.
-        generator: Of this image in this epoch.
+        generator: Source of chance for this image in this epoch.
     """
     image = _cropped(image, size, spec, generator)
     if spec.flip and generator.random() < spec.flip:

@@ -16,7 +16,7 @@ ERASED_AREA = (0.02, 1 / 3)
 """Least and most of an image that is erased. Source: timm's RandomErasing."""
 
 ERASED_RATIO = (0.3, 1 / 0.3)
-"""Least and most height over width of what is erased. Source: likewise."""
+"""Least and most height over width of what is erased. Source: timm's RandomErasing."""
 
 _ATTEMPTS = 10
 

@@ -23,7 +23,7 @@ def contact_sheet(splits: Splits, spec: AugmentSpec, seed: int, *, images: int =
     Args:
         splits: The data.
         spec: What is done.
-        seed: Of it.
+        seed: Seed of the augmentation's draws.
         images: Rows, taken evenly from the training set.
         epochs: Columns beside the first.
 

@@ -14,7 +14,7 @@ MOST_PADDING = 16_384
 """Pixels on a side; also the largest image."""
 
 MOST_ALPHA = 1e6
-"""Of a beta distribution, from which half and half is drawn long before; far beyond, the draw is NaN."""
+"""Largest alpha of a beta distribution: half and half is drawn long before; far beyond, the draw is NaN."""
 
 MOST_OPS = 100
 
@@ -69,8 +69,8 @@ class RandAugmentSpec:
     Attributes:
         ops: Operations drawn for an image, with replacement, from 15; 0 is none.
         magnitude: Strength, 0 to 10.
-        std: Of the normal noise on each operation's magnitude, which is then cut to 0 to 10.
-        probability: That a drawn operation is applied.
+        std: Standard deviation of the normal noise on each operation's magnitude, which is then cut to 0 to 10.
+        probability: Probability that a drawn operation is applied.
         increasing: Whether posterize, solarize and the four enhancements grow stronger with the magnitude; in the first
             definition some grow weaker.
     """
@@ -103,13 +103,14 @@ class AugmentSpec:
         rand_augment: Operations drawn at random.
         auto_augment: A searched policy: ``cifar10``, or ``none``.
         colour_jitter: Brightness, contrast and saturation are each multiplied by a factor from 1 - x to 1 + x.
-        interpolation: Of crops, rotations, shears and translations.
+        interpolation: How pixels between pixels are found in crops, rotations, shears and translations.
         mixup: Alpha of MixUp's beta distribution; 0 is none.
         cutmix: Alpha of CutMix' beta distribution; 0 is none.
-        mix_probability: That a batch is mixed at all, if either is on.
-        switch_probability: That a batch is mixed by CutMix, if both are on.
+        mix_probability: Probability that a batch is mixed at all, if MixUp or CutMix is on.
+        switch_probability: Probability that a mixed batch is mixed by CutMix, if MixUp and CutMix are on.
         mix_off_epoch: From this epoch on, counted from 0, nothing is mixed; 0 mixes to the end.
-        erasing_probability: That a random box of an image is replaced by normal noise (after normalisation).
+        erasing_probability: Probability that a random box of an image is replaced by normal noise (after
+            normalisation).
         workers: Threads that make batches ahead of the training; results do not depend on it.
     """
 

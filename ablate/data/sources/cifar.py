@@ -26,7 +26,7 @@ class Published:
 
     Attributes:
         origin: Where the archive is published.
-        sha256: Of the archive.
+        sha256: SHA-256 of the archive, in hexadecimal.
         folder: What it unpacks to.
         train: Names of the training batches.
         test: Name of the test batch.
@@ -44,7 +44,7 @@ class Published:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all batches."""
+        """Names of all batches."""
         return (*self.train, self.test)
 
     def batches(self, spec: DataSpec) -> Path | None:
@@ -60,7 +60,7 @@ def describe(spec: DataSpec, published: Published) -> tuple[InputShape, int]:
 
 
 def counts(spec: DataSpec, published: Published) -> Counts | None:
-    """As published, or of class folders; batches under ``data.root`` may be cut short."""
+    """Counts as published, or of class folders; batches under ``data.root`` may be cut short."""
     if spec.root is None:
         return Counts((50_000 // len(published.classes),) * len(published.classes))
     return None if published.batches(spec) is not None else folder.counts(spec)

@@ -33,10 +33,10 @@ def fetched(name: str, file: str, origin: str, sha256: str) -> Path:
     """A file as it is published, out of Keras' cache, into which it is downloaded where it is not there, or is another.
 
     Args:
-        name: Of the data set, for an error.
+        name: Name of the data set, for an error.
         file: What the cache calls it.
         origin: Where it is published.
-        sha256: Its digest, which is checked each time.
+        sha256: SHA-256 of the file, in hexadecimal, which is checked each time.
 
     Raises:
         DataError: It cannot be downloaded.
@@ -48,7 +48,7 @@ def fetched(name: str, file: str, origin: str, sha256: str) -> Path:
         files.ordinary(folder / "datasets" / file)  # a pipe would be waited for
     try:
         return Path(keras.utils.get_file(file, origin, file_hash=sha256, cache_dir=str(folder)))
-    except Exception as error:  # as above
+    except Exception as error:  # whatever Keras' download raises
         raise _unfetched(name, error) from error
 
 

@@ -26,7 +26,7 @@ def describe(spec: DataSpec) -> tuple[InputShape, int]:
 
 
 def counts(spec: DataSpec) -> Counts | None:
-    """As published; what lies under ``data.root`` may be less."""
+    """Counts as published; what lies under ``data.root`` may be less."""
     return None if spec.root else Counts((6000,) * 10)
 
 

@@ -15,7 +15,7 @@ def describe(spec: DataSpec) -> tuple[InputShape, int]:
 
 
 def counts(spec: DataSpec) -> Counts | None:
-    """As published; what lies under ``data.root`` may be less."""
+    """Counts as published; what lies under ``data.root`` may be less."""
     return None if spec.root else Counts((5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949))
 
 

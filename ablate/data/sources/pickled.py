@@ -25,7 +25,7 @@ def read_batch(content: bytes) -> dict[bytes, object]:
     """What a batch holds; arrays may be read-only views of the content.
 
     Raises:
-        Exception: Of any kind, for what is no such pickle.
+        Exception: Any kind of it, for what is no such pickle.
     """
     value = _Batch(len(content)).run(content)
     if not isinstance(value, dict):

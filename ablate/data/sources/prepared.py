@@ -23,9 +23,9 @@ class Prepared:
 
     Attributes:
         name: In tensorflow-datasets.
-        train: Its splits that are trained on, validation included: ``data.val_fraction`` cuts our own.
-        test: Its split that is tested on.
-        classes: How many.
+        train: Names of the splits that are trained on, validation included: ``data.val_fraction`` cuts our own.
+        test: Name of the split that is tested on.
+        classes: Number of classes.
         test_folders: What the folder of test images may be called where the data lies in class folders.
     """
 
@@ -61,7 +61,7 @@ def _size(spec: DataSpec) -> tuple[int, int]:
 
 
 def counts(spec: DataSpec, prepared: Prepared) -> Counts | None:
-    """Of class folders; what tensorflow-datasets has is not known before it is read."""
+    """Counts of class folders; what tensorflow-datasets has is not known before it is read."""
     return folder.counts(spec, test=prepared.test_folders) if prepared.in_folders(spec) else None
 
 

@@ -14,7 +14,7 @@ def numbers(package: str, file: str, *, columns: int) -> NDArray[np.float64]:
     """Reads a gzipped CSV file that an installed package carries.
 
     Args:
-        package: Its import name.
+        package: Import name of the package that ships the data.
         file: Path within it.
         columns: Numbers a row.
 

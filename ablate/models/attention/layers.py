@@ -30,7 +30,8 @@ class Attention(SpecLayer):
     The projection's outputs are laid out [q | k | v], each head by head, as in the official checkpoints.
 
     Args:
-        spec: Of the encoder: ``heads``, ``key_dim``, ``qkv_bias`` and the two rates of dropout that concern attention.
+        spec: The encoder's; this layer reads ``heads``, ``key_dim``, ``qkv_bias``, ``attention_dropout`` and
+            ``projection_dropout``.
     """
 
     def __init__(self, spec: EncoderSpec, **kwargs: Any) -> None:

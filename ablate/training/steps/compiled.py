@@ -16,7 +16,7 @@ def compile_step(model: keras.Model, optimizer: AdamW | ScaledAdamW, *, dtype: s
     Args:
         model: Logits from images.
         optimizer: Is built for the model's trainable variables here.
-        dtype: Of the images as they come; a training step takes floats as well, as erased images are.
+        dtype: Type of the images as they come; a training step takes floats as well, as erased images are.
 
     Raises:
         NotImplementedError: The backend is neither TensorFlow nor JAX.
