@@ -30,10 +30,9 @@ from omegaconf import OmegaConf
 from safetensors.numpy import load_file, save_file
 
 from ablate import identity
-from ablate.models import at_resolution, create_model, load_weights, save_weights, trace
+from ablate.models import create_model, load_weights, save_weights, trace
 from ablate.models.positional.layers import resize, sine_table
 from ablate.models.pth import open_pth, read_pth
-from ablate.models.spec import SpecError
 from ablate.models.weight_files import Wanted
 from ablate.models.weights import WeightsError, official_name, read_safetensors, to_official
 from ablate.proof import reference
@@ -159,23 +158,6 @@ def test_load_weights_sine_at_another_resolution_keeps_the_formula(tmp_path, cap
     np.testing.assert_allclose(_weight(other, "positional/embedding")[0], sine_table(36, 8), atol=1e-6)
 
 
-def test_resize_is_bilinear_with_half_pixel_centres_and_no_antialias():
-    row = np.array([[[0.0], [4.0]]])
-    np.testing.assert_allclose(resize(row, (1, 2), (1, 4)).ravel(), [0, 1, 3, 4])
-    np.testing.assert_allclose(resize(row, (2, 1), (3, 1)).ravel(), [0, 2, 4])
-    eight = np.arange(8.0).reshape(1, 8, 1) ** 2
-    np.testing.assert_allclose(resize(eight, (1, 8), (1, 2)).ravel(), [(1 + 4) / 2, (25 + 36) / 2])
-
-
-@pytest.mark.parametrize(("old", "new"), [((4, 4), (7, 7)), ((6, 3), (2, 5)), ((3, 5), (3, 8))])
-def test_resize_agrees_with_keras_on_images(old, new):
-    places = np.random.default_rng(0).normal(size=(1, 2 + old[0] * old[1], 3)).astype("float32")
-    ours = resize(places, old, new)
-    theirs = ops.image.resize(places[:, 2:].reshape(1, *old, 3), new, interpolation="bilinear", antialias=False)
-    np.testing.assert_array_equal(ours[:, :2], places[:, :2])
-    np.testing.assert_allclose(ours[:, 2:].reshape(1, *new, 3), ops.convert_to_numpy(theirs), atol=1e-5)
-
-
 @pytest.mark.parametrize(("name", "extra"), [("cct_2_3x2", 0), ("vit_2_4", 1)])
 def test_load_weights_interpolates_a_learned_embedding_and_says_so(tmp_path, caplog, name, extra):
     small, large = _tiny(name, 16), _fresh(name, (24, 32))
@@ -212,49 +194,6 @@ def test_load_weights_asks_for_a_grid_that_it_cannot_know(tmp_path, caplog):
     with pytest.raises(WeightsError, match="12 image tokens, which are not the 3x3 of its grid"):
         load_weights(other, path, grid=(3, 3))
     assert load_weights(other, path, grid=(2, 6)).interpolated == ("classifier.positional_emb",)
-
-
-@pytest.mark.parametrize("size", [(24, 32), (16, 8)])
-@pytest.mark.parametrize("name", ["cct_2_3x2", "cct_2_3x2_sine", "cct_2_3x2_none", "vit_2_4", "cct_keras_2_3x2"])
-def test_at_resolution_is_the_same_model_on_its_own_grid_of_tokens(name, size):
-    model = _tiny(name)
-    other = at_resolution(model, size)
-    assert other(_images(*size, 3)).shape == (2, 3)
-    for one, two in zip(model.weights, other.weights, strict=True):
-        assert one.path == two.path and one.trainable == two.trainable
-        if one.path != "positional/embedding":
-            np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(two))
-    grid = (size[0] // 4, size[1] // 4)
-    if name.endswith("_sine"):
-        np.testing.assert_allclose(
-            _weight(other, "positional/embedding")[0], sine_table(grid[0] * grid[1], 8), atol=1e-6
-        )
-    elif not name.endswith("_none"):
-        stored, extra = _weight(model, "positional/embedding"), int(name.startswith("vit"))
-        places = ops.image.resize(
-            stored[:, extra:].reshape(1, 4, 4, 8), grid, interpolation="bilinear", antialias=False
-        )
-        ours = _weight(other, "positional/embedding")
-        np.testing.assert_array_equal(ours[:, :extra], stored[:, :extra])
-        np.testing.assert_allclose(ours[:, extra:], ops.reshape(places, (1, -1, 8)), atol=1e-5)
-
-
-def test_at_resolution_of_its_own_and_back_changes_no_logit():
-    wide = _tiny(image_size=(8, 24))
-    x = _images(8, 24, 3)
-    for other in (at_resolution(wide, (8, 24)), at_resolution(at_resolution(wide, (16, 48)), (8, 24))):
-        assert other.input_shape == wide.input_shape and other is not wide
-    np.testing.assert_array_equal(at_resolution(wide, (8, 24))(x), wide(x))
-    assert at_resolution(_fresh(head=False), 24).output_shape == (None, 8)
-    frozen = _fresh()
-    frozen.get_layer("encoder").trainable = False
-    assert not at_resolution(frozen, 24).get_layer("encoder").trainable
-
-
-@pytest.mark.parametrize(("size", "message"), [(18, "multiple of the patch on either side, got 18x18"), (0, "1 pixel")])
-def test_at_resolution_images_that_cannot_be_cut_are_refused(size, message):
-    with pytest.raises(SpecError, match=message):
-        at_resolution(_fresh("vit_2_4"), size)
 
 
 # Heads
