@@ -6,8 +6,9 @@ import time
 import pytest
 
 from ablate.cli import main as cli
-from ablate.config.compose import compose, read_spec, to_config
+from ablate.config.compose import compose, to_config
 from ablate.config.files import group_choices, load_sweep, read_sweep
+from ablate.config.recorded import read_spec
 from ablate.sweep.plan import make_plan
 
 AXES = "axes: {train.lr: [1.0e-3]}\n"

@@ -29,7 +29,7 @@ def test_text_reaches_the_options_of_a_report(text):
 
 @pytest.mark.parametrize("text", [*TEXTS, "a,b", "[x]", "{x}", "'quoted'", "a\\'b", "null", " x "])
 def test_quoted_text_is_the_same_text_in_hydras_grammar(text):
-    assert parse_overrides([f"key={quoted(text)}"])[0].value() == text
+    assert parse_overrides([f"key={quoted(text)}"])[0].value == text
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_parts_of_a_list_or_mapping_are_quoted_where_they_must_be():
     assert to_config(compose(["model.options={tokenizer:{name:jürgen}}"])).model.options == {
         "tokenizer": {"name": "jürgen"}
     }
-    assert parse_overrides(["plugins=[a (b),c=d,e]"])[0].value() == ["a (b)", "c=d", "e"]
+    assert parse_overrides(["plugins=[a (b),c=d,e]"])[0].value == ["a (b)", "c=d", "e"]
 
 
 def test_what_hydra_understands_keeps_its_meaning():

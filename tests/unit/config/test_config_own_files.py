@@ -134,7 +134,7 @@ def test_an_own_file_that_is_none_of_settings_is_told(own, content, said):
 
 
 def test_an_own_file_whose_aliases_would_fill_memory_is_refused_at_once(own, monkeypatch):
-    monkeypatch.setattr("ablate.config.hydra_compose", lambda *args, **kwargs: pytest.fail("Hydra reads it"))
+    monkeypatch.setattr("ablate.config.compose.hydra_compose", lambda *args, **kwargs: pytest.fail("Hydra reads it"))
     laughs = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in itertools.pairwise("abcdefghi")
     )
