@@ -10,11 +10,8 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from ablate.config.compose import check_own_files, lines_for_hydra, register_preset, search_path
-from ablate.config.explain import sentence
+from ablate.config.compose import check_own_files, explained, lines_for_hydra, register_preset, search_path
 from ablate.config.files import package_dir
 from ablate.config.overrides import ConfigError, Override, Words, parse_overrides
 from ablate.config.secrets import without_secrets
@@ -45,20 +42,8 @@ def as_hydra_job(words: Words, flags: Sequence[str], job: Job) -> int:
         ConfigError: No run folder can be made here.
     """
     overrides = parse_overrides(words)
-    shown_alone = {flag.partition("=")[0] for flag in flags} & _SHOWING
-    if not shown_alone and not any(override.line.startswith("hydra.") for override in overrides):
-        if "${" in str(Path.cwd()):  # Hydra resolves the name of its log file
-            raise ConfigError(
-                f"the working directory must be one without ${{ in its name, which Hydra would resolve, got "
-                f"{Path.cwd()}; rename it, change to another, or set hydra.run.dir to a folder elsewhere."
-            )
-        try:
-            Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback
-        except OSError as error:
-            raise ConfigError(
-                f"the working directory must be one that can be written to, but {Path.cwd()}: {error.strerror}; change "
-                "to another, or set hydra.run.dir, study.storage and tracking.uri."
-            ) from None
+    if not {flag.partition("=")[0] for flag in flags} & _SHOWING:
+        _check_run_folder(overrides)
     outcome: list[int | Exception] = []
 
     def guarded(cfg: Any) -> None:
@@ -73,9 +58,8 @@ def as_hydra_job(words: Words, flags: Sequence[str], job: Job) -> int:
     sys.argv = [sys.argv[0], *flags, *search_path(), *lines]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it would show its errors by their last lines and a traceback's
     try:
-        hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(guarded)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(sentence(error)) from None
+        with explained():
+            hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(guarded)()
     except OSError as error:
         if error.filename is None:
             raise
@@ -86,6 +70,24 @@ def as_hydra_job(words: Words, flags: Sequence[str], job: Job) -> int:
         if isinstance(result, Exception):
             raise result
     return max((result for result in outcome if isinstance(result, int)), default=0)
+
+
+def _check_run_folder(overrides: Sequence[Override]) -> None:
+    """Raises ConfigError where the working directory cannot hold Hydra's run folder, unless that goes elsewhere."""
+    if any(override.line.startswith("hydra.") for override in overrides):
+        return
+    if "${" in str(Path.cwd()):  # Hydra resolves the name of its log file
+        raise ConfigError(
+            f"the working directory must be one without ${{ in its name, which Hydra would resolve, got "
+            f"{Path.cwd()}; rename it, change to another, or set hydra.run.dir to a folder elsewhere."
+        )
+    try:
+        Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback
+    except OSError as error:
+        raise ConfigError(
+            f"the working directory must be one that can be written to, but {Path.cwd()}: {error.strerror}; change "
+            "to another, or set hydra.run.dir, study.storage and tracking.uri."
+        ) from None
 
 
 def check_chosen_files() -> None:

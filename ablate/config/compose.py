@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, cast
 
@@ -119,6 +121,7 @@ def compose(words: Words, *, config_name: str = "config") -> Composed:
 
 
 def _schema(config_name: str) -> type:
+    """The dataclass that a configuration of this name is held against."""
     return ReportConfig if config_name == "report" else task().config
 
 
@@ -132,7 +135,7 @@ class Composer:
             register_preset(override.key, override.value)
             if wrong := wrong_override(override, schema) or lacks_sweep(override, overrides):
                 raise ConfigError(wrong)
-        with _explained():
+        with explained(), _files_explained():
             lines = lines_for_hydra(overrides, schema)
             cfg: Composed = hydra_compose(config_name, overrides=[*search_path(), *lines])
             check_own_files(lines, config_name)
@@ -140,12 +143,19 @@ class Composer:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Raises what Hydra, OmegaConf and the file system say of files of settings as a ConfigError."""
+def explained() -> Iterator[None]:
+    """Raises what Hydra and OmegaConf say as a ConfigError, in one sentence."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(sentence(error)) from None
+
+
+@contextmanager
+def _files_explained() -> Iterator[None]:
+    """Raises as a ConfigError, too, what else is wrong with a file of settings that Hydra reads."""
+    try:
+        yield
     except yaml.YAMLError as error:  # of a file in conf/, which it names
         raise ConfigError(f"a file of settings must be YAML, but: {' '.join(str(error).split())}.") from None
     except UnicodeDecodeError:
@@ -286,7 +296,7 @@ def to_config(cfg: Composed) -> EngineConfig:
 
 
 def _typed(cfg: Composed) -> Any:
-    with _explained():
+    with explained():
         for key in sorted(OmegaConf.missing_keys(cfg)):
             raise ConfigError(f"{key} must be set, and has no default: add {key}=… to the command.")
         config = OmegaConf.to_object(cfg)
@@ -315,13 +325,19 @@ def set_leaf(cfg: Composed, key: str, value: Any) -> None:
     """
     if wrong := wrong_value(task().config, key, value):  # OmegaConf takes 7 for true
         raise ConfigError(wrong)
-    with _explained():
+    with explained():
         OmegaConf.update(cfg, key, value, merge=False, force_add=has_free_keys(task().config, key))
 
 
 def read_leaf(cfg: Composed, key: str) -> Any:
     """The value of a leaf in its own type, interpolations resolved; None where there is none."""
     return OmegaConf.select(cfg, key)
+
+
+def read_unresolved(cfg: Composed, key: str) -> Any:
+    """The value of a leaf as it is written, with its interpolations."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    return reduce(getitem, key.split("."), plain)
 
 
 def interpolated(cfg: Composed) -> dict[str, str]:

@@ -53,9 +53,10 @@ def preset(group: str, option: str) -> Any | None:
     Returns:
         None for what is no preset's name, and where a file of that name stands before it.
     """
-    if any((folder / group / f"{option}.yaml").is_file() for folder in folders("conf")):
+    found = task().preset(group, option)
+    if found is None or any((folder / group / f"{option}.yaml").is_file() for folder in folders("conf")):
         return None
-    return task().preset(group, option)
+    return found
 
 
 def read_sweep(name: str) -> dict[str, Any]:

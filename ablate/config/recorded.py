@@ -26,10 +26,9 @@ def read_spec(path: Path) -> Run:
     try:
         plain = _literal(OmegaConf.to_container(OmegaConf.load(path)))
         recorded = OmegaConf.merge(OmegaConf.structured(task().run), OmegaConf.create(plain))
-        run = cast(Run, OmegaConf.to_object(recorded))
+        return cast(Run, OmegaConf.to_object(recorded))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path} must hold the spec of a run, but: {sentence(error)}") from None
-    return run
 
 
 def _literal(node: Any) -> Any:

@@ -2,11 +2,8 @@
 
 import os
 import re
-from typing import Any
 
-from omegaconf import OmegaConf
-
-from ablate.config.compose import compose
+from ablate.config.compose import compose, read_leaf, read_unresolved
 from ablate.config.overrides import ConfigError, Override, Words, override_of, parse_overrides
 from ablate.tracking import redact_uri
 
@@ -69,10 +66,8 @@ def without_secrets(words: Words) -> list[Override]:
                 "got several; give one, and start the jobs once for each of the others."
             )
     cfg = compose(fixed)
-    raw: Any = OmegaConf.to_container(cfg)
-    settings = {setting: setting.split(".") for setting in VARIABLES}
-    hidden = [setting for setting, (group, leaf) in settings.items() if holds_password(str(raw[group][leaf]))]
-    hidden = [f"{setting}={kept(setting, str(OmegaConf.select(cfg, setting)))}" for setting in hidden]
+    hidden = [setting for setting in VARIABLES if holds_password(str(read_unresolved(cfg, setting)))]
+    hidden = [f"{setting}={kept(setting, str(read_leaf(cfg, setting)))}" for setting in hidden]
     return [left for override in overrides if (left := _without_secret(override))] + parse_overrides(hidden)
 
 
