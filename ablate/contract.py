@@ -33,13 +33,22 @@ class Observer(Protocol):
         """An epoch, from 1, is done: its metrics under their recorded names, and the same for people in one line."""
 
 
+class Run(Protocol):
+    """One run as its task describes it: a dataclass, whose leaves are all that can change the result."""
+
+    def leaves(self) -> dict[str, Any]:
+        """Every leaf under its dotted name."""
+        ...
+
+
 class Task(Protocol):
     """One kind of run that can be swept.
 
     Attributes:
         name: The task's name.
-        config: Dataclass of all that the command line can say of one run and of the engine; its leaves are the axes.
-        run: Dataclass of one run, without the engine's settings.
+        config: Dataclass of all that the command line can say: the fields of ``run``, then those of
+            ``config.schema.EngineConfig``, of which it is a subclass.
+        run: Dataclass of one run, a ``Run``. Its leaves are the axes of a sweep.
         groups: Config groups that a run is composed of, each a folder below conf/.
         tables: Names of published tables that a sweep's file may name.
     """
@@ -51,15 +60,25 @@ class Task(Protocol):
     tables: tuple[str, ...]
 
     def presets(self, group: str) -> Sequence[str]:
-        """Options of a group that are computed and stand in no file."""
+        """Options of a group that stand in no file and are listed; there may be more, of the forms in ``forms``."""
+        ...
+
+    def forms(self, group: str) -> Sequence[str]:
+        """Forms of further options of a group, such as ``cct_L_PxC``; empty where ``presets`` lists them all."""
         ...
 
     def preset(self, group: str, option: str) -> Any | None:
-        """The dataclass that such an option stands for; None where there is none of that name."""
+        """What such an option stands for, as the group's dataclass; None where it is no preset's name."""
         ...
 
-    def hint(self, group: str) -> str:
-        """What is said of a group beside a list of its options, e.g. that any L/PxC works; empty for nothing."""
+    def leaving(self, group: str, option: str, given: Mapping[str, Any]) -> Sequence[str]:
+        """Leaves that a preset brings for a variant, and that must go since an override replaces this variant.
+
+        Args:
+            group: A config group.
+            option: A preset of the group.
+            given: Value of each override under its key.
+        """
         ...
 
     def start(self) -> None:

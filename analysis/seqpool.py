@@ -38,7 +38,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ablate import data, models, tracking
-from ablate.config.compose import compose, read_spec, to_config
+from ablate.config.compose import compose, to_config
+from ablate.config.recorded import read_spec
 from ablate.report.pages import figures
 from ablate.training import hardware
 

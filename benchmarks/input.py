@@ -26,10 +26,10 @@ import numpy as np
 from PIL import Image
 
 from ablate.config.compose import compose, to_config
-from ablate.config.schema import RunSpec
 from ablate.data import Batches, DataSpec, Splits, load
 from ablate.data.augment.augmenter import Augmenter
 from ablate.provenance import provenance
+from ablate.tasks.classify.spec import RunSpec
 from ablate.training.hardware import import_keras, prepare
 from benchmarks.picture import bars
 

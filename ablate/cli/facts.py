@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ablate.config.files import group_choices, is_preset
+from ablate.config.files import group_choices, preset
 from ablate.config.overrides import ConfigError
 from ablate.models import zoo
 from ablate.sweep.output import show
@@ -19,7 +19,7 @@ def models(pattern: str) -> int:
         ConfigError: It is a file of settings, which model= takes.
         ValueError: No name matches.
     """
-    if pattern in group_choices("model") and not is_preset(pattern):
+    if pattern in group_choices("model") and preset("model", pattern) is None:
         raise ConfigError(
             f"a model's name must be official, but {pattern} is a file of settings, which model={pattern} takes; plan "
             "shows what the models of a sweep cost."

@@ -111,10 +111,12 @@ def _as_override(flag: str) -> str:
     name, _, value = flag.lstrip("-").partition("=")
     if flag in _FLAGS or not name:
         return "; leave it out."
-    from ablate.config.schema import GROUPS, Config, ReportConfig, RunSpec
+    from ablate.config.files import groups
+    from ablate.config.schema import ReportConfig
+    from ablate.tasks.classify.spec import Config, RunSpec
 
     leaves = [leaf for leaf in RunSpec().leaves() if leaf.rpartition(".")[2] == name]
-    known = {*GROUPS, *(field.name for kind in (Config, ReportConfig) for field in fields(kind)), *_OWN_KEYS}
+    known = {*groups(), *(field.name for kind in (Config, ReportConfig) for field in fields(kind)), *_OWN_KEYS}
     if not leaves and name.partition(".")[0] not in known:
         return "; --help lists what there is."
     return f"; write {leaves[0] if leaves else name}={value or '…'}."
@@ -304,15 +306,15 @@ VERBS = {
 
 def help_text() -> str:
     """Verbs, config groups and sweeps, as --help prints them."""
-    from ablate.config.files import group_choices, sweep_files
-    from ablate.config.schema import GROUPS
+    from ablate.config.files import group_choices, groups, sweep_files
+    from ablate.contract import task
 
     lines = ["python -m ablate [VERB [NAME]] key=value…        (overrides are in Hydra's grammar)", "", "verbs"]
     lines += [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()]
     lines += ["", "config groups, chosen by group=option; every leaf below them by group.leaf=value"]
-    for group in GROUPS:
-        choices = ", ".join(group_choices(group)) + (", or any vit_L_P, cvt_L_P, cct_L_PxC" if group == "model" else "")
-        lines += _wrapped(f"  {group:<10} ", choices)
+    for group in groups():
+        forms = ", ".join(task().forms(group))
+        lines += _wrapped(f"  {group:<10} ", ", ".join(group_choices(group)) + (f", or any {forms}" if forms else ""))
     lines += ["", "axes of a model, set by model.AXIS=name"]
     lines += [f"  {axis:<10} {', '.join(registry.names(axis))}" for axis in registry.AXES]
     lines += ["", "sweeps, run by +sweep=NAME"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.config.compose import compose_report
-from ablate.config.overrides import ConfigError, parse_overrides
+from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import Format, ReportConfig, check_path
 from ablate.sweep.output import show
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     pass
 
 
-def report(name: str | None, words: list[str]) -> int:
+def report(name: str | None, words: Words) -> int:
     """Prints the table of a sweep from records alone: the tracking store's, a file's, or anybody's runs.
 
     Raises:
@@ -105,7 +105,7 @@ def writable(out: str, source: str | None = None) -> Iterator[Path]:
         raise ConfigError(f"out must name a file that can be written, but {out}: {error.strerror}.") from None
 
 
-def tables(words: list[str]) -> int:
+def tables(words: Words) -> int:
     """Makes all tables from the records in the repository, or with ``check=true`` says which are stale.
 
     Returns:
@@ -118,7 +118,7 @@ def tables(words: list[str]) -> int:
     from ablate.tasks.classify import published_tables as made
     from ablate.words import unknown
 
-    given = {override.key_or_group: override.value() for override in parse_overrides(words)}
+    given = {override.key: override.value for override in parse_overrides(words)}
     for key, value in given.items():
         if key not in ("check", "records", "out"):
             raise ConfigError(unknown("a key of tables", key, ("check", "records", "out")))
@@ -135,7 +135,7 @@ def tables(words: list[str]) -> int:
     return 0
 
 
-def card(run_id: str, words: list[str]) -> int:
+def card(run_id: str, words: Words) -> int:
     """Writes the model card of a run in the tracking store, or with ``source=FILE.jsonl`` in a file of records."""
     from ablate.report.sources import records
     from ablate.tasks.classify import card as cards
@@ -149,7 +149,7 @@ def card(run_id: str, words: list[str]) -> int:
     return 0
 
 
-def export(name: str, words: list[str]) -> int:
+def export(name: str, words: Words) -> int:
     """Writes a study's records as one text file.
 
     Raises:
@@ -171,7 +171,7 @@ def export(name: str, words: list[str]) -> int:
     return 0
 
 
-def bring(name: str, words: list[str]) -> int:
+def bring(name: str, words: Words) -> int:
     """Reads such a file into the tracking store."""
     from ablate.report.sources import records, studies
 
@@ -181,7 +181,7 @@ def bring(name: str, words: list[str]) -> int:
     return 0
 
 
-def sync(words: list[str]) -> int:
+def sync(words: Words) -> int:
     """Delivers what was logged while the tracking store was away.
 
     Returns:

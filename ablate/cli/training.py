@@ -1,73 +1,55 @@
 """Verbs that train, or tell what would be trained; heavy libraries are imported where they are needed."""
 
-import logging
-import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
-from ablate.config.compose import (
-    check_own_files,
-    compose,
-    expand,
-    prepare_jobs,
-    search_path_override,
-    to_config,
-    without_secrets,
-)
-from ablate.config.explain import opened, sentence
-from ablate.config.files import package_dir
-from ablate.config.overrides import ConfigError, parse_overrides
-from ablate.config.schema import Config, RunSpec, check_path
+from ablate.cli.job import as_hydra_job, check_chosen_files, prepare_jobs, run_folder
+from ablate.config.compose import compose, expand, to_config
+from ablate.config.overrides import ConfigError, Words, parse_overrides
+from ablate.config.schema import check_path
 from ablate.data.facts import describe, training_images
 from ablate.data.spec import check_batch
 from ablate.design.sweep import SweepError
 from ablate.sweep.inert import same_data, suspects
 from ablate.sweep.levels import cost
-from ablate.sweep.output import show, unbroken
+from ablate.sweep.output import show
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
+from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.training.hardware import check_backend, import_keras
 
 if TYPE_CHECKING:
     from ablate.tasks.classify.lr_range import Ramp
 from ablate.cli.records import writable
 
-logger = logging.getLogger(__name__)
-Job = Callable[[DictConfig], int]
-_SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
-"""Flags of Hydra that print, and make no run folder."""
 
-
-def train(words: list[str], flags: list[str]) -> int:
+def train(words: Words, flags: list[str]) -> int:
     """Trains one model, or with ``+sweep=`` a sweep. Everything is checked before Hydra makes a run folder.
 
     Returns:
         Exit code: 0, or 1 where a run failed.
     """
     check_backend()
-    words = expand(words)
+    overrides = expand(words)
     if {"-m", "--multirun"} & set(flags):  # Hydra takes the words apart; each of its jobs is checked by itself
-        prepare_jobs(words)
-        return _as_hydra_job(words, flags, _train_composed)
-    if any(override.key_or_group == "sweep" for override in parse_overrides(words)):
-        plan = make_plan(words)
-        return _as_hydra_job(words, flags, lambda cfg: _sweep(plan))
-    config = to_config(compose(words))
+        prepare_jobs(overrides)
+        return as_hydra_job(overrides, flags, _train_composed)
+    if any(override.key == "sweep" for override in overrides):
+        plan = make_plan(overrides)
+        return as_hydra_job(overrides, flags, lambda cfg: _sweep(plan))
+    config = _config(compose(overrides))
     config.check_places()
     _check(config).check_selection()
-    return _as_hydra_job(words, flags, lambda cfg: _train_one(config))
+    return as_hydra_job(overrides, flags, lambda cfg: _train_one(config))
 
 
-def _train_composed(cfg: DictConfig) -> int:
-    check_own_files(HydraConfig.get().overrides.task)
-    return _train_one(to_config(cfg))
+def _config(cfg: Any) -> Config:
+    return cast(Config, to_config(cfg))
+
+
+def _train_composed(cfg: Any) -> int:
+    check_chosen_files()
+    return _train_one(_config(cfg))
 
 
 def _check(config: Config) -> RunSpec:
@@ -77,54 +59,6 @@ def _check(config: Config) -> RunSpec:
     if (images := training_images(spec.data)) is not None:
         check_batch(spec.train.batch_size, images)
     return spec
-
-
-def _as_hydra_job(words: list[str], flags: list[str], job: Job) -> int:
-    """Runs under @hydra.main: its run folder, its log file, its flags. Our own errors pass through unharmed.
-
-    Raises:
-        ConfigError: No run folder can be made here.
-    """
-    shown_alone = {flag.partition("=")[0] for flag in flags} & _SHOWING
-    if not shown_alone and not any(word.startswith("hydra.") for word in words):
-        if "${" in str(Path.cwd()):  # Hydra resolves the name of its log file
-            raise ConfigError(
-                f"the working directory must be one without ${{ in its name, which Hydra would resolve, got "
-                f"{Path.cwd()}; rename it, change to another, or set hydra.run.dir to a folder elsewhere."
-            )
-        try:
-            Path("outputs").mkdir(exist_ok=True)  # Hydra itself would say it by a traceback
-        except OSError as error:
-            raise ConfigError(
-                f"the working directory must be one that can be written to, but {Path.cwd()}: {error.strerror}; change "
-                "to another, or set hydra.run.dir, study.storage and tracking.uri."
-            ) from None
-    outcome: list[int | Exception] = []
-
-    def task(cfg: DictConfig) -> None:
-        try:
-            with unbroken():
-                outcome.append(job(cfg))
-        except Exception as error:  # which Hydra would show by its traceback
-            logger.exception("the command was wrong" if isinstance(error, ValueError) else "not foreseen")
-            outcome.append(error)
-
-    sys.argv = [sys.argv[0], *flags, *search_path_override(), *opened(parse_overrides(without_secrets(words)))]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # it would show its errors by their last lines and a traceback's
-    try:
-        hydra.main(version_base="1.3", config_path=str(package_dir("conf")), config_name="config")(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(sentence(error)) from None
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise ConfigError(
-            f"hydra.run.dir must be a folder that can be made, but {str(error.filename)[:60]}: {error.strerror}."
-        ) from None
-    for result in outcome:
-        if isinstance(result, Exception):
-            raise result
-    return max((result for result in outcome if isinstance(result, int)), default=0)
 
 
 def _train_one(config: Config) -> int:
@@ -191,7 +125,7 @@ def _refuse_inert(plan: Plan) -> None:
         raise SweepError(found[0].sentence())
 
 
-def plan(words: list[str]) -> int:
+def plan(words: Words) -> int:
     """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
     check_backend()
     planned = make_plan(words)
@@ -240,20 +174,20 @@ def _finished_already(planned: Plan) -> str:
     return f"already finished: {found} of {len(planned.points)} points, if the data is what it was"
 
 
-def sheet(words: list[str]) -> int:
+def sheet(words: Words) -> int:
     """Writes a contact sheet of augmented training images to ``out=PATH``, a PNG file.
 
     Raises:
         ConfigError: ``out`` is missing, or cannot be written.
         DataError: The data or the augmentation cannot be used.
     """
-    given = {override.key_or_group: override.value() for override in parse_overrides(words)}
+    overrides = parse_overrides(words)
+    given = {override.key: override.value for override in overrides}
     if not isinstance(given.get("out"), str):
         raise ConfigError("sheet needs out=PATH, a PNG file: python -m ablate sheet augment=paper out=sheet.png")
     if Path(given["out"]).suffix.lower() != ".png":
         raise ConfigError(f"out of sheet must name a PNG file, which ends in .png, got {given['out']}.")
-    rest = [word for word in words if parse_overrides([word])[0].key_or_group != "out"]
-    config = to_config(compose(expand(rest)))
+    config = _config(compose(expand(override for override in overrides if override.key != "out")))
     from ablate.data import load
     from ablate.data.augment.sheet import contact_sheet
 
@@ -264,7 +198,7 @@ def sheet(words: list[str]) -> int:
     return 0
 
 
-def lr_range(words: list[str]) -> int:
+def lr_range(words: Words) -> int:
     """Trains once at rising rates; writes a CSV file and a picture to ``out=FOLDER``, or into Hydra's run folder.
 
     Raises:
@@ -273,14 +207,14 @@ def lr_range(words: list[str]) -> int:
     from ablate.tasks.classify.lr_range import Ramp, RangeError, make
 
     own = ("steps", "low", "high", "out")
-    overrides = {word: parse_overrides([word])[0] for word in words}
-    given = {override.key_or_group: override.value() for override in overrides.values()}
-    rest = [word for word, override in overrides.items() if override.key_or_group not in own]
+    overrides = parse_overrides(words)
+    given = {override.key: override.value for override in overrides}
+    rest = expand(override for override in overrides if override.key not in own)
     ramp = Ramp.of({name: given[name] for name in own[:3] if name in given})
-    config = to_config(compose(expand(rest)))
+    config = _config(compose(rest))
     _check(config)
     if "out" not in given:
-        return _as_hydra_job(expand(rest), [], lambda cfg: _ramp(config, ramp, HydraConfig.get().runtime.output_dir))
+        return as_hydra_job(rest, [], lambda cfg: _ramp(config, ramp, run_folder()))
     if not isinstance(given["out"], str):
         raise RangeError(f"out must name a folder, got {given['out']}.")
     check_path("out", given["out"])

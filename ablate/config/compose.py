@@ -1,52 +1,41 @@
-"""Words and files -> one configuration, and that into dataclasses: below here no DictConfig travels."""
+"""Overrides and files of settings -> one configuration, and that -> dataclasses: here alone Hydra composes."""
 
 import importlib
-import math
 import os
-import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import fields, replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast
 
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate.config.explain import (
-    SCHEMAS,
-    leaf_type,
-    of_no_sweep,
-    opened,
-    option_name,
-    sentence,
-    several_values,
-    shortened,
-    what_is_wrong,
-    without_none,
-    wrong_leaf,
-)
-from ablate.config.files import check_aliases, folders, is_preset, not_utf8, package_dir, read_sweep
-from ablate.config.overrides import ConfigError, as_word, parse_overrides, quoted, said
-from ablate.config.schema import Config, ReportConfig, RunSpec, check_path
-from ablate.config.secrets import VARIABLES, holds_password, kept
-from ablate.design.sweep import MOST_POINTS
-from ablate.models import zoo
+from ablate.config.explain import lacks_sweep, sentence, several_values, wrong_override
+from ablate.config.files import check_aliases, folders, groups, not_utf8, package_dir, preset, read_sweep
+from ablate.config.leaves import has_free_keys, leaf_type, mistyped, wrong_in_file, wrong_value
+from ablate.config.overrides import ConfigError, Override, Words, override_of, parse_overrides, quoted
+from ablate.config.schema import EngineConfig, ReportConfig, check_path
+from ablate.contract import task
+
+Composed = DictConfig
+"""What composing gives, to be typed by ``to_config`` or copied with other leaves; below here none travels."""
 
 
 def _register() -> None:
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
+    store.store(name="schema", node=task().config)
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="report", node={"defaults": ["report_schema", {"tracking": "local"}, "_self_"]})
     OmegaConf.register_new_resolver("ablate.unique", lambda: uuid.uuid4().hex[:6], use_cache=True, replace=True)
@@ -60,32 +49,43 @@ def _weights(*files: str) -> str:
     return os.environ.get("WEIGHTS", files[0])
 
 
-def _register_model(name: str) -> None:
-    """Makes ``model=NAME`` an option for any L/PxC, unless a file of that name stands in a conf folder."""
-    if is_preset(name):
-        ConfigStore.instance().store(group="model", name=name, node=zoo.parse(name).spec)
+def register_preset(group: str, option: object) -> None:
+    """Makes ``group=option`` known to Hydra, such as ``model=cct_7_3x1``; nothing for what is no preset's name."""
+    if isinstance(option, str) and (found := preset(group, option)) is not None:
+        ConfigStore.instance().store(group=group, name=option, node=found)
 
 
-def expand(words: Iterable[str]) -> list[str]:
-    """Puts a sweep's ``base`` settings in front of the overrides, less those that an override replaces."""
-    words = [f"+{word}" if word.startswith("sweep=") else word for word in words]
-    overrides = parse_overrides(words)
+def expand(words: Words) -> list[Override]:
+    """Puts a sweep's ``base`` settings in front of the overrides, less those that an override replaces.
+
+    Args:
+        words: Of a command; ``sweep=NAME`` means ``+sweep=NAME``.
+
+    Raises:
+        ConfigError: There is no such sweep, it is chosen in another way, or a word is not of Hydra's grammar.
+        SweepError: What its file says makes no sense.
+    """
+    overrides = [_chosen(override) for override in parse_overrides(words)]
     for override in overrides:
-        if override.key_or_group == "sweep" and override.is_delete():
+        if override.key == "sweep" and override.removes:
             raise ConfigError("sweep must be chosen by +sweep=NAME, got ~sweep, which takes one away; leave that out.")
-        if override.key_or_group == "sweep" and override.is_sweep_override():
-            raise ConfigError(several_values(override))
-    names = [option_name(override) for override in overrides if override.key_or_group == "sweep"]
+        if override.key == "sweep" and override.several:
+            raise ConfigError(several_values(override, task().config))
+    names = [override.option for override in overrides if override.key == "sweep"]
     if not names:
-        return words
-    content = read_sweep(names[-1])
-    for key in {override.key_or_group for override in overrides}:
+        return overrides
+    content, given = read_sweep(names[-1]), {override.key for override in overrides}
+    for key in given:
         if key in ("sweep.base", "sweep.name") or key.startswith("sweep.base."):
             raise ConfigError(f"{key} must stand in the sweep's file; on the command line give settings themselves.")
     ConfigStore.instance().store(group="sweep", name=names[-1], node=content)
-    given = {override.key_or_group for override in overrides}
     base = content.get("base") or {}
-    return [f"{key}={as_word(value)}" for key, value in base.items() if key not in given] + words
+    return [override_of(key, value) for key, value in base.items() if key not in given] + overrides
+
+
+def _chosen(override: Override) -> Override:
+    plain = override.line.startswith("sweep=")  # which Hydra takes for the change of a choice that was made
+    return replace(override, line=f"+{override.line}") if plain else override
 
 
 def load_plugins(modules: Iterable[str]) -> None:
@@ -106,7 +106,7 @@ def load_plugins(modules: Iterable[str]) -> None:
             ) from error
 
 
-def compose(words: list[str], *, config_name: str = "config") -> DictConfig:
+def compose(words: Words, *, config_name: str = "config") -> Composed:
     """Composes a configuration from conf/, the chosen groups and the overrides.
 
     Args:
@@ -120,48 +120,108 @@ def compose(words: list[str], *, config_name: str = "config") -> DictConfig:
         return one(words, config_name=config_name)
 
 
+def _schema(config_name: str) -> type:
+    """The dataclass that a configuration of this name is held against."""
+    return ReportConfig if config_name == "report" else task().config
+
+
 class Composer:
     """Composes many configurations with Hydra initialised once."""
 
-    def __call__(self, words: list[str], *, config_name: str = "config") -> DictConfig:
-        overrides, schema = parse_overrides(words), SCHEMAS[config_name]
+    def __call__(self, words: Words, *, config_name: str = "config") -> Composed:
+        """As ``compose``."""
+        overrides, schema = parse_overrides(words), _schema(config_name)
         for override in overrides:
-            self._register(override)
-            if wrong := what_is_wrong(override, schema) or of_no_sweep(override, overrides):
+            register_preset(override.key, override.value)
+            if wrong := wrong_override(override, schema) or lacks_sweep(override, overrides):
                 raise ConfigError(wrong)
-        try:
-            taken = opened(overrides, schema)
-            cfg: DictConfig = hydra_compose(config_name, overrides=[*search_path_override(), *taken])
-            check_own_files(taken, config_name)
+        with explained(), _files_explained():
+            lines = lines_for_hydra(overrides, schema)
+            cfg: Composed = hydra_compose(config_name, overrides=[*search_path(), *lines])
+            check_own_files(lines, config_name)
             return cfg
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(sentence(error)) from None
-        except yaml.YAMLError as error:  # of a file in conf/, which it names
-            raise ConfigError(f"a file of settings must be YAML, but: {' '.join(str(error).split())}.") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"files of settings must be UTF-8, got others: {not_utf8()}; save them so.") from None
-        except RecursionError:
-            raise ConfigError(
-                f"files of settings must neither be nested so deeply nor name themselves as in {Path.cwd() / 'conf'}."
-            ) from None
-        except OSError as error:
-            raise ConfigError(
-                f"a file of settings must be one that can be read, but {error.filename or Path.cwd() / 'conf'}: "
-                f"{error.strerror}."
-            ) from None
 
-    def _register(self, override: Override) -> None:
-        value = override.value()
-        if override.key_or_group == "model" and isinstance(value, str):
-            _register_model(value)
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Raises what Hydra and OmegaConf say as a ConfigError, in one sentence."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(sentence(error)) from None
+
+
+@contextmanager
+def _files_explained() -> Iterator[None]:
+    """Raises as a ConfigError, too, what else is wrong with a file of settings that Hydra reads."""
+    try:
+        yield
+    except yaml.YAMLError as error:  # of a file in conf/, which it names
+        raise ConfigError(f"a file of settings must be YAML, but: {' '.join(str(error).split())}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"files of settings must be UTF-8, got others: {not_utf8()}; save them so.") from None
+    except RecursionError:
+        raise ConfigError(
+            f"files of settings must neither be nested so deeply nor name themselves as in {Path.cwd() / 'conf'}."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"a file of settings must be one that can be read, but {error.filename or Path.cwd() / 'conf'}: "
+            f"{error.strerror}."
+        ) from None
+
+
+def lines_for_hydra(overrides: Sequence[Override], schema: type) -> list[str]:
+    """Overrides as the lines that Hydra takes.
+
+    Those that add to a mapping of free keys (``model.options``, a sweep's axes) may do so, text stays text
+    (``out=1e3``), and a preset's options leave with the variant that they belong to.
+
+    Args:
+        overrides: Of one command.
+        schema: The dataclass of the whole configuration.
+    """
+    lines = []
+    for override in overrides:
+        line = override.line
+        if _is_text(override, schema):
+            line = f"{line.partition('=')[0]}={quoted(override.option)}"
+        plain = not line.startswith(("+", "~"))
+        lines.append(f"++{line}" if plain and has_free_keys(schema, override.key) else line)
+    return [*lines, *_leaving(overrides)]
+
+
+def _is_text(override: Override, schema: type) -> bool:
+    """Whether a number, or what reads like one, is meant as text: a path, or the name of an option."""
+    key, value = override.key, override.value
+    if key == "sweep" and value is None and not override.removes:
+        return True
+    return isinstance(value, int | float) and (key in (*groups(), "sweep") or leaf_type(schema, key) is str)
+
+
+def _leaving(overrides: Sequence[Override]) -> list[str]:
+    """Takes a preset's options away where an override replaces the variant that they belong to.
+
+    Only what the preset itself brought: an option that was said is never taken away.
+    """
+    said = {override.key: override.value for override in overrides if not override.several}
+    presets = [(group, option) for group, option in said.items() if isinstance(option, str) and preset(group, option)]
+    leaves = [leaf for group, option in presets for leaf in task().leaving(group, option, said)]
+    return [f"~{leaf}" for leaf in leaves if not said.keys() & _parts(leaf)]
+
+
+def _parts(leaf: str) -> set[str]:
+    """The leaf's own key and those of the mappings that it stands in, without its group's."""
+    names = leaf.split(".")
+    return {".".join(names[:count]) for count in range(2, len(names) + 1)}
 
 
 @contextmanager
 def composer() -> Iterator[Composer]:
     """Initialises Hydra on the installation's conf/ for the duration of the block."""
     _register()
-    for name in ("cct_2_3x2", *_defaults()):
-        _register_model(name)
+    for group, option in defaults().items():
+        register_preset(group, option)
     if GlobalHydra.instance().is_initialized():  # inside @hydra.main, whose search path is the same
         yield Composer()
         return
@@ -170,67 +230,45 @@ def composer() -> Iterator[Composer]:
         yield Composer()
 
 
-def _defaults() -> list[str]:
-    """The model that conf/config.yaml asks for, which may be any L/PxC."""
+def defaults() -> dict[str, str]:
+    """Group -> the option that conf/config.yaml chooses."""
     config: Any = OmegaConf.to_container(OmegaConf.load(package_dir("conf") / "config.yaml"))
-    return [entry["model"] for entry in config["defaults"] if isinstance(entry, dict) and "model" in entry]
+    chosen = [entry for entry in config["defaults"] if isinstance(entry, dict)]
+    return {group: option for entry in chosen for group, option in entry.items()}
 
 
-def search_path_override() -> list[str]:
-    """Adds the user's ./conf to Hydra's search path, where there is one."""
+def search_path() -> list[str]:
+    """Adds the user's ./conf to Hydra's search path, where there is one; as lines that Hydra takes."""
     own = [folder for folder in folders("conf") if folder != package_dir("conf")]
     return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]" for folder in own]
 
 
-def check_own_files(words: Sequence[str], config_name: str = "config") -> None:
+def check_own_files(lines: Sequence[str], config_name: str = "config") -> None:
     """Refuses what OmegaConf would convert in silence in the user's own files of settings: 7 of a bool is no truth.
 
     Args:
-        words: Overrides as Hydra takes them, which say what files are chosen; Hydra is initialised.
+        lines: Overrides as Hydra takes them, which say what files are chosen; Hydra is initialised.
         config_name: As of ``compose``.
 
     Raises:
         ConfigError: Naming the file, the leaf and the value.
     """
-    if not (own := search_path_override()):
+    if not (own := search_path()):
         return
     loader = GlobalHydra.instance().config_loader()
-    chosen = loader.compute_defaults_list(config_name, [*own, *words], RunMode.RUN).defaults
+    chosen = loader.compute_defaults_list(config_name, [*own, *lines], RunMode.RUN).defaults
     for each in chosen:
         ours, file = (folder / f"{each.config_path}.yaml" for folder in (package_dir("conf"), Path.cwd() / "conf"))
         if file.is_file() and not ours.is_file():
             package = "" if each.package in (None, "", "_global_") else f"{each.package}."
             content: Any = OmegaConf.to_container(OmegaConf.load(file))
             plain = {key: value for key, value in content.items() if key != "defaults"} if content else {}
-            wrong = (_ill_typed(SCHEMAS[config_name], f"{package}{key}", value) for key, value in plain.items())
+            wrong = (wrong_in_file(_schema(config_name), f"{package}{key}", value) for key, value in plain.items())
             if first := next(filter(None, wrong), None):
                 raise ConfigError(f"{file} must hold values of the settings' own types, but {first}")
 
 
-def _ill_typed(schema: type, key: str, value: Any) -> str | None:
-    """What is wrong with a value in a file, where a number in quotes is text, and text is never a number."""
-    hint = leaf_type(schema, key)
-    if isinstance(value, dict) and is_dataclass(hint):
-        return next(filter(None, (_ill_typed(schema, f"{key}.{name}", item) for name, item in value.items())), None)
-    if hint is None or value is None or value == "???" or (isinstance(value, str) and "${" in value):
-        return None
-    if get_origin(hint) is list and isinstance(value, list):
-        (kind,) = get_args(hint)
-        return next(filter(None, (_ill_typed_plain(f"each of {key}", kind, item) for item in value)), None)
-    return wrong_leaf(schema, key.split("."), key, value) or _ill_typed_plain(key, hint, value)
-
-
-def _ill_typed_plain(key: str, kind: Any, value: Any) -> str | None:
-    if kind is str and not isinstance(value, str):
-        return f"{key} must be text, got {value!r}; put the text in quotes."
-    if kind in (int, float) and (isinstance(value, bool | str) or not isinstance(value, int | float)):
-        return f"{key} must be a number, got {value!r}; write a number without quotes."
-    if kind is int and isinstance(value, float):
-        return f"{key} must be a whole number, got {value!r}."
-    return None
-
-
-def compose_report(words: list[str]) -> ReportConfig:
+def compose_report(words: Words) -> ReportConfig:
     """What ``report`` was told.
 
     Raises:
@@ -244,124 +282,30 @@ def compose_report(words: list[str]) -> ReportConfig:
     return options
 
 
-def to_config(cfg: DictConfig) -> Config:
-    """Typed and complete, plugins loaded.
+def to_config(cfg: Composed) -> EngineConfig:
+    """The task's ``config``, typed and complete, plugins loaded.
 
     Raises:
         ConfigError: A value is missing or of the wrong type, or a plugin does not import.
         TrackingError: ``tracking.spool`` can be no folder.
     """
-    config = cast(Config, _typed(cfg))
+    config = cast(EngineConfig, _typed(cfg))
     config.tracking.check()
     load_plugins(config.plugins)
     return config
 
 
-def _typed(cfg: DictConfig) -> Any:
-    try:
+def _typed(cfg: Composed) -> Any:
+    with explained():
         for key in sorted(OmegaConf.missing_keys(cfg)):
             raise ConfigError(f"{key} must be set, and has no default: add {key}=… to the command.")
         config = OmegaConf.to_object(cfg)
-    except OmegaConfBaseException as error:
-        raise ConfigError(sentence(error)) from None
-    for wrong in _mistyped(config):
+    for wrong in mistyped(config):
         raise ConfigError(wrong)
     return config
 
 
-def _mistyped(node: Any, prefix: str = "") -> Iterator[str]:
-    """Leaves that are another one's value, of another type: OmegaConf lets ``${seed}`` be a path."""
-    for name, hint in get_type_hints(type(node)).items():
-        value, kind = getattr(node, name), without_none(hint)
-        if is_dataclass(value):
-            yield from _mistyped(value, f"{prefix}{name}.")
-        elif (plain := get_origin(kind) or kind) in (str, int, float, bool, list, dict):
-            optional = type(None) in get_args(hint)
-            if not (isinstance(value, plain) or (value is None and optional)):
-                yield f"{prefix}{name} must be of type {plain.__name__}, got {shortened(repr(value))}."
-
-
-def without_secrets(words: list[str]) -> list[str]:
-    """The words as Hydra may write them down: an address with a password stays in the environment, and they name where.
-
-    Raises:
-        ConfigError: Jobs are to differ by where records or queue are kept, or the words are wrong.
-    """
-    overrides = parse_overrides(words)
-    fixed = [override for override in overrides if not override.is_sweep_override()]
-    for override in overrides:
-        if override.is_sweep_override() and override.key_or_group.partition(".")[0] in ("tracking", "study"):
-            raise ConfigError(
-                f"{override.key_or_group} must be one value for all jobs of --multirun, since no run differs by it, "
-                "got several; give one, and start the jobs once for each of the others."
-            )
-    cfg = compose([str(override.input_line) for override in fixed])
-    raw: Any = OmegaConf.to_container(cfg)
-    settings = {setting: setting.split(".") for setting in VARIABLES}
-    hidden = [setting for setting, (group, leaf) in settings.items() if holds_password(str(raw[group][leaf]))]
-    hidden = [f"{setting}={kept(setting, str(OmegaConf.select(cfg, setting)))}" for setting in hidden]
-    return [word for override in overrides if (word := _without_secret(override))] + hidden
-
-
-def _without_secret(override: Override) -> str | None:
-    """The word less an address that has a password, by itself or in a mapping; None where nothing is left."""
-    line, value = str(override.input_line), override.value()
-    for setting in VARIABLES:
-        group, _, leaf = setting.partition(".")
-        if override.key_or_group == setting and holds_password(said(override)):
-            return None
-        if override.key_or_group == group and isinstance(value, dict) and holds_password(str(value.get(leaf))):
-            others = {key: other for key, other in value.items() if key != leaf}
-            return f"{line.partition('=')[0]}={as_word(others)}" if others else None
-    return line
-
-
-def prepare_jobs(words: list[str]) -> None:
-    """What Hydra needs to compose the jobs of ``--multirun`` by itself: the models that they name.
-
-    Raises:
-        ConfigError: There are too many jobs.
-    """
-    swept = [override for override in parse_overrides(words) if override.is_sweep_override()]
-    if (count := math.prod(map(_choices, swept))) > MOST_POINTS:
-        raise ConfigError(f"--multirun must have at most {MOST_POINTS:,} jobs, got {count}.")
-    for override in swept:
-        if override.key_or_group == "model":
-            for name in override.sweep_string_iterator():
-                _register_model(name)
-
-
-def _choices(override: Override) -> int:
-    value = override.value()
-    if isinstance(value, RangeSweep):
-        return max(0, math.ceil((float(value.stop) - float(value.start)) / float(value.step)))
-    return len(value.list) if isinstance(value, ChoiceSweep) else 1
-
-
-def read_spec(path: Path) -> RunSpec:
-    """The spec of a run that was recorded, from its artifact ``config.yaml``; a leaf that is newer has its default.
-
-    Raises:
-        ConfigError: The file holds no spec, or one with keys that there are no more.
-    """
-    try:
-        plain = _literal(OmegaConf.to_container(OmegaConf.load(path)))
-        recorded = OmegaConf.merge(OmegaConf.structured(RunSpec), OmegaConf.create(plain))
-        return cast(RunSpec, OmegaConf.to_object(recorded))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{path} must hold the spec of a run, but: {sentence(error)}") from None
-
-
-def _literal(node: Any) -> Any:
-    """Values that are taken as they stand: what was recorded is resolved, and ``${…}`` in it is part of a name."""
-    if isinstance(node, dict):
-        return {key: _literal(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_literal(value) for value in node]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
-
-
-def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
+def with_leaves(cfg: Composed, leaves: Mapping[str, Any]) -> Composed:
     """A copy with leaves set, types checked: what a sweep does with every axis that is no config group.
 
     Raises:
@@ -373,15 +317,38 @@ def with_leaves(cfg: DictConfig, leaves: Mapping[str, Any]) -> DictConfig:
     return copy
 
 
-def set_leaf(cfg: DictConfig, key: str, value: Any) -> None:
+def set_leaf(cfg: Composed, key: str, value: Any) -> None:
     """Sets a leaf in place.
 
     Raises:
         ConfigError: There is no such key, or the value is not of its type.
     """
-    try:
-        if wrong := wrong_leaf(Config, key.split("."), key, value):  # OmegaConf takes 7 for true
-            raise ConfigError(wrong)
-        OmegaConf.update(cfg, key, value, merge=False, force_add=key.startswith("model.options."))
-    except OmegaConfBaseException as error:
-        raise ConfigError(sentence(error)) from None
+    if wrong := wrong_value(task().config, key, value):  # OmegaConf takes 7 for true
+        raise ConfigError(wrong)
+    with explained():
+        OmegaConf.update(cfg, key, value, merge=False, force_add=has_free_keys(task().config, key))
+
+
+def read_leaf(cfg: Composed, key: str) -> Any:
+    """The value of a leaf in its own type, interpolations resolved; None where there is none."""
+    return OmegaConf.select(cfg, key)
+
+
+def read_unresolved(cfg: Composed, key: str) -> Any:
+    """The value of a leaf as it is written, with its interpolations."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    return reduce(getitem, key.split("."), plain)
+
+
+def interpolated(cfg: Composed) -> dict[str, str]:
+    """The run's leaves that are written as another one's value, e.g. ``{"seeds.init": "${seed}"}``."""
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    return dict(_interpolated({field.name: raw[field.name] for field in fields(task().run)}))
+
+
+def _interpolated(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _interpolated(value, f"{prefix}{key}.")
+        elif isinstance(value, str) and "${" in value:
+            yield f"{prefix}{key}", value

@@ -1,5 +1,6 @@
 """Where files of settings and sweeps lie: the installation's, and the user's own in the working directory."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,11 +8,8 @@ import yaml
 
 from ablate.config import document
 from ablate.config.overrides import ConfigError
-from ablate.config.overrides import parse_overrides as parse_overrides
-from ablate.config.schema import POINT_FIELDS
+from ablate.contract import task
 from ablate.design import check as definition
-from ablate.models import zoo
-from ablate.tasks.classify import paper
 from ablate.words import unknown
 
 
@@ -40,21 +38,25 @@ def group_choices(group: str) -> list[str]:
     """What a config group offers, e.g. ``group_choices("data")``."""
     if group == "sweep":
         return list(sweep_files())
-    files = {path.stem for folder in folders("conf") for path in (folder / group).glob("*.yaml")}
-    return sorted(files) + (zoo.presets() if group == "model" else [])
+    found = {path.stem for folder in folders("conf") for path in (folder / group).glob("*.yaml")}
+    return [*sorted(found), *task().presets(group)]
 
 
-def is_preset(name: str) -> bool:
-    return is_model(name) and not any((folder / "model" / f"{name}.yaml").is_file() for folder in folders("conf"))
+def groups() -> tuple[str, ...]:
+    """All config groups: those that a run is composed of, and where records are kept."""
+    return (*task().groups, "tracking")
 
 
-def is_model(name: str) -> bool:
-    """Whether a word names an architecture alone: the image size and the classes are the data's to say."""
-    try:
-        named = zoo.parse(name)
-    except ValueError:
-        return False
-    return name in zoo.presets() or (named.image_size is None and named.num_classes is None)
+def preset(group: str, option: str) -> Any | None:
+    """What an option that stands in no file is, as the group's dataclass.
+
+    Returns:
+        None for what is no preset's name, and where a file of that name stands before it.
+    """
+    found = task().preset(group, option)
+    if found is None or any((folder / group / f"{option}.yaml").is_file() for folder in folders("conf")):
+        return None
+    return found
 
 
 def read_sweep(name: str) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def read_sweep(name: str) -> dict[str, Any]:
         definition.check_keys(name, content)  # it may be misspelt
     if not isinstance(content, dict) or not isinstance(content.get("axes"), dict):
         raise ConfigError(f"{path} must hold a mapping with the key axes (docs/sweeps.md shows one).")
-    definition.check(name, content, paper.TABLES)
+    definition.check(name, content, task().tables)
     return {"name": name, **content}
 
 
@@ -87,7 +89,7 @@ def load_sweep(path: Path) -> Any:
     Raises:
         SweepError: It is no YAML, too large, or reaches beyond its runs.
     """
-    return document.load(path, [part.name for part in POINT_FIELDS])
+    return document.load(path, [part.name for part in fields(task().run)])
 
 
 def _unknown_sweep(name: str) -> str:

@@ -1,12 +1,14 @@
-"""An override as a word of the command line: Hydra's grammar, and the quotes that it needs around plain text."""
+"""An override: a word of the command line in Hydra's grammar, parsed once, with the quotes that plain text needs."""
 
+import math
 import re
 import shlex
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from ablate.tracking import redact_uri
@@ -16,24 +18,85 @@ class ConfigError(ValueError):
     """A configuration that says something impossible; the message is one sentence for the person who wrote it."""
 
 
-def parse_overrides(words: Iterable[str]) -> list[Override]:
+@dataclass(frozen=True)
+class Override:
+    """One override, parsed. It travels to other processes as it is.
+
+    Attributes:
+        line: The word as Hydra takes it, e.g. ``+sweep=pe_type``; text that Hydra's grammar cannot take bare is quoted.
+        key: The leaf or config group, without ``+``, ``~`` and package.
+        value: In Python's own types. Of ``several``, Hydra's description of them.
+        removes: Whether it takes the key away, ``~key``.
+        several: Whether it gives several values, one for each job of ``--multirun``.
+    """
+
+    line: str
+    key: str
+    value: Any
+    removes: bool = False
+    several: bool = False
+
+    @property
+    def text(self) -> str:
+        """What stands behind the first ``=``."""
+        return self.line.partition("=")[2]
+
+    @property
+    def option(self) -> str:
+        """The option that a group's override names, in the letters that were typed: ``1e3``, not 1000.
+
+        A sweep's file may be called ``10.yaml`` or ``null.yaml``.
+        """
+        return self.text if self.value is None or isinstance(self.value, int | float) else str(self.value)
+
+    @property
+    def count(self) -> int:
+        """How many values it gives, at least 0; 1 where only Hydra can tell."""
+        if isinstance(self.value, RangeSweep):
+            return max(0, math.ceil((float(self.value.stop) - float(self.value.start)) / float(self.value.step)))
+        return len(self.value.list) if isinstance(self.value, ChoiceSweep) else 1
+
+    @property
+    def choices(self) -> list[str]:
+        """The values that it lists, as text; none for a range."""
+        listed = self.value.list if isinstance(self.value, ChoiceSweep) else []
+        return [each.text if isinstance(each, QuotedString) else str(each) for each in listed]
+
+
+Words = Iterable[str | Override]
+"""Overrides as they come from outside: words of the command line, or what was parsed already."""
+
+
+def parse_overrides(words: Words) -> list[Override]:
     """Hydra's override grammar; a value that is not of it, such as ``runs (1).csv``, is taken for text as it stands.
 
     Raises:
         ConfigError: A word is not of it, and neither is its value as text.
     """
     parser = OverridesParser.create()
-    return [_parsed(parser, word) for word in words]
+    return [word if isinstance(word, Override) else _parsed(parser, word) for word in words]
+
+
+def override_of(key: str, value: Any) -> Override:
+    """The override that gives a key a value of a YAML file.
+
+    Raises:
+        ConfigError: Hydra's grammar has no such key.
+    """
+    (override,) = parse_overrides([f"{key}={as_word(value)}"])
+    return override
 
 
 def _parsed(parser: OverridesParser, word: str) -> Override:
     for tried in (word, _with_quotes(word, parser)):
         try:
-            return parser.parse_override(tried)
+            found = parser.parse_override(tried)
         except HydraException:
             continue
         except RecursionError:
             raise ConfigError(f"an override must not be nested so deeply, got {shown(word)}.") from None
+        several = bool(found.is_sweep_override())
+        return Override(tried, found.key_or_group, found.value(), bool(found.is_delete()), several)
     key, equals, value = word.partition("=")
     meant = f"; where its value is text as it stands, write {exactly(key, value)}" if equals and _is_key(key) else ""
     raise ConfigError(f"an override must read key=value (Hydra's grammar), got {shown(word)}{meant}.")
@@ -50,6 +113,11 @@ def shown(word: str) -> str:
     """A word as a sentence may hold it: not all of a long one, and no password."""
     hidden = redact_uri(word)
     return repr(hidden if len(hidden) <= _SHOWN else f"{hidden[:_SHOWN]}…")
+
+
+def shortened(text: str) -> str:
+    """A value as a sentence may hold it: of a whole mapping its beginning."""
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def exactly(key: str, text: str) -> str:
@@ -97,14 +165,3 @@ def as_word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
-
-
-def as_text(override: Override) -> Any:
-    """The value of an override, in the letters that were typed where it is a number or a truth: ``1e3``, not 1000."""
-    value = override.value()
-    return said(override) if isinstance(value, int | float) else value
-
-
-def said(override: Override) -> str:
-    """What stands behind the first ``=``."""
-    return str(override.input_line).partition("=")[2]

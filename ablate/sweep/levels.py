@@ -5,19 +5,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
-
-from ablate.config.compose import composer, set_leaf, to_config, with_leaves
-from ablate.config.files import is_preset
-from ablate.config.overrides import ConfigError, as_word, parse_overrides
-from ablate.config.schema import GROUPS, Config, RunSpec
+from ablate.config.compose import Composed, composer, interpolated, read_leaf, set_leaf, to_config, with_leaves
+from ablate.config.files import groups, preset
+from ablate.config.overrides import ConfigError, Override, override_of
 from ablate.data.facts import describe, training_images
 from ablate.data.spec import check_batch
-from ablate.models import registry, zoo
+from ablate.models import registry
 from ablate.models.cost import InputShape
 from ablate.models.spec import SpecError
+from ablate.tasks.classify.spec import Config, RunSpec
 
 _VARIANTS = tuple(f"model.{axis}" for axis in registry.AXES)
 _DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
@@ -48,39 +46,39 @@ class Cost:
 class _Template:
     """One composition, typed; what of it follows other leaves when those are set."""
 
-    cfg: DictConfig
+    cfg: Composed
     config: Config
     following_seed: tuple[str, ...]
     following_others: bool
 
     @cached_property
-    def probe(self) -> DictConfig:
+    def probe(self) -> Composed:
         """A copy of the composition, whose leaves are set and read one after the other."""
         return self.cfg.copy()
 
 
-def about_runs(words: Iterable[str]) -> list[str]:
-    """The words that a point needs: a worker that draws a trial does not read the sweep's file again, and where records
-    and queue are kept may be a secret, which goes into no file that a worker reads."""
+def about_runs(overrides: Iterable[Override]) -> list[Override]:
+    """Those that a point needs: a worker that draws a trial does not read the sweep's file again, and where records and
+    queue are kept may be a secret, which goes into no file that a worker reads."""
     others = ("sweep", "tracking", "study")
-    return [word for word in words if parse_overrides([word])[0].key_or_group.partition(".")[0] not in others]
+    return [override for override in overrides if override.key.partition(".")[0] not in others]
 
 
 class Specs:
     """The specs of a sweep's points.
 
     Args:
-        words: The command's overrides, the sweep's base settings among them.
-        axes: Every axis that a point may set; words about them give way to the point's level.
+        overrides: The command's, the sweep's base settings among them.
+        axes: Every axis that a point may set; overrides of them give way to the point's level.
     """
 
-    def __init__(self, words: Sequence[str], axes: Iterable[str]) -> None:
+    def __init__(self, overrides: Sequence[Override], axes: Iterable[str]) -> None:
         taken = set(axes)
-        keys = {word: parse_overrides([word])[0].key_or_group for word in words}
-        self._words = [word for word in about_runs(words) if keys[word] not in taken]
-        named = [parse_overrides([word])[0].value() for word in self._words if keys[word] == "model"]
+        self._overrides = [override for override in about_runs(overrides) if override.key not in taken]
+        named = [override.value for override in self._overrides if override.key == "model"]
         self._model = named[-1] if named else _DEFAULT_MODEL
-        self._options = any(key.startswith("model.options") for key in (*taken, *keys.values()))
+        keys = {*taken, *(override.key for override in overrides)}
+        self._options = any(key.startswith("model.options") for key in keys)
         self._templates: dict[str, _Template] = {}
         self._typed: dict[str, Any] = {}
         self._costs: dict[str, Cost | None] = {}
@@ -99,7 +97,7 @@ class Specs:
         leaves = {axis: level for axis, level in levels.items() if axis not in composed}
         leaves |= {"seed": seed, "repeat": repeat}
         if template.following_others or any(leaf.startswith("model.options") for leaf in leaves):
-            return to_config(with_leaves(template.cfg, leaves)).point()
+            return cast(Config, to_config(with_leaves(template.cfg, leaves))).point()
         config = copy.copy(template.config)
         for name in _PARTS:
             setattr(config, name, _copied(getattr(config, name)))
@@ -115,22 +113,21 @@ class Specs:
         A variant takes the options of the one that it replaces away; an official name brings none.
         """
         model = levels.get("model", self._model)
-        plain = isinstance(model, str) and is_preset(model) and not zoo.parse(model).spec.options
-        return GROUPS if plain and not self._options else (*GROUPS, *_VARIANTS)
+        named = preset("model", model) if isinstance(model, str) else None
+        plain = named is not None and not named.options
+        return groups() if plain and not self._options else (*groups(), *_VARIANTS)
 
     def _template(self, choice: Mapping[str, Any]) -> _Template:
         key = json.dumps(choice)
         if key not in self._templates:
-            if unsaid := [group for group, level in choice.items() if group in GROUPS and level is None]:
+            if unsaid := [group for group, level in choice.items() if group in groups() and level is None]:
                 raise ConfigError(
                     f"axis {unsaid[0]} must have names of its group for levels, got null; leave that level out, or "
                     "name the option that is meant."
                 )
             with composer() as compose:
-                cfg = compose(self._words + [f"{group}={as_word(level)}" for group, level in choice.items()])
-            config = to_config(cfg)
-            raw = OmegaConf.to_container(cfg, resolve=False)
-            follows = dict(_following({name: raw.get(name) for name in _PARTS} if isinstance(raw, dict) else {}))
+                cfg = compose([*self._overrides, *(override_of(group, level) for group, level in choice.items())])
+            config, follows = cast(Config, to_config(cfg)), interpolated(cfg)
             of_seed = tuple(leaf for leaf, source in follows.items() if (leaf[:6], source) == ("seeds.", "${seed}"))
             self._templates[key] = _Template(cfg, config, of_seed, len(of_seed) < len(follows))
         return self._templates[key]
@@ -158,7 +155,7 @@ class Specs:
         set_leaf(template.probe, leaf, level)
         *path, name = leaf.split(".")
         part: Any = reduce(getattr, path, template.config)  # whose own rules may turn 16 into [16, 16]
-        return getattr(replace(part, **{name: OmegaConf.select(template.probe, leaf)}), name)
+        return getattr(replace(part, **{name: read_leaf(template.probe, leaf)}), name)
 
     def known(self, spec: RunSpec) -> tuple[InputShape, int] | None:
         """Image shape and classes of the run's data, as far as can be told without decoding it."""
@@ -203,15 +200,6 @@ def _copied(node: Any) -> Any:
 def _set(config: Config, leaf: str, value: Any) -> None:
     *path, name = leaf.split(".")
     setattr(reduce(getattr, path, config), name, value)
-
-
-def _following(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Leaves that are written as another one's value, e.g. ``("seeds.init", "${seed}")``."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _following(value, f"{prefix}{key}.")
-        elif isinstance(value, str) and "${" in value:
-            yield f"{prefix}{key}", value
 
 
 def cost(spec: RunSpec, input_shape: InputShape, num_classes: int) -> Cost:

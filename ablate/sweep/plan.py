@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from ablate import identity
 from ablate.config.compose import composer, expand, to_config
-from ablate.config.overrides import parse_overrides
-from ablate.config.schema import Config, Engine, RunSpec
+from ablate.config.overrides import Override, Words, parse_overrides
+from ablate.config.schema import Engine
 from ablate.config.secrets import kept, whole
 from ablate.design.points import LeftOut, Point, baseline_of, pin, span
 from ablate.design.search import Search, objectives, searched
@@ -19,6 +19,7 @@ from ablate.design.sweep import Budget, SweepError, SweepSpec
 from ablate.sweep.inert import same_runs
 from ablate.sweep.levels import Specs, about_runs
 from ablate.sweep.planned import PlannedPoint
+from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.tracking import TrackingSpec, finished_settings, list_studies
 from ablate.words import unknown
 
@@ -34,7 +35,7 @@ class Plan:
         pinned: Axes that the command line fixed, with their level.
         left_out: Combinations that are not run, with the reason.
         baseline: Axis -> the level that others are held against.
-        words: The overrides that all points share.
+        overrides: Those that all points share.
         search: What is drawn, where points are chosen as results come in.
         macs: Of one image at the baseline, where all points get its training MACs.
     """
@@ -46,7 +47,7 @@ class Plan:
     pinned: Mapping[str, Any]
     left_out: list[LeftOut]
     baseline: Mapping[str, Any]
-    words: Sequence[str] = ()
+    overrides: Sequence[Override] = ()
     search: Search | None = None
     macs: int | None = None
 
@@ -61,7 +62,7 @@ class Plan:
     @cached_property
     def specs(self) -> Specs:
         """Makes further points like the ones that are here."""
-        return Specs(self.words, _open(self.sweep, self.pinned, self.search))
+        return Specs(self.overrides, _open(self.sweep, self.pinned, self.search))
 
     def for_a_file(self) -> "Plan":
         """The plan as it may lie on disk, for a process that inherits our environment: without passwords."""
@@ -120,20 +121,20 @@ class Plan:
         }
 
 
-def make_plan(words: Sequence[str]) -> Plan:
+def make_plan(words: Words) -> Plan:
     """Composes and checks every point.
 
     Args:
-        words: Overrides as the command line gives them, ``+sweep=NAME`` among them.
+        words: Overrides of the command, ``+sweep=NAME`` among them.
 
     Raises:
         ConfigError: A key, choice or type is wrong.
         SweepError: The definition is, or a point cannot be built; the message names the point.
     """
-    given = {override.key_or_group: override.value() for override in parse_overrides(words)}
-    words = expand(words)
+    said = parse_overrides(words)
+    given, overrides = {override.key: override.value for override in said}, expand(said)
     with composer() as compose:
-        shared = to_config(compose(words))
+        shared = cast(Config, to_config(compose(overrides)))
         if shared.sweep is None:
             raise SweepError("a plan needs a sweep: add +sweep=NAME.")
         _check_command(shared, given)
@@ -143,7 +144,7 @@ def make_plan(words: Sequence[str]) -> Plan:
             pinned["repeat"] = given["repeat"]
             spanned = [replace(point, repeat=given["repeat"]) for point in spanned if not point.repeat]
         search = _search(shared, pinned) if shared.sweep.method.searches else None
-        points = _planned(Specs(words, _open(shared.sweep, pinned, search)), spanned, search)
+        points = _planned(Specs(overrides, _open(shared.sweep, pinned, search)), spanned, search)
     baseline = baseline_of(shared.sweep, levels)
     drawn = {axis.axis for axis in search.axes} if search else set()
     macs = _baseline_macs(shared.sweep, points, baseline, drawn) if shared.sweep.budget == Budget.macs else None
@@ -158,7 +159,7 @@ def make_plan(words: Sequence[str]) -> Plan:
     whole = [definitions, repr(search)] if search else definitions
     study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
     study = _anew(study, len(points), shared.tracking) if shared.fresh else study
-    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, about_runs(words), search, macs)
+    return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, about_runs(overrides), search, macs)
 
 
 def _definitions(points: Sequence[PlannedPoint]) -> list[str]:

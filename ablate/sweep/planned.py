@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ablate.config.schema import RunSpec
 from ablate.design.points import Point
 from ablate.sweep.levels import Cost
+from ablate.tasks.classify.spec import RunSpec
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from ablate.config.schema import Config, RunSpec
+from ablate.config.recorded import as_yaml
 from ablate.data import DataError, Splits
 from ablate.data.augment.sheet import contact_sheet
 from ablate.design.points import Point
@@ -27,6 +26,7 @@ from ablate.sweep.queue import Claim, Superseded, open_study
 from ablate.sweep.sampler import Proposal, Pruned, Searcher
 from ablate.sweep.screen import RunScreen, Screen, epoch_note
 from ablate.tasks.classify.run import RunRecord, Workbench, graph_key, identify, run
+from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.tracking import WORKER, Finished, RunWriter, Status, Store, TrackingError, Training, provenance
 from ablate.tracking.correctness import PREDICTIONS, packed
 from ablate.tracking.model_registry import INPUT, MODEL
@@ -427,7 +427,7 @@ def _close(writer: RunWriter, status: Status, reason: str, trace: str = "") -> N
 
 def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool) -> None:
     history = record.history
-    writer.artifact("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(spec)))
+    writer.artifact("config.yaml", as_yaml(spec))
     if spec.augment.active:
         writer.artifact("augmented.png", contact_sheet(record.splits, spec.augment, spec.seeds.augment))
     if record.splits.notes:

@@ -10,9 +10,9 @@ from statistics import median
 
 import psutil
 
-from ablate.config.schema import RunSpec
 from ablate.sweep.planned import PlannedPoint
 from ablate.tasks.classify.run import Workbench, graph_key, run
+from ablate.tasks.classify.spec import RunSpec
 from ablate.training.spec import TrainSpec
 
 STEPS = 8

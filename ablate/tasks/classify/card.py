@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate import tracking
+from ablate.config.recorded import as_yaml
 from ablate.escaping import markdown, markdown_code, visible
 from ablate.report.sources.records import Records
 from ablate.report.table.runs import Run, attempts, by_seed, counted
@@ -134,8 +135,6 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _header(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None) -> str:
-    from omegaconf import OmegaConf
-
     source = _plain(_param(row, "data.source"))
     hub = _HUB.get(source)
     data = {"type": hub[0] if hub else source, "name": hub[1] if hub else source, "split": "test"}
@@ -154,7 +153,7 @@ def _header(row: Mapping[str, Any], estimate: Estimate, name: str, license: str 
         "metrics": ["accuracy"],
         "model-index": [{"name": _plain(name), "results": [{"task": task, "dataset": data, "metrics": metrics}]}],
     }
-    return f"---\n{OmegaConf.to_yaml(OmegaConf.create(head))}---"
+    return f"---\n{as_yaml(head)}---"
 
 
 def _plain(name: str) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 if TYPE_CHECKING:
-    from ablate.config.schema import RunSpec
+    from ablate.tasks.classify.spec import RunSpec
 
 DIVERGED = 4.0
 """Multiple of the lowest loss at which the test ends; both are means over a few steps."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from ablate import tracking
 from ablate.config.compose import compose, to_config
-from ablate.config.schema import RunSpec
 from ablate.escaping import markdown as escaped
 from ablate.identity import LEFT_OUT
 from ablate.models import zoo
@@ -25,6 +24,7 @@ from ablate.report.table import captions, searches
 from ablate.report.table.runs import Run, attempts, by_seed, counted, recorded
 from ablate.stats.estimates import Estimate, best_of, mean_interval
 from ablate.tasks.classify import paper
+from ablate.tasks.classify.spec import RunSpec
 
 BEST_OF = 4
 """Runs of which the paper prints the best (its Table 1)."""

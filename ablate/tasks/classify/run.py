@@ -8,13 +8,13 @@ from typing import Any
 
 import keras
 
-from ablate.config.schema import RunSpec
 from ablate.data import DataSpec, Splits
 from ablate.data import load as load_data
 from ablate.identity import content, identity, settings
 from ablate.models.classifier import drawn
 from ablate.models.profile import Profile, profile
 from ablate.models.weights import Loaded, WeightsError, load_weights
+from ablate.tasks.classify.spec import RunSpec
 from ablate.training import Checkpoint, EpochMetrics, History, Trainer
 from ablate.training.hardware import prepare
 

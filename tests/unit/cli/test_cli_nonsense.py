@@ -8,10 +8,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from ablate.config.compose import compose, to_config
-from ablate.config.explain import without_none
-from ablate.config.schema import Config, ReportConfig, _leaves
+from ablate.config.leaves import without_none
+from ablate.config.overrides import parse_overrides
+from ablate.config.schema import ReportConfig
 from ablate.sweep.levels import Specs
 from ablate.sweep.plan import make_plan
+from ablate.tasks.classify.spec import Config, _leaves
 
 NONSENSE: dict[type, list[Any]] = {
     int: [-1, 0, 10**12, 10**30, 1.5, math.nan, ""],
@@ -47,7 +49,7 @@ MAY_STAND = {
     "repeat": [0, 10**12, 10**30],
 }
 WORDS = ["model=tiny", "data=digits", "train.warmup_epochs=0"]
-SPECS = Specs(WORDS, [])  # composes once for all
+SPECS = Specs(parse_overrides(WORDS), [])  # composes once for all
 
 
 def _kind(schema, leaf):

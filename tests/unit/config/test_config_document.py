@@ -6,7 +6,6 @@ import time
 import pytest
 
 from ablate.cli import main as cli
-from ablate.config.compose import compose, read_spec, to_config
 from ablate.config.files import group_choices, load_sweep, read_sweep
 from ablate.sweep.plan import make_plan
 
@@ -120,24 +119,9 @@ def test_a_pin_of_the_command_line_may_read_the_environment(sweep, tmp_path, mon
     assert point.spec.model.weights == str(tmp_path / "mine.keras")
 
 
-def test_a_recorded_run_reads_nothing_from_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("SECRET", "hunter2")
-    for root in ("${oc.env:SECRET}", "a${b}\\${c}", "\\\\${oc.env:SECRET}", "a\\b", "$"):
-        (tmp_path / "config.yaml").write_text(f"data: {{root: '{root}'}}\n")
-        assert read_spec(tmp_path / "config.yaml").data.root == root
-
-
 def test_a_sweep_may_set_a_leaf_to_another_ones_value(sweep):
     sweep("base: {model: tiny, data: digits, train.min_lr: '${train.lr}'}\naxes: {train.lr: [1.0e-3, 2.0e-3]}\n")
     assert [point.spec.train.min_lr for point in make_plan(["+sweep=mine"]).points] == [1e-3, 2e-3]
-
-
-def test_the_sweep_of_finetuning_takes_its_file_from_weights(monkeypatch):
-    assert "${ablate.weights:pretrained.keras}" in read_sweep("finetune")["axes"]["model.weights"]
-    for name, said in (("pretrained.keras", None), ("trained.keras", "trained.keras")):
-        monkeypatch.setenv("WEIGHTS", said) if said else monkeypatch.delenv("WEIGHTS", raising=False)
-        config = to_config(compose(["model.weights=${ablate.weights:pretrained.keras}"]))
-        assert config.model.weights == name
 
 
 @pytest.mark.parametrize(

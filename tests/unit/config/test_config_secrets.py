@@ -10,10 +10,10 @@ import cloudpickle
 import pytest
 
 from ablate.cli import main as cli
-from ablate.cli import training as verbs
-from ablate.config.compose import compose, to_config, without_secrets
-from ablate.config.overrides import ConfigError
-from ablate.config.secrets import SecretError, holds_password, kept, whole
+from ablate.cli.job import as_hydra_job, prepare_jobs
+from ablate.config.compose import compose, to_config
+from ablate.config.overrides import ConfigError, parse_overrides
+from ablate.config.secrets import SecretError, holds_password, kept, whole, without_secrets
 from ablate.sweep.plan import make_plan
 
 URI, STORAGE = "http://me:hunter2@records:5000", "postgresql+psycopg://me:hunter2@db/queue"
@@ -76,7 +76,7 @@ def test_hydra_writes_no_password_wherever_it_was_said(folder, words):
         seen.append((config.tracking.uri, config.study.storage))
         return 0
 
-    assert verbs._as_hydra_job([*WORDS, *words], [], job) == 0
+    assert as_hydra_job([*WORDS, *words], [], job) == 0
     assert seen == [(URI, STORAGE)]
     written = [path for path in folder.rglob("*.yaml") if ".hydra" in path.parts]
     assert len(written) == 3 and _found(folder / "outputs") == []
@@ -87,7 +87,7 @@ def test_several_jobs_of_hydra_write_no_password_either(folder):
     seen = []
     words = [*WORDS, f"tracking.uri={URI}", f"study.storage={STORAGE}", "seed=0,1"]
     job = lambda cfg: seen.append(to_config(cfg).tracking.uri) or 0  # noqa: E731
-    assert verbs._as_hydra_job(words, ["-m"], job) == 0
+    assert as_hydra_job(words, ["-m"], job) == 0
     assert seen == [URI, URI]
     assert (len(list(folder.rglob("multirun.yaml"))), len(list(folder.rglob("config.yaml")))) == (1, 2)
     assert _found(folder) == []
@@ -103,7 +103,7 @@ def test_jobs_of_hydra_differ_by_nothing_that_may_hold_a_password(folder, word):
     (folder / "conf" / "tracking").mkdir(parents=True)
     (folder / "conf" / "tracking" / "mine.yaml").write_text(f"uri: {URI}\n")
     with pytest.raises(ConfigError, match="must be one value for all jobs of --multirun") as told:
-        verbs._as_hydra_job([*WORDS, word], ["-m"], lambda cfg: 0)
+        as_hydra_job([*WORDS, word], ["-m"], lambda cfg: 0)
     assert "hunter2" not in str(told.value) and _found(folder / "outputs") == []
 
 
@@ -111,7 +111,7 @@ def test_an_address_from_the_environment_is_written_as_it_was_said(folder, monke
     monkeypatch.setenv("PGURL", STORAGE)
     seen = []
     job = lambda cfg: seen.append(to_config(cfg).study.storage) or 0  # noqa: E731
-    assert verbs._as_hydra_job([*WORDS, "study.storage=${oc.env:PGURL}"], [], job) == 0
+    assert as_hydra_job([*WORDS, "study.storage=${oc.env:PGURL}"], [], job) == 0
     assert seen == [STORAGE] and _found(folder) == []
     told = "".join(path.read_text() for path in folder.rglob("overrides.yaml"))
     assert "${oc.env:PGURL}" in told and "ABLATE_" not in told
@@ -119,7 +119,7 @@ def test_an_address_from_the_environment_is_written_as_it_was_said(folder, monke
 
 def test_words_without_a_password_stay_as_they_are():
     words = [*WORDS, "tracking.uri=sqlite:///x.db", "study={storage:'sqlite:///q.db'}"]
-    assert without_secrets(words) == words and "ABLATE_TRACKING_URI" not in os.environ
+    assert [override.line for override in without_secrets(words)] == words and "ABLATE_TRACKING_URI" not in os.environ
 
 
 @pytest.mark.parametrize("said", [f"study.storage={STORAGE}", "study.storage=${oc.env:PGURL}"])
@@ -140,19 +140,19 @@ def test_a_plan_that_draws_composes_without_its_addresses(folder):
         "base: {model: tiny, data: digits}\nmethod: optuna\naxes: {train.lr: {low: 1.0e-3, high: 1.0e-2}}\n"
     )
     plan = make_plan(["+sweep=mine", f"study.storage={STORAGE}"])
-    assert not any("hunter2" in word for word in plan.words)
+    assert not any("hunter2" in override.line for override in plan.overrides)
     assert plan.at(plan.points[0].point, {"train.lr": 5e-3}).spec.train.lr == 5e-3
 
 
 def test_models_of_several_jobs_need_no_file_and_there_are_few_enough(folder):
-    verbs.prepare_jobs(["model=cct_7_3x1,vit_2_4", "seed=0,1"])
+    prepare_jobs(parse_overrides(["model=cct_7_3x1,vit_2_4", "seed=0,1"]))
     assert compose(["model=vit_2_4"]).model.layers == 2
     for words in (
         ["seed=range(0,1000000000000)"],
         [f"train.lr={','.join(map(str, range(1, 200)))}", "seed=range(0,100)"],
     ):
         with pytest.raises(ConfigError, match="at most 10,000 jobs, got 1"):
-            verbs.prepare_jobs(words)
+            prepare_jobs(parse_overrides(words))
 
 
 _AT = "http://me:hunter2'%@h"

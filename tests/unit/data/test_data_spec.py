@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ablate.config.compose import compose, to_config
-from ablate.config.schema import RunSpec
 from ablate.data import DataError, DataSpec, describe, load
+from ablate.tasks.classify.spec import RunSpec
 
 
 def _float_leaves(spec, path=()):

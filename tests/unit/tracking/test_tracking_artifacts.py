@@ -2,9 +2,10 @@
 
 import pytest
 
-from ablate.config.compose import compose, read_spec, to_config
+from ablate.config.compose import compose, to_config
 from ablate.config.overrides import ConfigError
-from ablate.config.schema import RunSpec
+from ablate.config.recorded import read_spec
+from ablate.tasks.classify.spec import RunSpec
 from ablate.tracking import Store, TrackingError, TrackingSpec, fetch_artifact, latest_run
 
 

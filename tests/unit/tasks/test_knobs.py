@@ -9,7 +9,7 @@ import pytest
 
 from ablate.config.compose import compose, to_config
 from ablate.models import save_weights
-from ablate.models.weight_files import write_safetensors
+from ablate.models.checkpoints import write_safetensors
 from ablate.models.weights import state_dict
 from ablate.tasks.classify.run import Workbench, run
 
@@ -140,7 +140,7 @@ EXEMPT = {
     "train.checkpoint_dir": "where a run is kept, not what it does: tests/unit/training/test_training_checkpoint.py",
     "augment.workers": "how many hands, not what they do: tests/unit/data/test_augment.py",
     "hardware.device": "where, and up to rounding the same: tests/unit/training/test_training_hardware.py",
-    "hardware.replicas": "how many share a batch; equal up to rounding: tests/unit/training/test_training_hardware.py",
+    "hardware.replicas": "how many share a batch, else the same: tests/unit/training/test_training_hardware.py",
     "hardware.threads": "how many hands, not what they do: tests/unit/training/test_training_hardware.py",
     "hardware.deterministic": "asks for what the CPU gives already: tests/unit/training/test_training_hardware.py",
 }
