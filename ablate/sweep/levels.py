@@ -10,38 +10,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ablate.config.compose import composer, set_leaf, to_config, with_leaves
-from ablate.config.files import is_preset
 from ablate.config.overrides import ConfigError, as_word, parse_overrides
 from ablate.config.schema import GROUPS, Config, RunSpec
-from ablate.data.facts import describe, training_images
-from ablate.data.spec import check_batch
-from ablate.models import registry, zoo
-from ablate.models.cost import InputShape
-from ablate.models.spec import SpecError
-
-_VARIANTS = tuple(f"model.{axis}" for axis in registry.AXES)
-_DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
+from ablate.contract import task
 
 _PLAIN = (bool, int, float, str, type(None))
 _NOTHING = object()
 
 _PARTS = tuple(field.name for field in fields(RunSpec))
-
-
-MOST_PARAMS, MOST_TOKENS = 10**12, 10**6
-"""Of a model that is meant: beyond, weights alone take terabytes, and attention's weights as much for one image."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one image costs a model, in closed form."""
-
-    params: int
-    trainable_params: int
-    tokens: int
-    macs: int
-    macs_modules: int
-    macs_fvcore: int
 
 
 @dataclass(frozen=True)
@@ -78,27 +54,23 @@ class Specs:
         taken = set(axes)
         keys = {word: parse_overrides([word])[0].key_or_group for word in words}
         self._words = [word for word in about_runs(words) if keys[word] not in taken]
-        named = [parse_overrides([word])[0].value() for word in self._words if keys[word] == "model"]
-        self._model = named[-1] if named else _DEFAULT_MODEL
-        self._options = any(key.startswith("model.options") for key in (*taken, *keys.values()))
+        said = {keys[word]: parse_overrides([word])[0].value() for word in self._words}
+        self._said: dict[str, Any] = {**dict.fromkeys(taken), **said}
         self._templates: dict[str, _Template] = {}
         self._typed: dict[str, Any] = {}
-        self._costs: dict[str, Cost | None] = {}
-        self._trained: dict[str, int | None] = {}
-        self._described: dict[str, tuple[InputShape, int] | None] = {}
 
     def spec(self, levels: Mapping[str, Any], seed: int, repeat: int = 0) -> RunSpec:
         """The run that the levels mean.
 
         Raises:
             ConfigError: A level is no choice of its group, or not of its leaf's type.
-            SpecError: They make no model.
+            ValueError: They make no run.
         """
         composed = self._composed(levels)
         template = self._template({axis: level for axis, level in levels.items() if axis in composed})
         leaves = {axis: level for axis, level in levels.items() if axis not in composed}
         leaves |= {"seed": seed, "repeat": repeat}
-        if template.following_others or any(leaf.startswith("model.options") for leaf in leaves):
+        if template.following_others or not all(_is_field(template.config, leaf) for leaf in leaves):
             return to_config(with_leaves(template.cfg, leaves)).point()
         config = copy.copy(template.config)
         for name in _PARTS:
@@ -110,13 +82,8 @@ class Specs:
         return config.point()
 
     def _composed(self, levels: Mapping[str, Any]) -> tuple[str, ...]:
-        """Axes whose level decides what else is in the configuration: groups, and where options are, variants.
-
-        A variant takes the options of the one that it replaces away; an official name brings none.
-        """
-        model = levels.get("model", self._model)
-        plain = isinstance(model, str) and is_preset(model) and not zoo.parse(model).spec.options
-        return GROUPS if plain and not self._options else (*GROUPS, *_VARIANTS)
+        """Axes whose level decides what else is in the configuration."""
+        return (*GROUPS, *task().bringing({**self._said, **levels}))
 
     def _template(self, choice: Mapping[str, Any]) -> _Template:
         key = json.dumps(choice)
@@ -160,34 +127,6 @@ class Specs:
         part: Any = reduce(getattr, path, template.config)  # whose own rules may turn 16 into [16, 16]
         return getattr(replace(part, **{name: OmegaConf.select(template.probe, leaf)}), name)
 
-    def known(self, spec: RunSpec) -> tuple[InputShape, int] | None:
-        """Image shape and classes of the run's data, as far as can be told without decoding it."""
-        key = repr(spec.data)
-        if key not in self._described:
-            self._described[key] = describe(spec.data)
-        return self._described[key]
-
-    def check_size(self, spec: RunSpec) -> None:
-        """Raises DataError where a batch takes more images than the run trains on, as far as that can be told now."""
-        key = repr(spec.data)
-        if key not in self._trained:
-            self._trained[key] = training_images(spec.data)
-        if (images := self._trained[key]) is not None:
-            check_batch(spec.train.batch_size, images)
-
-    def cost(self, spec: RunSpec) -> Cost | None:
-        """The run's model on the run's data.
-
-        Raises:
-            DataError: The data cannot be used.
-            SpecError: The model cannot be built on it.
-        """
-        known = self.known(spec)
-        key = repr((spec.model, known))
-        if key not in self._costs:
-            self._costs[key] = cost(spec, *known) if known else None
-        return self._costs[key]
-
 
 def _copied(node: Any) -> Any:
     """A copy whose leaves can be set; a leaf itself, such as a list, is replaced and never changed."""
@@ -198,6 +137,14 @@ def _copied(node: Any) -> Any:
         if is_dataclass(value := getattr(node, field.name)):
             setattr(twin, field.name, _copied(value))
     return twin
+
+
+def _is_field(config: Config, leaf: str) -> bool:
+    """Whether the leaf is a field of its own, and no entry of a mapping that is one."""
+    parents: list[Any] = [config]
+    for name in leaf.split(".")[:-1]:
+        parents.append(getattr(parents[-1], name, None))
+    return is_dataclass(parents[-1])
 
 
 def _set(config: Config, leaf: str, value: Any) -> None:
@@ -212,26 +159,3 @@ def _following(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
             yield from _following(value, f"{prefix}{key}.")
         elif isinstance(value, str) and "${" in value:
             yield f"{prefix}{key}", value
-
-
-def cost(spec: RunSpec, input_shape: InputShape, num_classes: int) -> Cost:
-    """The model's cost on images of this shape.
-
-    Raises:
-        SpecError: The model cannot be built on them.
-    """
-    model = spec.model
-    params, tokens = model.params(input_shape, num_classes), model.tokens(input_shape)
-    for what, count, most in (("parameters", params, MOST_PARAMS), ("tokens", tokens, MOST_TOKENS)):
-        if count > most:
-            raise SpecError(
-                f"a model must have at most {most:,} {what}, got {count:,}; make it, or its images, smaller."
-            )
-    return Cost(
-        params=params,
-        trainable_params=model.trainable_params(input_shape, num_classes),
-        tokens=tokens,
-        macs=model.macs(input_shape, num_classes),
-        macs_modules=model.macs(input_shape, num_classes, convention="macs_modules"),
-        macs_fvcore=model.macs(input_shape, num_classes, convention="macs_fvcore"),
-    )

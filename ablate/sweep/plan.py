@@ -13,10 +13,11 @@ from ablate.config.compose import composer, expand, to_config
 from ablate.config.overrides import parse_overrides
 from ablate.config.schema import Config, Engine, RunSpec
 from ablate.config.secrets import kept, whole
+from ablate.contract import Preview, task
 from ablate.design.points import LeftOut, Point, baseline_of, pin, span
 from ablate.design.search import Search, objectives, searched
 from ablate.design.sweep import Budget, SweepError, SweepSpec
-from ablate.sweep.inert import same_runs
+from ablate.sweep.duplicate_levels import same_runs
 from ablate.sweep.levels import Specs, about_runs
 from ablate.sweep.planned import PlannedPoint
 from ablate.tracking import TrackingSpec, finished_settings, list_studies
@@ -54,14 +55,19 @@ class Plan:
         """A search's point, now that its levels are drawn.
 
         Raises:
-            SpecError: They make no model.
+            ValueError: They make no run.
         """
-        return _equalised(_at(self.specs, point, {**point.levels, **levels}), self.macs)
+        return _equalised(_at(self.specs, self.preview, point, {**point.levels, **levels}), self.macs)
 
     @cached_property
     def specs(self) -> Specs:
         """Makes further points like the ones that are here."""
         return Specs(self.words, _open(self.sweep, self.pinned, self.search))
+
+    @cached_property
+    def preview(self) -> Preview:
+        """Looks at further points."""
+        return task().preview()
 
     def for_a_file(self) -> "Plan":
         """The plan as it may lie on disk, for a process that inherits our environment: without passwords."""
@@ -83,7 +89,7 @@ class Plan:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which composes anew."""
-        return {key: value for key, value in self.__dict__.items() if key != "specs"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("specs", "preview")}
 
     def definition(self) -> dict[str, Any]:
         """What the parent run records, so that a table can be made from the tracking store alone."""
@@ -152,9 +158,9 @@ def make_plan(words: Sequence[str]) -> Plan:
     _require_validation(points, search)
     definitions = _definitions(points)
     compared = [n for n, planned in enumerate(points) if planned.point.trial is None]  # trials are drawn anew each
-    inert = same_runs([points[n].point for n in compared], [definitions[n] for n in compared])
-    if inert and not shared.allow_inert:
-        raise SweepError(inert[0].sentence())
+    duplicates = same_runs([points[n].point for n in compared], [definitions[n] for n in compared])
+    if duplicates and not shared.allow_inert:
+        raise SweepError(duplicates[0].sentence())
     whole = [definitions, repr(search)] if search else definitions
     study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
     study = _anew(study, len(points), shared.tracking) if shared.fresh else study
@@ -216,7 +222,7 @@ def _baseline_macs(
     reference = next((p for p in points if dict(p.point.levels) == dict(baseline)), points[0])
     if reference.cost is None:
         raise SweepError("budget=macs needs a model whose cost is known before its data is read.")
-    return reference.cost.macs
+    return reference.cost["macs"]
 
 
 def _require_time(sweep: SweepSpec, points: Sequence[PlannedPoint], drawn: set[str]) -> None:
@@ -245,7 +251,7 @@ def _equalised(planned: PlannedPoint, macs: int | None) -> PlannedPoint:
     if macs is None or planned.cost is None:
         return planned
     train = planned.spec.train
-    epochs = max(1, round(train.epochs * macs / planned.cost.macs))
+    epochs = max(1, round(train.epochs * macs / planned.cost["macs"]))
     return replace(planned, spec=replace(planned.spec, train=replace(train, epochs=epochs)))
 
 
@@ -280,15 +286,15 @@ def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:
 
 def _planned(specs: Specs, points: list[Point], search: Search | None) -> list[PlannedPoint]:
     """Every point; a search's with the first of its levels in place of those that will be drawn."""
-    planned, problems, sound = [], [], set()
+    planned, problems, sound, preview = [], [], set(), task().preview()
     for point in points:
         try:
             ends = search.ends(point.levels) if search else [dict(point.levels)]
             if search and (key := json.dumps(point.levels)) not in sound:
                 for levels in ends[1:]:
-                    _at(specs, point, levels)
+                    _at(specs, preview, point, levels)
                 sound.add(key)
-            planned.append(_at(specs, point, ends[0]))
+            planned.append(_at(specs, preview, point, ends[0]))
         except ValueError as error:
             problems.append(f"{point.label}: {error}")
     if problems:
@@ -297,11 +303,10 @@ def _planned(specs: Specs, points: list[Point], search: Search | None) -> list[P
     return planned
 
 
-def _at(specs: Specs, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
+def _at(specs: Specs, preview: Preview, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
     spec = specs.spec(levels, point.seed, point.repeat)
-    spec.check_selection()
-    specs.check_size(spec)
-    return PlannedPoint(point, spec, specs.cost(spec))
+    preview.check(spec)
+    return PlannedPoint(point, spec, preview.cost(spec))
 
 
 def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
@@ -311,9 +316,9 @@ def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
         plan: The sweep.
         finished: How many finished runs the store has, by ``ablate.settings``.
     """
-    backend = identity.backend()
+    backend, modules = identity.backend(), task().modules
     wanted = Counter(
-        identity.settings(planned.leaves, backend=backend, modules=planned.spec.modules()) for planned in plan.points
+        identity.settings(planned.leaves, backend=backend, modules=modules(planned.spec)) for planned in plan.points
     )
     return sum(min(count, finished.get(settings, 0)) for settings, count in wanted.items())
 
@@ -348,7 +353,7 @@ def _span(values: Sequence[float]) -> str:
 
 def _unequal(plan: Plan) -> str:
     """How far whole epochs miss the baseline's MACs, where that is not next to nothing."""
-    spent = [each.spec.train.epochs * each.cost.macs for each in plan.points if each.cost]
+    spent = [each.spec.train.epochs * each.cost["macs"] for each in plan.points if each.cost]
     wanted = plan.macs * plan.config.train.epochs if plan.macs else 0
     most = max((abs(each / wanted - 1) for each in spent), default=0.0)
     return f", up to {100 * most:.0f} % off since epochs are whole" if most > 0.05 else ""

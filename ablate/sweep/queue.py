@@ -113,13 +113,6 @@ class Claim:
         return self.trial.should_prune()
 
 
-class Superseded(Exception):
-    """A point that another worker has taken over; what this one finds counts nowhere."""
-
-    def __init__(self) -> None:
-        super().__init__("superseded: this worker fell silent for too long, and another has taken the point over")
-
-
 _FORGOTTEN = "forgotten"
 """Of a study: its trials that count no more."""
 
@@ -127,8 +120,8 @@ Order = Callable[[list[str], Collection[str]], list[str]]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a study is, in points."""
+class Standing:
+    """How far a study is: how many of its points are through, failed, or left."""
 
     done: int
     failed: int
@@ -448,13 +441,13 @@ class Study:
 
     # -------------------------------------------------------------------------------------------------- how it stands
 
-    def progress(self) -> Progress:
+    def progress(self) -> Standing:
         """Counts points, each once, by its best attempt."""
         attempts: dict[str, list[FrozenTrial]] = {key: [] for key in self._points}
         for trial in self._patiently(self._trials):
             attempts[_key(trial)].append(trial)
         counts = Counter(_standing(tried) for tried in attempts.values())
-        return Progress(**{name: counts[name] for name in ("done", "failed", "diverged", "left", "pruned")})
+        return Standing(**{name: counts[name] for name in ("done", "failed", "diverged", "left", "pruned")})
 
     def close(self) -> None:
         """Ends the thread that signs."""

@@ -15,7 +15,7 @@ from ablate.config.files import read_sweep, sweep_files
 from ablate.config.overrides import ConfigError
 from ablate.data import DataError
 from ablate.design.sweep import SweepError
-from ablate.sweep.inert import same_data
+from ablate.sweep.duplicate_levels import same_data
 from ablate.sweep.plan import already_finished, make_plan, summary
 
 BASE = "base: {model: tiny, data: digits, train.epochs: 2}\n"
@@ -271,7 +271,7 @@ def test_plan_of_a_thousand_points_composes_each_combination_of_groups_once(swee
 
 def test_budget_of_macs_gives_cheaper_models_more_epochs(sweep):
     plan = make_plan(sweep("axes: {model.layers: [2, 1, 8]}\nbudget: macs", "train.epochs=20"))
-    spent = [planned.spec.train.epochs * planned.cost.macs for planned in plan.points]
+    spent = [planned.spec.train.epochs * planned.cost["macs"] for planned in plan.points]
     assert plan.points[0].spec.train.epochs == 20 and plan.points[1].spec.train.epochs > 20
     assert all(abs(each / spent[0] - 1) < 0.1 for each in spent)
     with pytest.raises(SweepError, match="same images and epochs at every point, got an axis moving data"):
