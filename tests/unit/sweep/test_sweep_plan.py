@@ -278,16 +278,6 @@ def test_budget_of_macs_gives_cheaper_models_more_epochs(sweep):
         make_plan(sweep("axes: {data.per_class: [5, 10]}\nbudget: macs", "train.batch_size=32"))
 
 
-def test_calibrate_measures_each_graph_once(sweep):
-    from ablate.tasks.classify.calibrate import calibrate
-
-    plan = make_plan(sweep("axes: {model.pooling: [seqpool, mean], train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2"))
-    found = list(calibrate(plan.points))
-    assert [each.points for each in found] == [4, 4]
-    assert all(0 < each.step_seconds < each.start_seconds and each.peak_mib > 100 for each in found)
-    assert all(each.run_seconds > each.start_seconds for each in found)
-
-
 def test_budget_of_seconds_needs_one_time_for_all(sweep):
     plan = make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds", "train.seconds=5"))
     assert {planned.spec.train.seconds for planned in plan.points} == {5}
