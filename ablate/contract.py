@@ -118,6 +118,19 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Length:
+    """How long a run is to last.
+
+    Attributes:
+        epochs: Whole passes over its examples, where ``seconds`` is None.
+        seconds: Of training, after which it ends; None where epochs count.
+    """
+
+    epochs: int
+    seconds: float | None
+
+
 class Preview(Protocol):
     """What can be told of runs before their data is read; what was looked up for one is remembered for the others."""
 
@@ -174,6 +187,22 @@ class Task(Protocol):
 
     def preview(self) -> Preview:
         """Looks at the runs of one plan; imports nothing that computes."""
+        ...
+
+    def length(self, run: Any) -> Length:
+        """How long the run is to last."""
+        ...
+
+    def with_epochs(self, run: Any, epochs: int) -> Any:
+        """The run with so many epochs."""
+        ...
+
+    def changes_examples(self, axis: str) -> bool:
+        """Whether a leaf or group may change how many examples a run trains on, or for how many epochs."""
+        ...
+
+    def validates(self, run: Any) -> bool:
+        """Whether the run holds out examples to be judged by."""
         ...
 
     def start(self) -> None:

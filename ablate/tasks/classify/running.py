@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.config.files import is_preset
 from ablate.config.schema import RunSpec
+from ablate.contract import Length
 from ablate.data import DataError
 from ablate.data.facts import describe, training_images
 from ablate.data.spec import check_batch
+from ablate.identity import LEFT_OUT
 from ablate.models import registry, zoo
 from ablate.models.cost import InputShape
 from ablate.models.spec import SpecError
@@ -23,13 +25,20 @@ MOST_PARAMS, MOST_TOKENS = 10**12, 10**6
 """Of a model that is meant: beyond, weights alone take terabytes, and attention's weights as much for one image."""
 
 
+_OF_IMAGES = (
+    *("data.image_size", "data.crop_pct", "data.interpolation", "data.channels", "data.background"),
+    *("data.mean", "data.std"),
+)
+"""What is done to each image: it may change a model's MACs, and never how many images there are."""
+
+
 class Running:
     """The half of ``contract.Task`` that is about runs and not about words."""
 
     judged_by = ("final.val_top1_percent", "final.test_top1_percent")
 
     def bringing(self, said: Mapping[str, Any]) -> Sequence[str]:
-        """The variants, where options are: a variant takes those of the one that it replaces away.
+        """The variants, where there are options: a variant takes away those of the one that it replaces.
 
         An official name brings none.
         """
@@ -41,6 +50,23 @@ class Running:
     def preview(self) -> "Preview":
         """Looks at the runs of one plan."""
         return Preview()
+
+    def length(self, run: RunSpec) -> Length:
+        """Epochs at falling rates, or seconds of training steps."""
+        return Length(run.train.epochs, run.train.seconds)
+
+    def with_epochs(self, run: RunSpec, epochs: int) -> RunSpec:
+        """The run with so many epochs."""
+        return replace(run, train=replace(run.train, epochs=epochs))
+
+    def changes_examples(self, axis: str) -> bool:
+        """Whether a leaf or group may change how many images a run trains on, or for how many epochs."""
+        of_data = axis.startswith("data.") and axis not in (*_OF_IMAGES, *LEFT_OUT)
+        return of_data or axis in ("data", "data.root", "train", "train.epochs", "recipe")
+
+    def validates(self, run: RunSpec) -> bool:
+        """Whether images are held out."""
+        return run.data.val_fraction > 0
 
     def start(self) -> None:
         """Imports Keras and its backend.
