@@ -30,7 +30,7 @@ from ablate.design.sweep import SweepError
 from ablate.sweep.duplicate_levels import same_data
 from ablate.sweep.output import show, unbroken
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
-from ablate.tasks.classify.running import Preview
+from ablate.tasks.classify.running import ClassifierPreview
 from ablate.training.hardware import check_backend, import_keras
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _train_composed(cfg: DictConfig) -> int:
 
 
 def _check(config: Config) -> RunSpec:
-    spec, preview = config.alone(), Preview()
+    spec, preview = config.alone(), ClassifierPreview()
     preview.cost(spec)
     preview.check_size(spec)
     return spec

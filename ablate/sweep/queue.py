@@ -153,7 +153,7 @@ class Study:
             storage: SQLite for one machine, PostgreSQL for several.
             name: Of the study.
             points: All that it has.
-            heartbeat_seconds: How often a worker signs for its point; ``MISSED`` signatures missing, it is dead.
+            heartbeat_seconds: Between two heartbeats of a worker; after ``MISSED`` missing ones it counts as dead.
             pruner: What ``Claim.report`` asks; None never stops a point.
             always_read: Whether ``claim`` reads the whole queue each time, as who orders points by what became of
                 others must.
@@ -315,7 +315,7 @@ class Study:
     def _start(self, trial_id: int) -> Trial | None:
         """Moves a trial from waiting to running, unless another worker did before: the storage lets only one.
 
-        It is signed for before: what is running without a signature would be believed alive for ever.
+        Its first heartbeat comes before: what is running without any would be believed alive for ever.
         """
         if self._storage.get_trial(trial_id).state != TrialState.WAITING:  # read before another worker took it
             return None
@@ -450,7 +450,7 @@ class Study:
         return Standing(**{name: counts[name] for name in ("done", "failed", "diverged", "left", "pruned")})
 
     def close(self) -> None:
-        """Ends the thread that signs."""
+        """Ends the heartbeat."""
         if self._heartbeat:
             self._heartbeat.stop()
 
@@ -461,7 +461,7 @@ class Study:
         return claim
 
     def _sign(self) -> None:
-        """One signature for each point in hand; tells where another worker has it now."""
+        """One heartbeat for each point in hand; tells where another worker has it now."""
         for trial_id, claim in list(self._held.items()):
             self._storage.record_heartbeat(trial_id)
             if trial_id in self._held and self._storage.get_trial(trial_id).state != TrialState.RUNNING:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ablate.models.cost import InputShape
 from ablate.sweep.duplicate_levels import Duplicate
 from ablate.sweep.planned import PlannedPoint
-from ablate.tasks.classify.running import Preview
+from ablate.tasks.classify.running import ClassifierPreview
 
 _IMAGES = 2
 
@@ -45,7 +45,7 @@ def same_models(pairs: Sequence[tuple[PlannedPoint, PlannedPoint]]) -> list[Dupl
     Args:
         pairs: Points with equal data and training settings.
     """
-    preview = Preview()
+    preview = ClassifierPreview()
     built: dict[str, list[NDArray[np.generic]]] = {}
     found = []
     for one, other in pairs:

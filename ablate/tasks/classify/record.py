@@ -1,4 +1,4 @@
-"""What one run of image classification leaves in its record: files, final metrics, and a line for people."""
+"""One run of image classification and its record: files, final metrics, and a line for people."""
 
 import io
 import json
@@ -36,12 +36,12 @@ def train_one(config: Config) -> int:
     tags = provenance() | {WORKER: sign_of_worker()}
     writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), tags)
     with remembered(), terminable():
-        result = recorded(spec, Runner(), writer, RunScreen(), model=config.tracking.log_model)
+        result = recorded(spec, ClassifierRunner(), writer, RunScreen(), model=config.tracking.log_model)
     show(result.line, f"record: run {writer.run_id} in {store.uri_shown}")
     return 0
 
 
-class Runner:
+class ClassifierRunner:
     """Trains one model after the other in this process (``contract.Runner``)."""
 
     def __init__(self) -> None:

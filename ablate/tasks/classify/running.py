@@ -17,7 +17,7 @@ from ablate.models.spec import SpecError
 from ablate.training.hardware import Device, import_keras
 
 if TYPE_CHECKING:
-    from ablate.tasks.classify.record import Runner
+    from ablate.tasks.classify.record import ClassifierRunner
 
 DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
 
@@ -47,9 +47,9 @@ class Running:
         options = any(key.startswith("model.options") for key in said)
         return () if plain and not options else tuple(f"model.{axis}" for axis in registry.AXES)
 
-    def preview(self) -> "Preview":
+    def preview(self) -> "ClassifierPreview":
         """Looks at the runs of one plan."""
-        return Preview()
+        return ClassifierPreview()
 
     def length(self, run: RunSpec) -> Length:
         """Epochs at falling rates, or seconds of training steps."""
@@ -76,11 +76,11 @@ class Running:
         """
         import_keras()
 
-    def runner(self) -> "Runner":
+    def runner(self) -> "ClassifierRunner":
         """Trains in this process."""
-        from ablate.tasks.classify.record import Runner
+        from ablate.tasks.classify.record import ClassifierRunner
 
-        return Runner()
+        return ClassifierRunner()
 
     def takes_one_gpu(self, run: RunSpec) -> bool:
         """Not a run on the processor, nor one that spreads a batch over several devices."""
@@ -123,7 +123,7 @@ class Running:
         return register_best(plan, store)
 
 
-class Preview:
+class ClassifierPreview:
     """What can be told of runs before any image is decoded; each set of data is looked at once."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from ablate.config.explain import without_none
 from ablate.config.schema import Config, ReportConfig, _leaves
 from ablate.sweep.levels import Specs
 from ablate.sweep.plan import make_plan
-from ablate.tasks.classify.running import Preview
+from ablate.tasks.classify.running import ClassifierPreview
 
 NONSENSE: dict[type, list[Any]] = {
     int: [-1, 0, 10**12, 10**30, 1.5, math.nan, ""],
@@ -49,7 +49,7 @@ MAY_STAND = {
 }
 WORDS = ["model=tiny", "data=digits", "train.warmup_epochs=0"]
 SPECS = Specs(WORDS, [])  # composes once for all
-PREVIEW = Preview()
+PREVIEW = ClassifierPreview()
 
 
 def _kind(schema, leaf):
