@@ -123,7 +123,7 @@ class Length:
     """How long a run is to last.
 
     Attributes:
-        epochs: Whole passes over its examples, where ``seconds`` is None.
+        epochs: Passes over its examples, where ``seconds`` is None.
         seconds: Of training, after which it ends; None where epochs count.
     """
 

@@ -52,7 +52,7 @@ class Running:
         return ClassifierPreview()
 
     def length(self, run: RunSpec) -> Length:
-        """Epochs at falling rates, or seconds of training steps."""
+        """Epochs without those of the cool-down, or seconds of training steps."""
         return Length(run.train.epochs, run.train.seconds)
 
     def with_epochs(self, run: RunSpec, epochs: int) -> RunSpec:
