@@ -6,7 +6,10 @@ asks the task, by these names. ``ablate.tasks.classify`` is the task that trains
 
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -14,10 +17,28 @@ class Stopped(KeyboardInterrupt):
     """SIGTERM ended a run between two steps, and its state is kept; the message says where."""
 
 
-class Observer(Protocol):
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a run.
+
+    Attributes:
+        number: From 1.
+        metrics: What was measured, under its recorded names.
+        line: The same for people, in one line.
+        note: The same in a few words, for a screen that shows several runs.
+    """
+
+    number: int
+    metrics: Mapping[str, float]
+    line: str
+    note: str
+
+
+class Observer:
     """Who is told what a run does while it goes on: its record, its screen, the pruner, and who asks it to stop.
 
-    Each call may raise, which ends the run: a lost lease, a pruner's verdict, an interrupt.
+    Each call may raise, which ends the run: a lost lease, a pruner's verdict, an interrupt. This one does nothing;
+    whoever wants to hear of something overrides that.
     """
 
     def started(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
@@ -29,8 +50,100 @@ class Observer(Protocol):
     def batch(self, step: int, steps: int) -> None:
         """One step of its epoch is done; both count from 1."""
 
-    def epoch(self, number: int, metrics: Mapping[str, float], line: str) -> None:
-        """An epoch, from 1, is done: its metrics under their recorded names, and the same for people in one line."""
+    def epoch(self, epoch: Epoch) -> None:
+        """An epoch is done."""
+
+
+class Record(Protocol):
+    """What is kept of one run; open until the sweep closes it (``ablate.tracking.RunWriter``)."""
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Sets tags; those that are there already are replaced."""
+
+    def log(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Records metrics in one call."""
+
+    def artifact(self, name: str, content: str | bytes) -> None:
+        """Stores a file under this name: text, kept as UTF-8, or bytes."""
+
+    def local_artifact(self, name: str) -> AbstractContextManager[Path]:
+        """Stores the file that the block writes to the path that it gets."""
+        ...
+
+
+class Result(Protocol):
+    """What a run that ended by itself leaves behind."""
+
+    @property
+    def diverged(self) -> str:
+        """Why it diverged, which is an outcome too; empty where it finished."""
+        ...
+
+    @property
+    def line(self) -> str:
+        """How it ended, in one line for people."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What a search may select by, under its recorded names; of a run that finished."""
+        ...
+
+    def write(self, record: Record, *, model: bool) -> None:
+        """Writes what was found into the record.
+
+        Args:
+            record: The run's, which is closed afterwards.
+            model: Whether the trained model is kept as well.
+        """
+
+    def release(self) -> None:
+        """Removes what was kept on disk for a run to go on from, now that its record is complete."""
+
+
+class Runner(Protocol):
+    """What runs, one run after the other, in one process; data and compiled models serve the next run as well."""
+
+    def identity(self, run: Any) -> str:
+        """Digest of all that can change the run's result; reads its data."""
+        ...
+
+    def run(self, run: Any, observer: Observer) -> Result:
+        """Runs; an interrupted run of the same identity goes on from where it was kept.
+
+        Raises:
+            Stopped: SIGTERM came, and the state is kept.
+            ValueError: The run cannot be what it is said to be.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is to last.
+
+    Attributes:
+        epochs: Passes over its examples, where ``seconds`` is None.
+        seconds: Of training, after which it ends; None where epochs count.
+    """
+
+    epochs: int
+    seconds: float | None
+
+
+class Preview(Protocol):
+    """What can be told of runs before their data is read; what was looked up for one is remembered for the others."""
+
+    def check(self, run: Any) -> None:
+        """Raises a ValueError, of one sentence, where the run is bound to fail."""
+
+    def cost(self, run: Any) -> Mapping[str, int] | None:
+        """What one example costs, by name (``macs`` among them); None where only the data tells.
+
+        Raises:
+            ValueError: The run cannot be built.
+        """
+        ...
 
 
 class Run(Protocol):
@@ -51,6 +164,7 @@ class Task(Protocol):
         run: Dataclass of one run, a ``Run``. Its leaves are the axes of a sweep.
         groups: Config groups that a run is composed of, each a folder below conf/.
         tables: Names of published tables that a sweep's file may name.
+        judged_by: Recorded names of the metrics that a finished run is judged by: the first of them that it has.
     """
 
     name: str
@@ -58,6 +172,7 @@ class Task(Protocol):
     run: type
     groups: tuple[str, ...]
     tables: tuple[str, ...]
+    judged_by: tuple[str, ...]
 
     def presets(self, group: str) -> Sequence[str]:
         """Options of a group that stand in no file and are listed; there may be more, of the forms in ``forms``."""
@@ -81,8 +196,52 @@ class Task(Protocol):
         """
         ...
 
+    def bringing(self, said: Mapping[str, Any]) -> Sequence[str]:
+        """Axes, beside the config groups, whose level brings other settings with it or takes some away.
+
+        Args:
+            said: Value of each override, and level of each axis, under its key; an axis without a level is None.
+        """
+        ...
+
+    def preview(self) -> Preview:
+        """Looks at the runs of one plan; imports nothing that computes."""
+        ...
+
+    def length(self, run: Any) -> Length:
+        """How long the run is to last."""
+        ...
+
+    def with_epochs(self, run: Any, epochs: int) -> Any:
+        """The run with so many epochs."""
+        ...
+
+    def changes_examples(self, axis: str) -> bool:
+        """Whether a leaf or group may change how many examples a run trains on, or for how many epochs."""
+        ...
+
+    def validates(self, run: Any) -> bool:
+        """Whether the run holds out examples to be judged by."""
+        ...
+
     def start(self) -> None:
         """Imports what computes, in a process that is about to run something."""
+        ...
+
+    def runner(self) -> Runner:
+        """Runs in this process, after ``start``."""
+        ...
+
+    def takes_one_gpu(self, run: Any) -> bool:
+        """Whether a worker of such runs may be given a single GPU of its machine."""
+        ...
+
+    def with_threads(self, run: Any, threads: int | None) -> Any:
+        """The run on so many threads, where it leaves their number open."""
+        ...
+
+    def may_help(self, error: Exception) -> bool:
+        """Whether another try of a run that ended by this error may go better."""
         ...
 
     def modules(self, run: Any) -> Sequence[str]:
@@ -94,7 +253,19 @@ class Task(Protocol):
         ...
 
     def graph(self, run: Any) -> str:
-        """The same for runs that share what a process has compiled."""
+        """The same for runs that share what a process has compiled; after ``start``."""
+        ...
+
+    def register_best(self, plan: Any, store: Any) -> str:
+        """Registers the best model of a sweep that is through.
+
+        Args:
+            plan: The ``ablate.sweep.plan.Plan``.
+            store: The ``ablate.tracking.Store`` of its records.
+
+        Returns:
+            For people: which model that is and under which name, or why there is none.
+        """
         ...
 
 

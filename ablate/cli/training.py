@@ -8,13 +8,11 @@ from ablate.cli.job import as_hydra_job, check_chosen_files, prepare_jobs, run_f
 from ablate.config.compose import compose, expand, to_config
 from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import check_path
-from ablate.data.facts import describe, training_images
-from ablate.data.spec import check_batch
 from ablate.design.sweep import SweepError
-from ablate.sweep.inert import same_data, suspects
-from ablate.sweep.levels import cost
+from ablate.sweep.duplicate_levels import same_data
 from ablate.sweep.output import show
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
+from ablate.tasks.classify.running import ClassifierPreview
 from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.training.hardware import check_backend, import_keras
 
@@ -53,11 +51,9 @@ def _train_composed(cfg: Any) -> int:
 
 
 def _check(config: Config) -> RunSpec:
-    spec = config.alone()
-    if known := describe(spec.data):
-        cost(spec, *known)
-    if (images := training_images(spec.data)) is not None:
-        check_batch(spec.train.batch_size, images)
+    spec, preview = config.alone(), ClassifierPreview()
+    preview.cost(spec)
+    preview.check_size(spec)
     return spec
 
 
@@ -67,7 +63,7 @@ def _train_one(config: Config) -> int:
     tracking.ask(config.tracking)  # a wrong address is told before TensorFlow is imported, which may take minutes
     import_keras()
     _check_weights({"this run": config.alone()})
-    from ablate.sweep.worker import train_one
+    from ablate.tasks.classify.record import train_one
 
     return train_one(config)
 
@@ -85,7 +81,7 @@ def _sweep(plan: Plan) -> int:
     show(*summary(plan))
     _ask(plan)
     _check_weights({planned.point.label: planned.spec for planned in plan.points})
-    _refuse_inert(plan)
+    _refuse_duplicates(plan)
     from ablate.sweep.leader import run_sweep
 
     return run_sweep(plan)
@@ -105,7 +101,7 @@ def _ask(plan: Plan) -> None:
     ask(plan.config.study.storage)
 
 
-def _refuse_inert(plan: Plan) -> None:
+def _refuse_duplicates(plan: Plan) -> None:
     """Reads and builds what settings cannot tell apart, and nothing where they can.
 
     Raises:
@@ -115,13 +111,13 @@ def _refuse_inert(plan: Plan) -> None:
         return
     if found := same_data(plan.points):
         raise SweepError(found[0].sentence())
+    from ablate.tasks.classify.duplicate_models import same_models, suspects
+
     pairs = suspects(plan.points)
     if not pairs:
         return
     import_keras()
-    from ablate.tasks.classify.twins import same_models
-
-    if found := same_models(pairs, plan.specs):
+    if found := same_models(pairs):
         raise SweepError(found[0].sentence())
 
 
@@ -137,7 +133,7 @@ def plan(words: Words) -> int:
         if (each.point.seed, each.point.repeat, each.point.trial) != (first.seed, first.repeat, first.trial):
             break  # seeds turn slowest: the other seeds repeat these rows
         levels = "  ".join(f"{each.point.levels[axis]!s:<20}" for axis in axes)
-        costs = f"{each.cost.params:>14,}{each.cost.macs:>18,}{each.cost.tokens:>8,}" if each.cost else ""
+        costs = f"{each.cost['params']:>14,}{each.cost['macs']:>18,}{each.cost['tokens']:>8,}" if each.cost else ""
         show(f"  {levels}{costs}")
     for out in planned.left_out:
         show(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")

@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from ablate.config.compose import load_plugins
-from ablate.contract import Stopped
+from ablate.contract import Stopped, task
 from ablate.design.sweep import SweepError
 from ablate.sweep.devices import gpus, share, share_of_cores
 from ablate.sweep.exits import FAILED, INTERRUPTED, TERMINATED
@@ -24,7 +24,6 @@ from ablate.sweep.output import make_readable, say
 from ablate.sweep.plan import Plan
 from ablate.sweep.screen import SweepScreen
 from ablate.tracking import TrackingError
-from ablate.training.hardware import import_keras
 
 STOP_SECONDS = 30
 """How long workers have to close their records when they are told to stop."""
@@ -126,10 +125,11 @@ def work_together(plan: Plan, parent: str, screen: SweepScreen, needed: Callable
         screen: What is told meanwhile.
         needed: Whether there is work for a substitute of a worker that died.
     """
-    workers, devices = plan.config.workers, gpus(os.environ)
+    workers = plan.config.workers
+    devices = gpus(os.environ) if task().takes_one_gpu(plan.config) else []
 
     def told(number: int) -> tuple[Any, ...]:
-        return plan, parent, share_of_cores(workers), share(plan.config.hardware, number, devices)
+        return plan, parent, share_of_cores(workers), share(number, devices)
 
     Crew(_worker, told, screen, needed).work(workers)
 
@@ -164,7 +164,7 @@ def _worker(plan: Plan, parent: str, threads: int, environment: dict[str, str], 
     try:
         with terminable(led=True):
             load_plugins(plan.config.plugins)
-            import_keras()
+            task().start()
             from ablate.sweep.worker import work
 
             work(plan, parent, _Teller(mouth), threads=threads)

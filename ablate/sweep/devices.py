@@ -5,8 +5,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from ablate.training.hardware import Device, HardwareSpec
-
 
 def gpus(environment: Mapping[str, str]) -> list[str]:
     """The GPUs that this process may use, by their names for ``CUDA_VISIBLE_DEVICES``; asks no framework.
@@ -24,15 +22,14 @@ def gpus(environment: Mapping[str, str]) -> list[str]:
     return [str(number) for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
 
 
-def share(spec: HardwareSpec, number: int, devices: Sequence[str]) -> dict[str, str]:
+def share(number: int, devices: Sequence[str]) -> dict[str, str]:
     """Environment of a worker: one GPU of its own, or one that several share, its memory taken as it is needed.
 
     Args:
-        spec: What the runs compute on; one that spreads a batch over several devices is left alone.
         number: The worker's, from 0.
         devices: What ``gpus`` found.
     """
-    if spec.device == Device.cpu or spec.replicas != 1 or not devices:
+    if not devices:
         return {}
     return {
         "CUDA_VISIBLE_DEVICES": devices[number % len(devices)],

@@ -1,6 +1,6 @@
 """Workers that others start: tasks of a Ray cluster, jobs of SLURM. Each takes points from the same queue as ours.
 
-Nothing is scheduled here: N tasks are handed over, and each works until the queue is empty. One that dies leaves its
+Nothing is scheduled here: N workers are handed over, and each works until the queue is empty. One that dies leaves its
 point to the others, or to the same command, given again.
 """
 
@@ -12,20 +12,20 @@ from typing import Any, Protocol
 
 from ablate.config.compose import load_plugins
 from ablate.config.schema import Engine
+from ablate.contract import task
 from ablate.design.sweep import SweepError
 from ablate.sweep.output import make_readable, unbroken
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.sweep.screen import SweepScreen
-from ablate.training.hardware import import_keras
 
 POLL_SECONDS = 1.0
 JOB_FOLDER = "outputs/slurm"
 _TIMEOUT_MINUTES = 24 * 60
 
 
-class Task(Protocol):
-    """A worker elsewhere."""
+class RemoteWorker(Protocol):
+    """A worker that an engine runs for us."""
 
     def ended(self, seconds: float) -> bool:
         """Whether it has, after waiting so long at most."""
@@ -38,7 +38,7 @@ class Task(Protocol):
 
 
 def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Callable[[], str]) -> None:
-    """Hands ``workers`` tasks to the engine and waits for them.
+    """Hands the plan's ``workers`` to the engine and waits for them.
 
     Args:
         plan: The sweep.
@@ -50,13 +50,13 @@ def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Calla
         SweepError: The engine is not installed, or refuses its options.
     """
     shown, pace = "", Pace()
-    with _started(plan, parent) as tasks:
-        left = dict(enumerate(tasks))
+    with _started(plan, parent) as workers:
+        left = dict(enumerate(workers))
         while left:
-            for number, task in list(left.items()):
-                if task.ended(POLL_SECONDS / len(left)):
+            for number, worker in list(left.items()):
+                if worker.ended(POLL_SECONDS / len(left)):
                     del left[number]
-                    if failure := task.failure():
+                    if failure := worker.failure():
                         screen.say(f"worker {number} died: {failure}; others take its point over, or the same command.")
             if (not left or pace.due) and (now := pace.look(standing)) != shown:
                 shown = now
@@ -64,29 +64,29 @@ def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Calla
 
 
 @contextmanager
-def _started(plan: Plan, parent: str) -> Iterator[list[Task]]:
-    """The tasks, stopped where the block is left early."""
+def _started(plan: Plan, parent: str) -> Iterator[list[RemoteWorker]]:
+    """The workers, stopped where the block is left early."""
     engine = plan.config.engine
     try:
-        tasks = _ENGINES[engine](plan, parent)
+        workers = _ENGINES[engine](plan, parent)
     except ImportError as error:
         raise SweepError(f"engine={engine} needs `pip install 'ablate[{engine}]'`, but: {error}.") from None
     except (TypeError, ValueError, ConnectionError, NameError) as error:
         told = str(error).splitlines()[0].rstrip(".")
         raise SweepError(f"engine_options must be what {engine} takes, but: {told}.") from None
     try:
-        yield tasks
+        yield workers
     except BaseException:
-        for task in tasks:
-            task.stop()
-        for task in tasks:
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
             with suppress(Exception):
-                task.ended(30)
+                worker.ended(30)
         raise
 
 
 def at_work(plan: Plan, parent: str, folder: str, threads: int | None) -> None:
-    """What a task does.
+    """What a worker elsewhere does.
 
     Args:
         plan: The sweep.
@@ -98,7 +98,7 @@ def at_work(plan: Plan, parent: str, folder: str, threads: int | None) -> None:
     os.chdir(folder)
     plan = plan.from_a_file()
     load_plugins(plan.config.plugins)
-    import_keras()
+    task().start()
     from ablate.sweep.worker import work
 
     with unbroken(), SweepScreen(len(plan.points), 0) as screen:
@@ -108,7 +108,7 @@ def at_work(plan: Plan, parent: str, folder: str, threads: int | None) -> None:
 # ------------------------------------------------------------------------------------------------------------- Ray
 
 
-class _RayTask:
+class _RayWorker:
     def __init__(self, reference: Any) -> None:
         self._reference = reference
 
@@ -132,7 +132,7 @@ class _RayTask:
         ray.cancel(self._reference)
 
 
-def _on_ray(plan: Plan, parent: str) -> list[Task]:
+def _on_ray(plan: Plan, parent: str) -> list[RemoteWorker]:
     """On the cluster at ``address``, or RAY_ADDRESS; without either, on this machine alone."""
     import ray
 
@@ -141,15 +141,15 @@ def _on_ray(plan: Plan, parent: str) -> list[Task]:
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
     resources: dict[str, Any] = {"num_cpus": 1, "num_gpus": 0, "max_retries": 0} | options
-    task = ray.remote(**resources)(at_work)
+    remote = ray.remote(**resources)(at_work)
     threads = max(1, int(resources["num_cpus"]))
-    return [_RayTask(task.remote(plan, parent, os.getcwd(), threads)) for _ in range(workers)]
+    return [_RayWorker(remote.remote(plan, parent, os.getcwd(), threads)) for _ in range(workers)]
 
 
 # ----------------------------------------------------------------------------------------------------------- SLURM
 
 
-class _Job:
+class _SlurmJob:
     def __init__(self, job: Any) -> None:
         self._job = job
 
@@ -169,7 +169,7 @@ class _Job:
         self._job.cancel()
 
 
-def _on_slurm(plan: Plan, parent: str) -> list[Task]:
+def _on_slurm(plan: Plan, parent: str) -> list[RemoteWorker]:
     """One job array; ``cluster`` says where: slurm where there is one, else local processes."""
     import submitit
 
@@ -181,7 +181,7 @@ def _on_slurm(plan: Plan, parent: str) -> list[Task]:
     count, threads = plan.config.workers, options.get("cpus_per_task")
     shared = plan.for_a_file()  # submitit keeps it in JOB_FOLDER, and SLURM hands our environment on
     jobs = executor.map_array(at_work, [shared] * count, [parent] * count, [os.getcwd()] * count, [threads] * count)
-    return [_Job(job) for job in jobs]
+    return [_SlurmJob(job) for job in jobs]
 
 
-_ENGINES: dict[Engine, Callable[[Plan, str], list[Task]]] = {Engine.ray: _on_ray, Engine.slurm: _on_slurm}
+_ENGINES: dict[Engine, Callable[[Plan, str], list[RemoteWorker]]] = {Engine.ray: _on_ray, Engine.slurm: _on_slurm}

@@ -1,23 +1,23 @@
-"""Who is at work: a process signs again and again for the points it holds, so that others see when it stops."""
+"""Heartbeat: a process signs again and again for the points it holds, so that others see when it stops."""
 
 import threading
 import time
 from collections.abc import Callable
 
 MISSED = 3
-"""So many signatures missing, and a worker is taken for dead."""
+"""So many heartbeats missing, and a worker is taken for dead."""
 
 
 class Heartbeat:
-    """A thread that signs every few seconds."""
+    """A thread that signs every few seconds, from the moment that this is made."""
 
     def __init__(self, seconds: int, sign: Callable[[], None], failures: tuple[type[Exception], ...]) -> None:
-        """Starts it.
+        """Starts the thread.
 
         Args:
-            seconds: Between two signatures.
-            sign: Writes one for each point in this process's hands.
-            failures: What ``sign`` raises while the storage is away; the next signature is tried all the same.
+            seconds: Between two heartbeats.
+            sign: Writes a heartbeat for each point in this process's hands.
+            failures: What ``sign`` raises while the storage is away; the next heartbeat is tried all the same.
         """
         self._seconds, self._sign, self._failures = seconds, sign, failures
         self._last, self._gap = time.time(), 0.0
@@ -28,13 +28,13 @@ class Heartbeat:
     def steady(self) -> bool:
         """Whether this process has signed without a gap for long enough to judge who has not.
 
-        A machine that wakes from sleep, or a storage that comes back, finds everybody's signature old.
+        A machine that wakes from sleep, or a storage that comes back, finds everybody's last heartbeat old.
         """
         now = time.time()
         return now - self._last < 2 * self._seconds and now - self._gap > (MISSED + 1) * self._seconds
 
     def stop(self) -> None:
-        """Ends the thread within one signature."""
+        """Ends the thread before its next heartbeat."""
         self._stop.set()
 
     def _go_on(self) -> None:

@@ -8,20 +8,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from ablate.config.schema import Engine
+from ablate.contract import task
 from ablate.design.sweep import SweepError
 from ablate.provenance import provenance
 from ablate.report import report_study
 from ablate.report.pages.text import Format
-from ablate.sweep.best import register_best
 from ablate.sweep.crew import work_together
 from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.output import show
 from ablate.sweep.plan import Plan
-from ablate.sweep.queue import Progress, Study, open_study
+from ablate.sweep.queue import Standing, Study, open_study
 from ablate.sweep.screen import SweepScreen
 from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact_uri, run_names
-from ablate.training.hardware import import_keras
 
 
 def run_sweep(plan: Plan) -> int:
@@ -101,7 +100,7 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
         _tell(plan, record)
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
             with study.alone():  # several leaders end at once
-                show(register_best(plan, store))
+                show(task().register_best(plan, store))
     except TrackingError as error:  # all is trained, and what was logged is kept
         waits = f" {count} records wait in {plan.config.tracking.spool}." if (count := len(store.waiting())) else ""
         troubles.append(f"{error}{waits} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
@@ -123,7 +122,7 @@ def _standing_record(plan: Plan, store: Store, study: Study, record: RunWriter) 
     return store.resume(parent, plan.study, sweep=True)
 
 
-def _unfinished(after: Progress) -> list[str]:
+def _unfinished(after: Standing) -> list[str]:
     """What is not through, in sentences: points that failed, and those that nobody could begin or end."""
     told = []
     if after.failed:
@@ -223,13 +222,13 @@ def _table(plan: Plan, format: Format) -> str:
     return report_study(plan.config.tracking, plan.sweep.name, format, study=plan.study)
 
 
-def _standing(progress: Progress) -> str:
+def _standing(after: Standing) -> str:
     names = ("done", "diverged", "pruned", "failed", "left")
-    return ", ".join(f"{count} {name}" for name in names if (count := getattr(progress, name)) or name == "left")
+    return ", ".join(f"{count} {name}" for name in names if (count := getattr(after, name)) or name == "left")
 
 
 def _alone(plan: Plan, parent: str, screen: SweepScreen) -> None:
-    import_keras()
+    task().start()
     from ablate.sweep.worker import work
 
     with remembered():

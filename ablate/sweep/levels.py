@@ -5,41 +5,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, reduce
-from typing import Any, cast
+from typing import Any
 
 from ablate.config.compose import Composed, composer, interpolated, read_leaf, set_leaf, to_config, with_leaves
-from ablate.config.files import groups, preset
+from ablate.config.files import groups
 from ablate.config.overrides import ConfigError, Override, override_of
-from ablate.data.facts import describe, training_images
-from ablate.data.spec import check_batch
-from ablate.models import registry
-from ablate.models.cost import InputShape
-from ablate.models.spec import SpecError
-from ablate.tasks.classify.spec import Config, RunSpec
-
-_VARIANTS = tuple(f"model.{axis}" for axis in registry.AXES)
-_DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
+from ablate.config.schema import EngineConfig
+from ablate.contract import Run, task
 
 _PLAIN = (bool, int, float, str, type(None))
 _NOTHING = object()
-
-_PARTS = tuple(field.name for field in fields(RunSpec))
-
-
-MOST_PARAMS, MOST_TOKENS = 10**12, 10**6
-"""Of a model that is meant: beyond, weights alone take terabytes, and attention's weights as much for one image."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one image costs a model, in closed form."""
-
-    params: int
-    trainable_params: int
-    tokens: int
-    macs: int
-    macs_modules: int
-    macs_fvcore: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +22,7 @@ class _Template:
     """One composition, typed; what of it follows other leaves when those are set."""
 
     cfg: Composed
-    config: Config
+    config: EngineConfig
     following_seed: tuple[str, ...]
     following_others: bool
 
@@ -75,31 +50,28 @@ class Specs:
     def __init__(self, overrides: Sequence[Override], axes: Iterable[str]) -> None:
         taken = set(axes)
         self._overrides = [override for override in about_runs(overrides) if override.key not in taken]
-        named = [override.value for override in self._overrides if override.key == "model"]
-        self._model = named[-1] if named else _DEFAULT_MODEL
-        keys = {*taken, *(override.key for override in overrides)}
-        self._options = any(key.startswith("model.options") for key in keys)
+        self._said: dict[str, Any] = {
+            **dict.fromkeys(taken),
+            **{override.key: override.value for override in self._overrides},
+        }
         self._templates: dict[str, _Template] = {}
         self._typed: dict[str, Any] = {}
-        self._costs: dict[str, Cost | None] = {}
-        self._trained: dict[str, int | None] = {}
-        self._described: dict[str, tuple[InputShape, int] | None] = {}
 
-    def spec(self, levels: Mapping[str, Any], seed: int, repeat: int = 0) -> RunSpec:
+    def spec(self, levels: Mapping[str, Any], seed: int, repeat: int = 0) -> Run:
         """The run that the levels mean.
 
         Raises:
             ConfigError: A level is no choice of its group, or not of its leaf's type.
-            SpecError: They make no model.
+            ValueError: They make no run.
         """
         composed = self._composed(levels)
         template = self._template({axis: level for axis, level in levels.items() if axis in composed})
         leaves = {axis: level for axis, level in levels.items() if axis not in composed}
         leaves |= {"seed": seed, "repeat": repeat}
-        if template.following_others or any(leaf.startswith("model.options") for leaf in leaves):
-            return cast(Config, to_config(with_leaves(template.cfg, leaves))).point()
+        if template.following_others or not all(_is_field(template.config, leaf) for leaf in leaves):
+            return to_config(with_leaves(template.cfg, leaves)).point()
         config = copy.copy(template.config)
-        for name in _PARTS:
+        for name in _parts():
             setattr(config, name, _copied(getattr(config, name)))
         for leaf in template.following_seed:
             _set(config, leaf, seed)
@@ -108,14 +80,8 @@ class Specs:
         return config.point()
 
     def _composed(self, levels: Mapping[str, Any]) -> tuple[str, ...]:
-        """Axes whose level decides what else is in the configuration: groups, and where options are, variants.
-
-        A variant takes the options of the one that it replaces away; an official name brings none.
-        """
-        model = levels.get("model", self._model)
-        named = preset("model", model) if isinstance(model, str) else None
-        plain = named is not None and not named.options
-        return groups() if plain and not self._options else (*groups(), *_VARIANTS)
+        """Axes whose level decides what else is in the configuration."""
+        return (*groups(), *task().bringing({**self._said, **levels}))
 
     def _template(self, choice: Mapping[str, Any]) -> _Template:
         key = json.dumps(choice)
@@ -127,7 +93,7 @@ class Specs:
                 )
             with composer() as compose:
                 cfg = compose([*self._overrides, *(override_of(group, level) for group, level in choice.items())])
-            config, follows = cast(Config, to_config(cfg)), interpolated(cfg)
+            config, follows = to_config(cfg), interpolated(cfg)
             of_seed = tuple(leaf for leaf, source in follows.items() if (leaf[:6], source) == ("seeds.", "${seed}"))
             self._templates[key] = _Template(cfg, config, of_seed, len(of_seed) < len(follows))
         return self._templates[key]
@@ -157,34 +123,6 @@ class Specs:
         part: Any = reduce(getattr, path, template.config)  # whose own rules may turn 16 into [16, 16]
         return getattr(replace(part, **{name: read_leaf(template.probe, leaf)}), name)
 
-    def known(self, spec: RunSpec) -> tuple[InputShape, int] | None:
-        """Image shape and classes of the run's data, as far as can be told without decoding it."""
-        key = repr(spec.data)
-        if key not in self._described:
-            self._described[key] = describe(spec.data)
-        return self._described[key]
-
-    def check_size(self, spec: RunSpec) -> None:
-        """Raises DataError where a batch takes more images than the run trains on, as far as that can be told now."""
-        key = repr(spec.data)
-        if key not in self._trained:
-            self._trained[key] = training_images(spec.data)
-        if (images := self._trained[key]) is not None:
-            check_batch(spec.train.batch_size, images)
-
-    def cost(self, spec: RunSpec) -> Cost | None:
-        """The run's model on the run's data.
-
-        Raises:
-            DataError: The data cannot be used.
-            SpecError: The model cannot be built on it.
-        """
-        known = self.known(spec)
-        key = repr((spec.model, known))
-        if key not in self._costs:
-            self._costs[key] = cost(spec, *known) if known else None
-        return self._costs[key]
-
 
 def _copied(node: Any) -> Any:
     """A copy whose leaves can be set; a leaf itself, such as a list, is replaced and never changed."""
@@ -197,29 +135,19 @@ def _copied(node: Any) -> Any:
     return twin
 
 
-def _set(config: Config, leaf: str, value: Any) -> None:
+def _is_field(config: EngineConfig, leaf: str) -> bool:
+    """Whether the leaf is a field of its own, and no entry of a mapping that is one."""
+    parents: list[Any] = [config]
+    for name in leaf.split(".")[:-1]:
+        parents.append(getattr(parents[-1], name, None))
+    return is_dataclass(parents[-1])
+
+
+def _set(config: EngineConfig, leaf: str, value: Any) -> None:
     *path, name = leaf.split(".")
     setattr(reduce(getattr, path, config), name, value)
 
 
-def cost(spec: RunSpec, input_shape: InputShape, num_classes: int) -> Cost:
-    """The model's cost on images of this shape.
-
-    Raises:
-        SpecError: The model cannot be built on them.
-    """
-    model = spec.model
-    params, tokens = model.params(input_shape, num_classes), model.tokens(input_shape)
-    for what, count, most in (("parameters", params, MOST_PARAMS), ("tokens", tokens, MOST_TOKENS)):
-        if count > most:
-            raise SpecError(
-                f"a model must have at most {most:,} {what}, got {count:,}; make it, or its images, smaller."
-            )
-    return Cost(
-        params=params,
-        trainable_params=model.trainable_params(input_shape, num_classes),
-        tokens=tokens,
-        macs=model.macs(input_shape, num_classes),
-        macs_modules=model.macs(input_shape, num_classes, convention="macs_modules"),
-        macs_fvcore=model.macs(input_shape, num_classes, convention="macs_fvcore"),
-    )
+def _parts() -> list[str]:
+    """Names of what a run is made of."""
+    return [field.name for field in fields(task().run)]

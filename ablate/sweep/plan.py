@@ -6,20 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from ablate import identity
 from ablate.config.compose import composer, expand, to_config
 from ablate.config.overrides import Override, Words, parse_overrides
-from ablate.config.schema import Engine
+from ablate.config.schema import Engine, EngineConfig
 from ablate.config.secrets import kept, whole
+from ablate.contract import Preview, task
 from ablate.design.points import LeftOut, Point, baseline_of, pin, span
 from ablate.design.search import Search, objectives, searched
 from ablate.design.sweep import Budget, SweepError, SweepSpec
-from ablate.sweep.inert import same_runs
+from ablate.sweep.duplicate_levels import same_runs
+from ablate.sweep.equal_compute import baseline_macs, equalised, most_unequal, require_equal_time
 from ablate.sweep.levels import Specs, about_runs
 from ablate.sweep.planned import PlannedPoint
-from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.tracking import TrackingSpec, finished_settings, list_studies
 from ablate.words import unknown
 
@@ -41,7 +42,7 @@ class Plan:
     """
 
     study: str
-    config: Config
+    config: EngineConfig
     sweep: SweepSpec
     points: list[PlannedPoint]
     pinned: Mapping[str, Any]
@@ -55,14 +56,19 @@ class Plan:
         """A search's point, now that its levels are drawn.
 
         Raises:
-            SpecError: They make no model.
+            ValueError: They make no run.
         """
-        return _equalised(_at(self.specs, point, {**point.levels, **levels}), self.macs)
+        return equalised(_at(self.specs, self.preview, point, {**point.levels, **levels}), self.macs)
 
     @cached_property
     def specs(self) -> Specs:
         """Makes further points like the ones that are here."""
         return Specs(self.overrides, _open(self.sweep, self.pinned, self.search))
+
+    @cached_property
+    def preview(self) -> Preview:
+        """Looks at further points."""
+        return task().preview()
 
     def for_a_file(self) -> "Plan":
         """The plan as it may lie on disk, for a process that inherits our environment: without passwords."""
@@ -84,7 +90,7 @@ class Plan:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which composes anew."""
-        return {key: value for key, value in self.__dict__.items() if key != "specs"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("specs", "preview")}
 
     def definition(self) -> dict[str, Any]:
         """What the parent run records, so that a table can be made from the tracking store alone."""
@@ -134,7 +140,7 @@ def make_plan(words: Words) -> Plan:
     said = parse_overrides(words)
     given, overrides = {override.key: override.value for override in said}, expand(said)
     with composer() as compose:
-        shared = cast(Config, to_config(compose(overrides)))
+        shared = to_config(compose(overrides))
         if shared.sweep is None:
             raise SweepError("a plan needs a sweep: add +sweep=NAME.")
         _check_command(shared, given)
@@ -147,15 +153,15 @@ def make_plan(words: Words) -> Plan:
         points = _planned(Specs(overrides, _open(shared.sweep, pinned, search)), spanned, search)
     baseline = baseline_of(shared.sweep, levels)
     drawn = {axis.axis for axis in search.axes} if search else set()
-    macs = _baseline_macs(shared.sweep, points, baseline, drawn) if shared.sweep.budget == Budget.macs else None
-    points = [_equalised(planned, macs) for planned in points]
-    _require_time(shared.sweep, points, drawn)
+    macs = baseline_macs(points, baseline, drawn) if shared.sweep.budget == Budget.macs else None
+    points = [equalised(planned, macs) for planned in points]
+    require_equal_time(shared.sweep, points, drawn)
     _require_validation(points, search)
     definitions = _definitions(points)
     compared = [n for n, planned in enumerate(points) if planned.point.trial is None]  # trials are drawn anew each
-    inert = same_runs([points[n].point for n in compared], [definitions[n] for n in compared])
-    if inert and not shared.allow_inert:
-        raise SweepError(inert[0].sentence())
+    duplicates = same_runs([points[n].point for n in compared], [definitions[n] for n in compared])
+    if duplicates and not shared.allow_inert:
+        raise SweepError(duplicates[0].sentence())
     whole = [definitions, repr(search)] if search else definitions
     study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
     study = _anew(study, len(points), shared.tracking) if shared.fresh else study
@@ -174,15 +180,13 @@ def _definitions(points: Sequence[PlannedPoint]) -> list[str]:
     return [json.dumps(each, default=str) for each in told]
 
 
-_PARTS = {*(part.name for part in fields(RunSpec)), "recipe"}
-
-
-def _check_command(config: Config, given: Mapping[str, Any]) -> None:
+def _check_command(config: EngineConfig, given: Mapping[str, Any]) -> None:
     """What is said of the sweep as a whole, and axes that are no part of a run."""
     axes = config.sweep.axes if config.sweep else {}
+    parts = {*(part.name for part in fields(task().run)), *task().groups}
     for axis in axes:
-        if axis.partition(".")[0] not in _PARTS:
-            raise SweepError(unknown(f"axis {axis} must vary a run, its first word", axis, sorted(_PARTS)))
+        if axis.partition(".")[0] not in parts:
+            raise SweepError(unknown(f"axis {axis} must vary a run, its first word", axis, sorted(parts)))
         for group, said in given.items():
             if axis.startswith(f"{group}.") and isinstance(said, dict):
                 raise SweepError(f"{axis} is an axis of the sweep: to pin it, say {axis}=…, got {group}={said}.")
@@ -191,71 +195,25 @@ def _check_command(config: Config, given: Mapping[str, Any]) -> None:
         raise SweepError(f"engine_options must come with engine=ray or slurm, got {config.engine_options} with local.")
 
 
-_OF_IMAGES = (
-    *("data.image_size", "data.crop_pct", "data.interpolation", "data.channels", "data.background"),
-    *("data.mean", "data.std"),
-)
-"""What is done to each image: it may change a model's MACs, and never how many images there are."""
-
-
-def _baseline_macs(
-    sweep: SweepSpec, points: Sequence[PlannedPoint], baseline: Mapping[str, Any], drawn: set[str]
-) -> int:
-    """MACs of one image at the baseline, or at the first point where the baseline is left out."""
-
-    def counted(leaf: str) -> bool:
-        of_data = leaf.startswith("data.") and leaf not in (*_OF_IMAGES, *identity.LEFT_OUT)
-        return of_data or leaf in ("data.root", "train.epochs")
-
-    first = points[0].leaves
-    moved = [leaf for p in points for leaf, value in p.leaves.items() if counted(leaf) and value != first[leaf]]
-    moved += [axis for axis in sorted(drawn) if counted(axis) or axis in ("data", "train", "recipe")]
-    if moved:
-        raise SweepError(f"budget=macs needs the same images and epochs at every point, got an axis moving {moved[0]}.")
-    if points[0].spec.train.seconds is not None:
-        raise SweepError("budget=macs needs train.seconds=null, since time would end the runs; leave it out of base.")
-    reference = next((p for p in points if dict(p.point.levels) == dict(baseline)), points[0])
-    if reference.cost is None:
-        raise SweepError("budget=macs needs a model whose cost is known before its data is read.")
-    return reference.cost.macs
-
-
-def _require_time(sweep: SweepSpec, points: Sequence[PlannedPoint], drawn: set[str]) -> None:
-    """Where points are to have equal time, the time has to be there, and equal."""
-    if sweep.budget == Budget.seconds and drawn & {"train.seconds", "train", "recipe"}:
-        raise SweepError("budget=seconds needs one train.seconds at every point, got an axis that draws it.")
-    times = {planned.spec.train.seconds for planned in points}
-    if sweep.budget == Budget.seconds and (None in times or len(times) > 1):
-        told = ", ".join(sorted(map(str, times)))
-        raise SweepError(f"budget=seconds needs one train.seconds at every point, got {told}; set it in base.")
-
-
 def _require_validation(points: Sequence[PlannedPoint], search: Search | None) -> None:
     """What selects by validation needs images to validate on."""
     if search is None:
         return
     names = [each.metric for each in search.objectives if each.metric.startswith(("val/", "final.val"))]
-    if names and any(planned.spec.data.val_fraction == 0 for planned in points):
+    if names and not all(task().validates(planned.spec) for planned in points):
         raise SweepError(
             f"objective {names[0]} needs data.val_fraction above 0, got 0; nothing is held out to judge by."
         )
 
 
-def _equalised(planned: PlannedPoint, macs: int | None) -> PlannedPoint:
-    """The point with as many whole epochs, at least one, as come nearest to the baseline's MACs."""
-    if macs is None or planned.cost is None:
-        return planned
-    train = planned.spec.train
-    epochs = max(1, round(train.epochs * macs / planned.cost.macs))
-    return replace(planned, spec=replace(planned.spec, train=replace(train, epochs=epochs)))
-
-
-def _search(config: Config, pinned: Mapping[str, Any]) -> Search:
+def _search(config: EngineConfig, pinned: Mapping[str, Any]) -> Search:
     sweep = config.sweep
     if sweep is None:
         raise SweepError("a search needs a sweep: add +sweep=NAME.")
     axes, wanted = searched(sweep, pinned), objectives(sweep)
-    longest = max([config.train.epochs, *(end for axis in axes if axis.axis == "train.epochs" for end in axis.ends)])
+    longest = max(
+        [task().length(config).epochs, *(end for axis in axes if axis.axis == "train.epochs" for end in axis.ends)]
+    )
     return Search(tuple(axes), tuple(wanted), sweep.n_trials, sweep.sampler, sweep.pruner, longest)
 
 
@@ -281,15 +239,15 @@ def _of_axes(given: Mapping[str, Any], sweep: SweepSpec) -> dict[str, Any]:
 
 def _planned(specs: Specs, points: list[Point], search: Search | None) -> list[PlannedPoint]:
     """Every point; a search's with the first of its levels in place of those that will be drawn."""
-    planned, problems, sound = [], [], set()
+    planned, problems, sound, preview = [], [], set(), task().preview()
     for point in points:
         try:
             ends = search.ends(point.levels) if search else [dict(point.levels)]
             if search and (key := json.dumps(point.levels)) not in sound:
                 for levels in ends[1:]:
-                    _at(specs, point, levels)
+                    _at(specs, preview, point, levels)
                 sound.add(key)
-            planned.append(_at(specs, point, ends[0]))
+            planned.append(_at(specs, preview, point, ends[0]))
         except ValueError as error:
             problems.append(f"{point.label}: {error}")
     if problems:
@@ -298,11 +256,10 @@ def _planned(specs: Specs, points: list[Point], search: Search | None) -> list[P
     return planned
 
 
-def _at(specs: Specs, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
+def _at(specs: Specs, preview: Preview, point: Point, levels: Mapping[str, Any]) -> PlannedPoint:
     spec = specs.spec(levels, point.seed, point.repeat)
-    spec.check_selection()
-    specs.check_size(spec)
-    return PlannedPoint(point, spec, specs.cost(spec))
+    preview.check(spec)
+    return PlannedPoint(point, spec, preview.cost(spec))
 
 
 def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
@@ -312,9 +269,9 @@ def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
         plan: The sweep.
         finished: How many finished runs the store has, by ``ablate.settings``.
     """
-    backend = identity.backend()
+    backend, modules = identity.backend(), task().modules
     wanted = Counter(
-        identity.settings(planned.leaves, backend=backend, modules=planned.spec.modules()) for planned in plan.points
+        identity.settings(planned.leaves, backend=backend, modules=modules(planned.spec)) for planned in plan.points
     )
     return sum(min(count, finished.get(settings, 0)) for settings, count in wanted.items())
 
@@ -330,15 +287,16 @@ def summary(plan: Plan) -> list[str]:
         f"  {axis}: {said}, drawn by {plan.sweep.sampler}" for axis, said in definition.get("searched", {}).items()
     ]
     budget = f" (equal training MACs{_unequal(plan)})" if plan.macs else ""
-    source = plan.points[0].spec.data.source
+    source = plan.points[0].leaves["data.source"]
     lines += [f"  {len(plan.points)} runs of {_length(plan)}{budget} on {source}; study {plan.study}"]
     return lines
 
 
 def _length(plan: Plan) -> str:
     """How long each run is, e.g. ``4 epochs`` or ``30 to 60 seconds of training``."""
-    times = sorted({each.spec.train.seconds for each in plan.points if each.spec.train.seconds is not None})
-    counts = sorted({each.spec.train.epochs for each in plan.points if each.spec.train.seconds is None})
+    lengths = [task().length(each.spec) for each in plan.points]
+    times = sorted({each.seconds for each in lengths if each.seconds is not None})
+    counts = sorted({each.epochs for each in lengths if each.seconds is None})
     counted = [f"{_span(counts)} {'epoch' if counts == [1] else 'epochs'}"] if counts else []
     return " or ".join([*counted, *([f"{_span(times)} seconds of training"] if times else [])])
 
@@ -349,7 +307,5 @@ def _span(values: Sequence[float]) -> str:
 
 def _unequal(plan: Plan) -> str:
     """How far whole epochs miss the baseline's MACs, where that is not next to nothing."""
-    spent = [each.spec.train.epochs * each.cost.macs for each in plan.points if each.cost]
-    wanted = plan.macs * plan.config.train.epochs if plan.macs else 0
-    most = max((abs(each / wanted - 1) for each in spent), default=0.0)
+    most = most_unequal(plan.points, plan.macs, task().length(plan.config).epochs) if plan.macs else 0.0
     return f", up to {100 * most:.0f} % off since epochs are whole" if most > 0.05 else ""

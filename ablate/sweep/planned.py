@@ -1,23 +1,29 @@
 """A point of a sweep, the run that it means and what that run costs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ablate.design.points import Point
-from ablate.sweep.levels import Cost
-from ablate.tasks.classify.spec import RunSpec
 
 
 @dataclass(frozen=True)
 class PlannedPoint:
-    """A point, the run that it means, and that run's cost (None where the data has to be read to know it)."""
+    """A point and the run that it means.
+
+    Attributes:
+        point: Levels, seed and repeat.
+        spec: The task's run.
+        cost: What one example costs the run, by name; None where the data has to be read to know it.
+    """
 
     point: Point
-    spec: RunSpec
-    cost: Cost | None
+    spec: Any
+    cost: Mapping[str, int] | None
 
     @cached_property
     def leaves(self) -> dict[str, Any]:
         """Every leaf of the run."""
-        return self.spec.leaves()
+        leaves: dict[str, Any] = self.spec.leaves()
+        return leaves

@@ -113,13 +113,6 @@ class Claim:
         return self.trial.should_prune()
 
 
-class Superseded(Exception):
-    """A point that another worker has taken over; what this one finds counts nowhere."""
-
-    def __init__(self) -> None:
-        super().__init__("superseded: this worker fell silent for too long, and another has taken the point over")
-
-
 _FORGOTTEN = "forgotten"
 """Of a study: its trials that count no more."""
 
@@ -127,8 +120,8 @@ Order = Callable[[list[str], Collection[str]], list[str]]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a study is, in points."""
+class Standing:
+    """How far a study is: how many of its points are through, failed, or left."""
 
     done: int
     failed: int
@@ -160,7 +153,7 @@ class Study:
             storage: SQLite for one machine, PostgreSQL for several.
             name: Of the study.
             points: All that it has.
-            heartbeat_seconds: How often a worker signs for its point; ``MISSED`` signatures missing, it is dead.
+            heartbeat_seconds: Between two heartbeats of a worker; after ``MISSED`` missing ones it counts as dead.
             pruner: What ``Claim.report`` asks; None never stops a point.
             always_read: Whether ``claim`` reads the whole queue each time, as who orders points by what became of
                 others must.
@@ -322,7 +315,7 @@ class Study:
     def _start(self, trial_id: int) -> Trial | None:
         """Moves a trial from waiting to running, unless another worker did before: the storage lets only one.
 
-        It is signed for before: what is running without a signature would be believed alive for ever.
+        Its first heartbeat comes before: what is running without any would be believed alive for ever.
         """
         if self._storage.get_trial(trial_id).state != TrialState.WAITING:  # read before another worker took it
             return None
@@ -448,16 +441,16 @@ class Study:
 
     # -------------------------------------------------------------------------------------------------- how it stands
 
-    def progress(self) -> Progress:
+    def progress(self) -> Standing:
         """Counts points, each once, by its best attempt."""
         attempts: dict[str, list[FrozenTrial]] = {key: [] for key in self._points}
         for trial in self._patiently(self._trials):
             attempts[_key(trial)].append(trial)
         counts = Counter(_standing(tried) for tried in attempts.values())
-        return Progress(**{name: counts[name] for name in ("done", "failed", "diverged", "left", "pruned")})
+        return Standing(**{name: counts[name] for name in ("done", "failed", "diverged", "left", "pruned")})
 
     def close(self) -> None:
-        """Ends the thread that signs."""
+        """Ends the heartbeat."""
         if self._heartbeat:
             self._heartbeat.stop()
 
@@ -468,7 +461,7 @@ class Study:
         return claim
 
     def _sign(self) -> None:
-        """One signature for each point in hand; tells where another worker has it now."""
+        """One heartbeat for each point in hand; tells where another worker has it now."""
         for trial_id, claim in list(self._held.items()):
             self._storage.record_heartbeat(trial_id)
             if trial_id in self._held and self._storage.get_trial(trial_id).state != TrialState.RUNNING:

@@ -22,6 +22,7 @@ from optuna.trial import Trial, TrialState
 from ablate.design.points import Point
 from ablate.design.search import Search, Searched
 from ablate.design.sweep import Pruner, Sampler, SweepError
+from ablate.sweep.record import Pruned
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -39,10 +40,6 @@ class Proposal:
         if epoch not in self.trial.storage.get_trial(self.trial._trial_id).intermediate_values:
             self.trial.report(value, epoch)
         return self.trial.should_prune()
-
-
-class Pruned(Exception):
-    """A trial was stopped early; the message says where."""
 
 
 ABSENT_SECONDS = 30.0

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ablate.contract import Epoch, Observer
 from ablate.escaping import terminal, visible
-from ablate.training.history import EpochMetrics
 
 
 class Screen(Protocol):
@@ -26,21 +26,10 @@ class Screen(Protocol):
     def end(self, outcome: str, *, failed: bool) -> None: ...
 
 
-def epoch_line(metrics: EpochMetrics, epochs: int | None) -> str:
-    """One epoch in one line, e.g. ``epoch  3/10  loss 1.204  train 71.2 %  val 80.5 %  lr 8.1e-04  2.1 s``."""
-    width, of = (3, "") if epochs is None else (len(str(epochs)), f"/{epochs}")  # time, not a number, may end the run
-    val = "" if metrics.val_top1_percent is None else f"  val {metrics.val_top1_percent:5.1f} %"
-    return (
-        f"epoch {metrics.epoch:>{width}}{of}  loss {metrics.train_loss:.3f}  "
-        f"train {metrics.train_top1_percent:5.1f} %{val}  lr {metrics.lr:.1e}  {metrics.seconds:.1f} s"
-    )
-
-
-class RunScreen:
+class RunScreen(Observer):
     """A single run: one line an epoch, and on a terminal the batch within it."""
 
-    def __init__(self, epochs: int | None, console: Console | None = None) -> None:
-        self._epochs = epochs
+    def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
         self._shown = 0.0
 
@@ -50,18 +39,11 @@ class RunScreen:
             self._shown = now
             self._console.print(f"  batch {step}/{steps}", end="\r", soft_wrap=True)
 
-    def resume(self, epochs: int) -> None:
-        """An earlier attempt is gone on with; the epochs that it finished follow."""
+    def resumed(self, epochs: int) -> None:
         self._console.print(f"goes on from its last checkpoint, after epoch {epochs}", soft_wrap=True)
 
-    def epoch(self, metrics: EpochMetrics) -> None:
-        self._console.print(epoch_line(metrics, self._epochs), soft_wrap=True)
-
-
-def epoch_note(metrics: EpochMetrics, epochs: int | None) -> str:
-    """One epoch in a few words, for a screen that shows several runs."""
-    val = "" if metrics.val_top1_percent is None else f" val {metrics.val_top1_percent:.1f} %"
-    return f"epoch {metrics.epoch}{'' if epochs is None else f'/{epochs}'}{val}"
+    def epoch(self, epoch: Epoch) -> None:
+        self._console.print(epoch.line, soft_wrap=True)
 
 
 class SweepScreen:

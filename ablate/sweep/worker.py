@@ -1,73 +1,25 @@
-"""Who does the work: takes points from the queue, trains them, and writes their records."""
+"""Who does the work: takes points from the queue, has their runs made and recorded, and says how each ended."""
 
-import io
 import json
 import logging
-import traceback
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-
-from ablate.config.recorded import as_yaml
-from ablate.data import DataError, Splits
-from ablate.data.augment.sheet import contact_sheet
+from ablate.contract import Epoch, Observer, task
 from ablate.design.points import Point
-from ablate.identity import backend, cell, content, settings, sources
-from ablate.models.profile import Profile
-from ablate.models.weights import Loaded
-from ablate.sweep.interrupts import check, remembered, terminable, training
-from ablate.sweep.output import show
+from ablate.sweep.interrupts import check
 from ablate.sweep.plan import Plan
 from ablate.sweep.planned import PlannedPoint
-from ablate.sweep.queue import Claim, Superseded, open_study
-from ablate.sweep.sampler import Proposal, Pruned, Searcher
-from ablate.sweep.screen import RunScreen, Screen, epoch_note
-from ablate.tasks.classify.run import RunRecord, Workbench, graph_key, identify, run
-from ablate.tasks.classify.spec import Config, RunSpec
-from ablate.tracking import WORKER, Finished, RunWriter, Status, Store, TrackingError, Training, provenance
-from ablate.tracking.correctness import PREDICTIONS, packed
-from ablate.tracking.model_registry import INPUT, MODEL
+from ablate.sweep.queue import Claim, open_study
+from ablate.sweep.record import Pruned, Superseded, recorded
+from ablate.sweep.sampler import Proposal, Searcher
+from ablate.sweep.screen import Screen
+from ablate.tracking import WORKER, Finished, RunWriter, Store, TrackingError, Training, provenance
 from ablate.tracking.workers import lives, sign_of_worker
-from ablate.training.hardware import prepare
-from ablate.training.history import EpochMetrics, History, Predictions
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-def train_one(config: Config) -> int:
-    """Trains, records and prints one model.
-
-    Returns:
-        Exit code 0: a run that diverges has an outcome too.
-    """
-    spec = config.point()
-    store, screen = Store(config.tracking), RunScreen(spec.train.total_epochs)
-    tags = provenance() | {WORKER: sign_of_worker()}
-    writer = store.start_run(f"{config.model.tokenizer} {spec.seed}", spec.leaves(), tags)
-    shown = screen.epoch, screen.batch, screen.resume
-    with remembered(), terminable():
-        record = _recorded(spec, Workbench(), writer, config.tracking.log_model, *shown)
-    show(outcome(record.history), f"record: run {writer.run_id} in {store.uri_shown}")
-    return 0
-
-
-def may_help(error: Exception) -> bool:
-    """Whether another try may go better: memory, disk and network recover; what a definition says wrongly does not."""
-    return isinstance(error, DataError) or not isinstance(error, ValueError)
-
-
-def outcome(history: History) -> str:
-    """How a run ended, in one line."""
-    if history.status == "diverged":
-        return f"diverged: {history.reason}"
-    val = "" if history.val_top1_percent is None else f"val {history.val_top1_percent:.2f} %, "
-    chosen = ", chosen on the test set" if history.epochs[0].test_top1_percent is not None else ""
-    test = f"test {history.test_top1_percent:.2f} % (epoch {history.selected_epoch}{chosen})"
-    return f"{val}{test} in {history.seconds:.1f} s"
 
 
 def work(plan: Plan, parent: str, screen: Screen, *, threads: int | None) -> int:
@@ -85,6 +37,20 @@ def work(plan: Plan, parent: str, screen: Screen, *, threads: int | None) -> int
     return _Worker(plan, parent, screen, threads).work()
 
 
+class _Watch(Observer):
+    """Shows a point's epochs, and ends its run where the point was taken over or the pruner says so."""
+
+    def __init__(self, claim: Claim, screen: Screen, searcher: Searcher | None, proposal: Proposal | None) -> None:
+        self._claim, self._screen, self._searcher, self._proposal = claim, screen, searcher, proposal
+
+    def epoch(self, epoch: Epoch) -> None:
+        if self._claim.lost.is_set():  # told by the heartbeat: a queue that is away must not hold a training up
+            raise Superseded
+        self._screen.epoch(epoch.note)
+        if self._searcher and self._proposal:
+            self._searcher.watch(self._proposal, epoch.number, epoch.metrics)
+
+
 class _Worker:
     """One process at work on a plan."""
 
@@ -92,9 +58,9 @@ class _Worker:
         self._plan, self._parent, self._screen, self._threads = plan, parent, screen, threads
         self._store, self._study = Store(plan.config.tracking), open_study(plan)
         self._planned = {planned.point.key: planned for planned in plan.points}
-        self._graphs = {key: graph_key(planned.spec) for key, planned in self._planned.items()}
+        self._graphs = {key: task().graph(planned.spec) for key, planned in self._planned.items()}
         self._traced: set[str] = set()
-        self._workbench = Workbench()
+        self._runner = task().runner()
         self._elsewhere: dict[str, Training] = {}
         self._searcher = Searcher(plan.config.study.storage, plan.study, plan.search) if plan.search else None
 
@@ -161,9 +127,7 @@ class _Worker:
             self._study.complete(claim, self._value(planned, proposal, found.metrics), found.run_id)
             cut = "an interrupt came between its record and its mark in the queue"
             return f"finished already: {cut if claim.begun else 'the store has its record'}", True
-        spec = planned.spec
-        if spec.hardware.threads is None:
-            spec = replace(spec, hardware=replace(spec.hardware, threads=self._threads))
+        spec = task().with_threads(planned.spec, self._threads)
         tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key, WORKER: sign_of_worker()}
         tags |= {"ablate.levels": json.dumps(levels)} if self._searcher else {}
         writer = self._begin(claim, planned.point, spec, tags)
@@ -175,16 +139,16 @@ class _Worker:
             self._study.postpone(claim)
             return None
         try:
-            record = _recorded(
+            result = recorded(
                 spec,
-                self._workbench,
+                self._runner,
                 writer,
-                self._plan.config.tracking.log_model,
-                lambda metrics: self._epoch(claim, metrics, spec.train.total_epochs, proposal),
+                _Watch(claim, self._screen, self._searcher, proposal),
+                model=self._plan.config.tracking.log_model,
                 still_ours=lambda: self._still_ours(claim),
             )
-            if record.history.status != "diverged":
-                value = self._value(planned, proposal, _metrics(record))
+            if not result.diverged:
+                value = self._value(planned, proposal, result.metrics)
         except Superseded as late:
             return str(late), True
         except Pruned as stop:
@@ -195,20 +159,20 @@ class _Worker:
             reason = f"{type(error).__name__}: {error}"
             self._tell_sampler(planned, proposal, None)
             return self._failed(claim, error, reason)
-        if record.history.status == "diverged":
+        if result.diverged:
             self._tell_sampler(planned, proposal, None)
-            counts = self._study.diverge(claim, record.history.reason, writer.run_id)
+            counts = self._study.diverge(claim, result.diverged, writer.run_id)
         else:
             counts = self._study.complete(claim, value, writer.run_id)
         if not counts:  # taken over in the moment between the last look and the record's end
             writer.finish("superseded", reason=str(Superseded()))
             return str(Superseded()), True
-        return outcome(record.history), True
+        return result.line, True
 
     def _failed(self, claim: Claim, error: Exception, reason: str) -> tuple[str, bool]:
-        again = claim.failures < self._plan.config.retries and may_help(error)
+        again = claim.failures < self._plan.config.retries and task().may_help(error)
         self._study.fail(claim, reason, again=again)
-        self._workbench = Workbench()  # what filled the memory may be the models of the points before
+        self._runner = task().runner()  # what filled the memory may be the models of the points before
         if again:
             return f"failed, to be tried again ({claim.failures + 1} of {self._plan.config.retries}): {reason}", True
         return f"failed: {reason}", False
@@ -217,13 +181,6 @@ class _Worker:
         if not self._study.holds(claim):
             raise Superseded
 
-    def _epoch(self, claim: Claim, metrics: EpochMetrics, epochs: int | None, proposal: Proposal | None) -> None:
-        if claim.lost.is_set():  # told by the thread that signs: a queue that is away must not hold a training up
-            raise Superseded
-        self._screen.epoch(epoch_note(metrics, epochs))
-        if self._searcher and proposal:
-            self._searcher.watch(proposal, metrics.epoch, _epoch(metrics))
-
     def _value(self, planned: PlannedPoint, proposal: Proposal | None, metrics: Mapping[str, float]) -> float:
         """What the queue keeps of a finished run, of which a sampler hears as well.
 
@@ -231,7 +188,7 @@ class _Worker:
             SweepError: The run has no such metric as the search selects by.
         """
         if self._searcher is None or proposal is None:
-            return float(metrics.get("final.val_top1_percent", metrics.get("final.test_top1_percent", 0.0)))
+            return float(next((metrics[name] for name in task().judged_by if name in metrics), 0.0))
         value = self._searcher.values(metrics)[0]
         self._tell_sampler(planned, proposal, metrics)
         return value
@@ -247,9 +204,7 @@ class _Worker:
         if self._searcher and proposal:
             self._searcher.tell(planned.point, proposal, metrics, pruned=pruned)
 
-    def _begin(
-        self, claim: Claim, point: Point, spec: RunSpec, tags: dict[str, str]
-    ) -> Finished | Training | RunWriter:
+    def _begin(self, claim: Claim, point: Point, spec: Any, tags: dict[str, str]) -> Finished | Training | RunWriter:
         """A finished run with the point's identity, else one that is in training elsewhere, else a new one.
 
         Of another study, or of a trial of this one that drew the same. All who use the queue or the store look and
@@ -272,13 +227,12 @@ class _Worker:
             _if_there(lambda: self._tell_of_others(name, point))
         return found
 
-    def _identified(self, point: Point, spec: RunSpec) -> str | None:
+    def _identified(self, point: Point, spec: Any) -> str | None:
         """The run's identity; None where all is to be trained, or its data cannot be read: the attempt reports that."""
         if self._plan.config.fresh and point.trial is None:
             return None
         try:
-            prepare(spec.hardware)
-            return identify(spec, self._workbench.splits(spec.data))
+            return self._runner.identity(spec)
         except Exception:
             return None
 
@@ -330,166 +284,3 @@ def _if_there(ask: Callable[[], _T | None]) -> _T | None:
     except TrackingError as error:
         logger.warning("%s", error)
         return None
-
-
-def _recorded(
-    spec: RunSpec,
-    workbench: Workbench,
-    writer: RunWriter,
-    log_model: bool,
-    show_epoch: Callable[[EpochMetrics], None],
-    show_batch: Callable[[int, int], None] = lambda step, steps: None,
-    show_resume: Callable[[int], None] = lambda epochs: None,
-    *,
-    still_ours: Callable[[], None] = lambda: None,
-) -> RunRecord:
-    """Runs the point and writes its record, how ever it ends; ``still_ours`` raises where others have taken it over.
-
-    Raises:
-        Exception: What the run raised, after it was recorded.
-    """
-
-    def on_loaded(loaded: Loaded) -> None:
-        digest = content(spec.model.weights or "")
-        told = {"digest": digest, "head": loaded.head, "loaded": str(loaded)}
-        told |= {"key": loaded.key} if loaded.key is not None else {}
-        writer.tag({f"ablate.weights.{name}": text for name, text in told.items()})
-
-    def on_start(identity: str, data_digest: str, cost: Profile) -> None:
-        told = settings(spec.leaves(), backend=backend(), modules=spec.modules())
-        tags = {"ablate.identity": identity, "ablate.settings": told, "ablate.cell": cell(spec.leaves())}
-        writer.tag(tags | {"ablate.data.digest": data_digest, "ablate.sources": sources(), "ablate.backend": backend()})
-        writer.log(_cost(cost))
-
-    def on_epoch(metrics: EpochMetrics) -> None:
-        writer.log(_epoch(metrics), step=metrics.epoch)
-        show_epoch(metrics)
-
-    def on_batch(step: int, steps: int) -> None:
-        check()
-        show_batch(step, steps)
-
-    def on_resume(epochs: int) -> None:
-        writer.tag({"ablate.resumed_after_epoch": str(epochs)})
-        show_resume(epochs)
-
-    try:
-        with training():
-            record = run(
-                spec,
-                workbench,
-                on_loaded=on_loaded,
-                on_start=on_start,
-                on_epoch=on_epoch,
-                on_batch=on_batch,
-                on_resume=on_resume,
-            )
-        still_ours()
-        try:
-            _write(writer, spec, record, log_model)
-        except TrackingError as error:
-            raise TrackingError(f"the training ended ({outcome(record.history)}), but {error}") from None
-        record.checkpoint.remove()
-    except Pruned as stop:
-        _close(writer, "pruned", str(stop))
-        raise
-    except Superseded as late:
-        _close(writer, "superseded", str(late))
-        raise
-    except KeyboardInterrupt as stop:
-        _close(writer, "killed", str(stop) or "interrupted")
-        raise
-    except Exception as error:
-        # A worker's process has no log, so that Python prints warnings and errors to the terminal.
-        if _in_our_words(error):
-            logger.info("run %s failed: %s", writer.run_id, error)
-        else:
-            logger.exception("run %s failed", writer.run_id)
-        _close(writer, "failed", f"{type(error).__name__}: {error}", traceback.format_exc())
-        raise
-    return record
-
-
-def _in_our_words(error: Exception) -> bool:
-    """Whether its sentence, which stands on the point's line, says all; libraries raise ValueError for what is not."""
-    return isinstance(error, ValueError) and type(error).__module__.startswith("ablate.")
-
-
-def _close(writer: RunWriter, status: Status, reason: str, trace: str = "") -> None:
-    """Ends the record of a run that did not finish; where even that cannot be written, why it ended is still told."""
-    try:
-        if trace:
-            writer.artifact("traceback.txt", trace)
-        writer.finish(status, reason=reason)
-    except TrackingError as error:
-        logger.warning("%s", error)
-
-
-def _write(writer: RunWriter, spec: RunSpec, record: RunRecord, log_model: bool) -> None:
-    history = record.history
-    writer.artifact("config.yaml", as_yaml(spec))
-    if spec.augment.active:
-        writer.artifact("augmented.png", contact_sheet(record.splits, spec.augment, spec.seeds.augment))
-    if record.splits.notes:
-        writer.tag({"ablate.data.notes": "\n".join(record.splits.notes)})
-    told = {"final.seconds": history.seconds, "final.epochs_trained": len(history.epochs)}
-    writer.log(told | {"data.train_images": len(record.splits.train)})
-    if history.status == "diverged":
-        writer.finish("diverged", reason=history.reason)
-        return
-    if (test := history.test_predictions) is not None:
-        writer.artifact(PREDICTIONS, _archive(test))
-        writer.tag(packed(test.predicted == test.label, test.label))
-    if log_model:
-        with writer.local_artifact(MODEL) as path:
-            record.model.save(path)
-        writer.artifact(INPUT, _input(spec, record.splits))
-    writer.log(_final(history))
-    writer.finish("finished")
-
-
-def _input(spec: RunSpec, splits: Splits) -> str:
-    """What the model takes and what its outputs are called, as JSON: its file knows neither pixels nor names."""
-    told = {"shape": splits.input_shape, "mean": splits.mean, "std": splits.std, "classes": splits.classes}
-    return json.dumps({**told, "modules": spec.modules()}, indent=1, ensure_ascii=False)
-
-
-def _metrics(record: RunRecord) -> dict[str, float]:
-    """What a search may select by: cost, the last epoch, and what is known in the end."""
-    history = record.history
-    return _cost(record.cost) | _epoch(history.epochs[-1]) | _final(history) | {"final.seconds": history.seconds}
-
-
-def _cost(cost: Profile) -> dict[str, float]:
-    names = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
-    return {f"cost.{name}": getattr(cost, name) for name in names}
-
-
-def _epoch(metrics: EpochMetrics) -> dict[str, float]:
-    values = {
-        "train/loss": metrics.train_loss,
-        "train/top1_percent": metrics.train_top1_percent,
-        "val/loss": metrics.val_loss,
-        "val/top1_percent": metrics.val_top1_percent,
-        "test/top1_percent": metrics.test_top1_percent,
-        "train/lr": metrics.lr,
-        "train/seconds_per_epoch": metrics.seconds,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _final(history: History) -> dict[str, float]:
-    values = {
-        "final.val_top1_percent": history.val_top1_percent,
-        "final.test_top1_percent": history.test_top1_percent,
-        "final.test_loss": history.test_loss,
-        "final.epoch": history.selected_epoch,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _archive(predictions: Predictions) -> bytes:
-    """The test set's labels and what the model said, as an .npz file's bytes."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **asdict(predictions))
-    return content.getvalue()

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.contract import Epoch
+
 Ending = Literal["finished", "diverged"]
 
 
@@ -35,6 +37,35 @@ class EpochMetrics:
     lr: float
     seconds: float
     test_top1_percent: float | None = None
+
+    def recorded(self) -> dict[str, float]:
+        """What was measured, under its recorded names."""
+        values = {
+            "train/loss": self.train_loss,
+            "train/top1_percent": self.train_top1_percent,
+            "val/loss": self.val_loss,
+            "val/top1_percent": self.val_top1_percent,
+            "test/top1_percent": self.test_top1_percent,
+            "train/lr": self.lr,
+            "train/seconds_per_epoch": self.seconds,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def told(self, epochs: int | None) -> Epoch:
+        """What an observer hears, e.g. ``epoch  3/10  loss 1.204  train  71.2 %  val  80.5 %  lr 8.1e-04  2.1 s``.
+
+        Args:
+            epochs: That the run is to have; None where time, not a number, may end it.
+        """
+        width, of = (3, "") if epochs is None else (len(str(epochs)), f"/{epochs}")
+        long = short = ""
+        if (val := self.val_top1_percent) is not None:
+            long, short = f"  val {val:5.1f} %", f" val {val:.1f} %"
+        line = (
+            f"epoch {self.epoch:>{width}}{of}  loss {self.train_loss:.3f}  "
+            f"train {self.train_top1_percent:5.1f} %{long}  lr {self.lr:.1e}  {self.seconds:.1f} s"
+        )
+        return Epoch(self.epoch, self.recorded(), line, f"epoch {self.epoch}{of}{short}")
 
 
 @dataclass(frozen=True)

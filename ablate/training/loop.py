@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.contract import Stopped
+from ablate.contract import Observer, Stopped
 from ablate.data.arrays import Arrays, Splits
 from ablate.data.batches import Batches
 from ablate.training.averages import Averages, assign, copies
@@ -29,21 +29,6 @@ _VALUES_PREDICTED = 2**20
 
 class _Diverged(Exception):
     """A loss is no number any more; the message says where."""
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """Who hears of a run while it goes.
-
-    Attributes:
-        epoch: Gets each epoch's metrics as it ends, and first those of earlier attempts.
-        batch: Gets the step, from 1, and the steps of its epoch.
-        resume: Gets the number of epochs that an earlier attempt had finished, where there was one.
-    """
-
-    epoch: Callable[[EpochMetrics], None] = lambda metrics: None
-    batch: Callable[[int, int], None] = lambda step, steps: None
-    resume: Callable[[int], None] = lambda epochs: None
 
 
 @dataclass(frozen=True)
@@ -95,12 +80,12 @@ class Loop:
         self._epoch_seconds = self._seconds = 0.0
         self._spent, self._traced = 0.0, False  # on steps, as train.seconds counts
 
-    def history(self, started: float, listeners: Listeners) -> History:
+    def history(self, started: float, observer: Observer) -> History:
         """Trains, selects and tests.
 
         Args:
             started: By ``time.perf_counter``.
-            listeners: Hear of it meanwhile.
+            observer: Hears of it meanwhile.
 
         Raises:
             Stopped: SIGTERM came, and the state is kept.
@@ -109,8 +94,8 @@ class Loop:
         self._started = started
         try:
             with termination() if self._checkpoint else nullcontext(self._termination) as self._termination:
-                self._resume(listeners)
-                selected = self._train(listeners)
+                self._resume(observer)
+                selected = self._train(observer)
             test = self._measure(self._splits.test, f"the test loss after epoch {selected.epoch}", selected.lr)
         except _Diverged as reason:
             return History(self._epochs, "diverged", str(reason), self._elapsed())
@@ -142,19 +127,19 @@ class Loop:
 
     # ----------------------------------------------------------------------------------------------------- epochs
 
-    def _train(self, listeners: Listeners) -> EpochMetrics:
+    def _train(self, observer: Observer) -> EpochMetrics:
         """Trains; leaves the selected epoch's weights in the model and returns its metrics."""
         last = self._spec.total_epochs
         for epoch in itertools.count(len(self._epochs)):
             if epoch == last or self._has_waited() or (epoch and self._is_spent()):
                 break
-            self._epochs.append(self._epoch(epoch, listeners))
+            self._epochs.append(self._epoch(epoch, observer))
             self._steps, self._epoch_seconds = [], 0.0
             if self._chooses() and self._best_epoch() is self._epochs[-1]:
                 self._best = self._averages.values if self._averages else copies(self._model.weights)
             if self._checkpoint and (epoch + 1) % self._checkpoint.every == 0 and epoch + 1 != last:
                 self._keep(self._checkpoint)
-            listeners.epoch(self._epochs[-1])
+            observer.epoch(self._epochs[-1].told(last))
             if self._termination.asked:
                 self._stop(f"epoch {epoch + 1}")
         if self._checkpoint and self._checkpoint.path.is_file():
@@ -196,9 +181,9 @@ class Loop:
             return self._schedule.at(step)
         return self._schedule.at(self._schedule.steps * min(1.0, self._spent / self._spec.seconds))
 
-    def _epoch(self, epoch: int, listeners: Listeners) -> EpochMetrics:
+    def _epoch(self, epoch: int, observer: Observer) -> EpochMetrics:
         started = time.perf_counter()
-        loss, right = self._pass(epoch, listeners)
+        loss, right = self._pass(epoch, observer)
         step = epoch * len(self._batches) + len(self._steps)
         lr = self._rate(step - 1)
         val = test = None
@@ -220,7 +205,7 @@ class Loop:
 
     # ------------------------------------------------------------------------------------------------------- steps
 
-    def _pass(self, epoch: int, listeners: Listeners) -> tuple[float, float]:
+    def _pass(self, epoch: int, observer: Observer) -> tuple[float, float]:
         """One pass over the training images. Returns their mean loss, and the share that was right."""
         started, steps = time.perf_counter(), len(self._batches)
         before = started
@@ -232,7 +217,7 @@ class Loop:
             if i:
                 # The step before: waiting for this one would leave a GPU idle while the next batch is made.
                 self._require_number(self._steps[i - 1][1], epoch, i - 1)
-            listeners.batch(i + 1, steps)
+            observer.batch(i + 1, steps)
             before = self._spend(before)
             if self._termination.asked:
                 self._require_number(self._steps[i][1], epoch, i)
@@ -301,7 +286,7 @@ class Loop:
                 f"{state if kept else 'no state of it could be kept, and the same command starts anew.'}"
             )
 
-    def _resume(self, listeners: Listeners) -> None:
+    def _resume(self, observer: Observer) -> None:
         """Goes on from where an earlier attempt was kept, if there is one."""
         state = self._checkpoint.load() if self._checkpoint else None
         if self._checkpoint is None or state is None:
@@ -320,9 +305,9 @@ class Loop:
         assign(self._optimizer.variables, state.optimizer)
         if self._averages:
             self._averages.resume(state.average)
-        listeners.resume(len(self._epochs))
+        observer.resumed(len(self._epochs))
         for metrics in self._epochs:
-            listeners.epoch(metrics)
+            observer.epoch(metrics.told(self._spec.total_epochs))
 
     def _paths(self) -> tuple[str, ...]:
         return tuple(weight.path for weight in self._model.weights)

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
+from ablate.contract import Observer
 from ablate.data.arrays import Splits
 from ablate.data.augment import AugmentSpec
 from ablate.data.augment.augmenter import Augmenter
 from ablate.data.batches import Batches
 from ablate.training.averages import Averages
 from ablate.training.checkpoint import Checkpoint
-from ablate.training.history import EpochMetrics, History
-from ablate.training.loop import Listeners, Loop
+from ablate.training.history import History
+from ablate.training.loop import Loop
 from ablate.training.optimizer import AdamW, ScaledAdamW
 from ablate.training.spec import Freeze, SeedSpec, TrainError, TrainSpec
 from ablate.training.steps.compiled import compile_step
@@ -77,23 +78,20 @@ class Trainer:
         seeds: SeedSpec,
         *,
         augment: AugmentSpec | None = None,
-        on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-        on_batch: Callable[[int, int], None] = lambda step, steps: None,
-        on_resume: Callable[[int], None] = lambda epochs: None,
+        observer: Observer | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> History:
         """Trains from the start, or from where the checkpoint says, selects an epoch, and tests it once.
 
-        Whatever a callback raises ends the training and passes through; the next ``fit`` starts afresh.
+        Whatever the observer raises ends the training and passes through; the next ``fit`` starts afresh.
 
         Args:
             splits: Images of the model's input shape.
             spec: Budget and rule.
             seeds: Initial weights, order of the images, dropout, augmentation.
             augment: What is done to the training images; None leaves them alone.
-            on_epoch: Gets each epoch's metrics as it ends, and first those of an earlier attempt.
-            on_batch: Gets the step, from 1, and the steps of its epoch.
-            on_resume: Gets the number of epochs that an earlier attempt had finished, where there was one.
+            observer: Hears of each step and epoch, and first of the epochs that an earlier attempt had finished, where
+                there was one; None where nobody listens.
             checkpoint: Keeps the state of this very run (spec, seeds, data, architecture); its owner removes it once
                 the outcome is on record.
 
@@ -106,7 +104,7 @@ class Trainer:
         self._check(spec, seeds)
         spec.check_validation(len(splits.val) > 0)
         loop = self._loop(splits, spec, seeds, augment, checkpoint)
-        return loop.history(started, Listeners(on_epoch, on_batch, on_resume))
+        return loop.history(started, observer or Observer())
 
     def losses_at(
         self,

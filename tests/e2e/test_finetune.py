@@ -21,6 +21,7 @@ from ablate.sweep.plan import make_plan
 from ablate.tasks.classify.run import Workbench, check_weights, run
 from ablate.tracking import TrackingSpec, read_runs
 from tests.e2e.test_cli import ablate
+from tests.observers import Hears
 
 TINY = ["model=tiny", "model.dim=16", "train.batch_size=64"]
 HEAD = {"classifier.fc.weight", "classifier.fc.bias"}
@@ -60,7 +61,8 @@ def finetune(pretrained, stripes, tmp_path):
         told = []
         data = ["data=folder", f"data.root={stripes}", f"data.cache={tmp_path}", f"model.weights={pretrained}"]
         spec = to_config(compose([*TINY, *data, "train.epochs=1", *words])).point()
-        record = run(spec, workbench, on_loaded=told.append)
+        heads = Hears(started=lambda tags, _: told.extend(tags[key] for key in tags if key == "ablate.weights.head"))
+        record = run(spec, workbench, heads)
         return record, state_dict(record.model), told
 
     return train
@@ -87,7 +89,7 @@ def test_unfrozen_training_starts_at_the_file_and_each_seed_draws_its_own_head(f
         _, after, told = finetune(*still, f"seed={seed}")
         for name in set(stored) - HEAD - {POSITIONAL}:
             np.testing.assert_allclose(after[name], stored[name], atol=1e-6, err_msg=name)
-        assert [loaded.head for loaded in told] == ["drawn"]
+        assert told == ["drawn"]
         heads.append(after["classifier.fc.weight"])
     assert np.abs(heads[0] - heads[1]).max() > 1e-3
     np.testing.assert_array_equal(heads[0], heads[2])

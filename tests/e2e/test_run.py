@@ -53,17 +53,17 @@ def test_run_shows_a_traceback_on_the_terminal_only_where_nobody_foresaw_its_fai
     tmp_path, monkeypatch, store_uri, caplog, foreseen
 ):
     from ablate.config.compose import compose, to_config
-    from ablate.sweep import worker
+    from ablate.tasks.classify import record
 
     def fault(*args, **options):
         raise ValueError("a library's")
 
     if not foreseen:
-        monkeypatch.setattr(worker, "run", fault)
+        monkeypatch.setattr(record, "run", fault)
     monkeypatch.chdir(tmp_path)
     words = ["model=tiny", "data=folder", "data.root=nowhere", "train.epochs=1", f"tracking.uri={store_uri}"]
     with pytest.raises(ValueError, match="data.root must name" if foreseen else "a library's"):
-        worker.train_one(to_config(compose(words)))
+        record.train_one(to_config(compose(words)))
     shown = [record.levelname for record in caplog.records if record.exc_info and record.levelno >= logging.WARNING]
     assert shown == ([] if foreseen else ["ERROR"])
     assert "Traceback" in next(tmp_path.rglob("traceback.txt")).read_text()
@@ -71,7 +71,7 @@ def test_run_shows_a_traceback_on_the_terminal_only_where_nobody_foresaw_its_fai
 
 def test_run_keeps_what_of_its_images_was_not_read(tmp_path, monkeypatch, store_uri, capsys):
     from ablate.config.compose import compose, to_config
-    from ablate.sweep.worker import train_one
+    from ablate.tasks.classify.record import train_one
 
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(f"{part}/{label}" for part in ("train", "test") for label in "ab"):

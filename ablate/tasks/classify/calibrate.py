@@ -10,6 +10,7 @@ from statistics import median
 
 import psutil
 
+from ablate.contract import Observer
 from ablate.sweep.planned import PlannedPoint
 from ablate.tasks.classify.run import Workbench, graph_key, run
 from ablate.tasks.classify.spec import RunSpec
@@ -44,6 +45,27 @@ class _Enough(Exception):
     """Steps were measured; the training need not go on."""
 
 
+class _Stopwatch(Observer):
+    """Measures a run's first steps, then ends it.
+
+    Attributes:
+        times: By ``time.perf_counter``: when it was made, then the end of each step.
+        peak: Most memory that this process was seen to hold, in bytes.
+        steps: Of an epoch.
+    """
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self.times, self.peak, self.steps = [time.perf_counter()], 0, 1
+
+    def batch(self, step: int, steps: int) -> None:
+        self.times.append(time.perf_counter())
+        self.peak = max(self.peak, self._process.memory_info().rss)
+        self.steps = steps
+        if step >= min(STEPS, steps):
+            raise _Enough
+
+
 def calibrate(planned: Sequence[PlannedPoint]) -> Iterator[Measured]:
     """Measures each distinct graph, one after the other.
 
@@ -60,24 +82,15 @@ def calibrate(planned: Sequence[PlannedPoint]) -> Iterator[Measured]:
 
 
 def _measured(group: Sequence[PlannedPoint], workbench: Workbench) -> Measured:
-    process, times, peak, per_epoch = psutil.Process(), [time.perf_counter()], [0], [1]
-
-    def on_batch(step: int, steps: int) -> None:
-        times.append(time.perf_counter())
-        peak.append(process.memory_info().rss)
-        per_epoch.append(steps)
-        if step >= min(STEPS, steps):
-            raise _Enough
-
-    spec = group[0].spec
+    spec, watch = group[0].spec, _Stopwatch()
     with contextlib.suppress(_Enough):
-        run(spec, workbench, on_batch=on_batch)
-    start = times[1] - times[0]
-    steps = [b - a for a, b in itertools.pairwise(times[1:])]
+        run(spec, workbench, watch)
+    start = watch.times[1] - watch.times[0]
+    steps = [b - a for a, b in itertools.pairwise(watch.times[1:])]
     step = median(steps) if steps else start
-    once = sum(_training(each.spec.train, per_epoch[-1] * step) for each in group)
+    once = sum(_training(each.spec.train, watch.steps * step) for each in group)
     seconds = start + once * (1 + _validation(spec, workbench))
-    return Measured(group[0].point.label, len(group), start, step, seconds, max(peak) / 2**20)
+    return Measured(group[0].point.label, len(group), start, step, seconds, watch.peak / 2**20)
 
 
 def _training(train: TrainSpec, epoch_seconds: float) -> float:

@@ -1,21 +1,22 @@
 """One point: data, model, training, cost. The wiring, on one screen."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from ablate.contract import Observer
 from ablate.data import DataSpec, Splits
 from ablate.data import load as load_data
-from ablate.identity import content, identity, settings
+from ablate.identity import backend, cell, content, identity, settings, sources
 from ablate.models.classifier import drawn
 from ablate.models.profile import Profile, profile
 from ablate.models.weights import Loaded, WeightsError, load_weights
 from ablate.tasks.classify.spec import RunSpec
-from ablate.training import Checkpoint, EpochMetrics, History, Trainer
+from ablate.training import Checkpoint, History, Trainer
 from ablate.training.hardware import prepare
 
 KEPT_PARAMS = 50_000_000
@@ -132,26 +133,13 @@ def _key(spec: Any) -> str:
     return json.dumps(asdict(spec), sort_keys=True, default=str)
 
 
-def run(
-    spec: RunSpec,
-    workbench: Workbench,
-    *,
-    on_loaded: Callable[[Loaded], None] = lambda loaded: None,
-    on_start: Callable[[str, str, Profile], None] = lambda identity, data_digest, cost: None,
-    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-    on_batch: Callable[[int, int], None] = lambda step, steps: None,
-    on_resume: Callable[[int], None] = lambda epochs: None,
-) -> RunRecord:
+def run(spec: RunSpec, workbench: Workbench, observer: Observer | None = None) -> RunRecord:
     """Trains and tests one model; an interrupted run of the same identity goes on from where it was kept.
 
     Args:
         spec: The point.
         workbench: Shared by the runs of a process.
-        on_loaded: Gets what became of the weights in the file that the run starts from, if it names one.
-        on_start: Gets identity, data digest and cost before the first step.
-        on_epoch: Gets each epoch's metrics as it ends.
-        on_batch: Gets the step and the steps of its epoch.
-        on_resume: Gets the epochs that an earlier attempt had finished, which ``on_epoch`` then hears again.
+        observer: Hears of the run meanwhile; None where nobody listens.
 
     Raises:
         DataError: The data cannot be read.
@@ -159,22 +147,32 @@ def run(
         SpecError: The model cannot be built on it.
         TrainError: The training rule does not fit the data.
     """
+    observer = observer or Observer()
     prepare(spec.hardware)
     splits = workbench.splits(spec.data)
     bench = workbench.bench(spec, splits)
     name = identify(spec, splits)
-    if bench.loaded is not None:
-        on_loaded(bench.loaded)
-    on_start(name, splits.digest, bench.cost)
+    observer.started(_tags(spec, name, splits.digest, bench.loaded), counted(bench.cost))
     checkpoint = Checkpoint(Path(spec.train.checkpoint_dir) / name, spec.train.checkpoint_every)
     history = bench.trainer.fit(
-        splits,
-        spec.train,
-        spec.seeds,
-        augment=spec.augment,
-        on_epoch=on_epoch,
-        on_batch=on_batch,
-        on_resume=on_resume,
-        checkpoint=checkpoint,
+        splits, spec.train, spec.seeds, augment=spec.augment, observer=observer, checkpoint=checkpoint
     )
     return RunRecord(name, splits.digest, bench.cost, bench.loaded, history, bench.trainer.model, splits, checkpoint)
+
+
+def _tags(spec: RunSpec, name: str, data_digest: str, loaded: Loaded | None) -> dict[str, str]:
+    """What a record says of a run before its first step."""
+    told = settings(spec.leaves(), backend=backend(), modules=spec.modules())
+    tags = {"ablate.identity": name, "ablate.settings": told, "ablate.cell": cell(spec.leaves())}
+    tags |= {"ablate.data.digest": data_digest, "ablate.sources": sources(), "ablate.backend": backend()}
+    if loaded is None:
+        return tags
+    weights = {"digest": content(spec.model.weights or ""), "head": loaded.head, "loaded": str(loaded)}
+    weights |= {"key": loaded.key} if loaded.key is not None else {}
+    return tags | {f"ablate.weights.{part}": text for part, text in weights.items()}
+
+
+def counted(cost: Profile) -> dict[str, float]:
+    """A model's cost under its recorded names."""
+    names = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
+    return {f"cost.{name}": getattr(cost, name) for name in names}

@@ -3,20 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ablate.contract import Task
 from ablate.models import zoo
 from ablate.models.spec import ModelSpec
 from ablate.tasks.classify import paper
+from ablate.tasks.classify.running import Running
 from ablate.tasks.classify.spec import Config, RunSpec
 
 
-class Classify:
+class Classify(Running):
     """Training a Compact Transformer to classify images."""
 
     name = "classify"
-    config = Config
-    run = RunSpec
-    groups = ("model", "data", "augment", "train", "recipe", "hardware")
-    tables = paper.TABLES
+    config: type = Config
+    run: type = RunSpec
+    groups: tuple[str, ...] = ("model", "data", "augment", "train", "recipe", "hardware")
+    tables: tuple[str, ...] = paper.TABLES
 
     def presets(self, group: str) -> Sequence[str]:
         """The paper's architectures and the Keras ports, without a size: the data says it."""
@@ -45,4 +47,4 @@ class Classify:
         return [f"model.options.{axis}.{leaf}" for axis in replaced for leaf in own[axis]]
 
 
-TASK = Classify()
+TASK: Task = Classify()

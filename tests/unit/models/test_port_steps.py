@@ -38,8 +38,10 @@ def test_port_steps_start_from_the_port_and_change_one_leaf_at_a_time():
 
 def test_port_steps_cost_what_each_difference_adds_or_takes():
     points = PLAN.points
-    base = points[0].cost.params
-    change = {next(a for a, b in p.point.levels.items() if b == STEPS[a][1]): p.cost.params - base for p in points[1:]}
+    base = points[0].cost["params"]
+    change = {
+        next(a for a, b in p.point.levels.items() if b == STEPS[a][1]): p.cost["params"] - base for p in points[1:]
+    }
     layers, dim, heads, tokens = 2, 128, 2, 49
     moved = {axis: by for axis, by in change.items() if by}
     assert moved == {
@@ -47,9 +49,9 @@ def test_port_steps_cost_what_each_difference_adds_or_takes():
         "model.key_dim": -layers * (4 * dim * dim + 3 * dim),  # of q, k, v and the projection; biases of q, k, v
         "model.options.positional.trained": tokens * dim,
     }
-    macs = {p.cost.macs for p in points if p.point.levels["model.options.tokenizer.conv_padding"] == "symmetric"}
+    macs = {p.cost["macs"] for p in points if p.point.levels["model.options.tokenizer.conv_padding"] == "symmetric"}
     more = 9 * 64 * (28 * 28 - 26 * 26) + 9 * 64 * dim * (14 * 14 - 12 * 12)  # outputs of both convolutions
-    assert macs == {points[0].cost.macs + more}
+    assert macs == {points[0].cost["macs"] + more}
 
 
 @pytest.mark.parametrize(("axis", "variant"), [("positional", "none"), ("positional", "sine"), ("tokenizer", "patch")])

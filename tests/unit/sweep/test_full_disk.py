@@ -11,7 +11,7 @@ import sqlalchemy
 
 from ablate.design.points import Point
 from ablate.design.sweep import SweepError
-from ablate.sweep.queue import Progress, Study
+from ablate.sweep.queue import Standing, Study
 from ablate.tracking import Store, TrackingError, TrackingSpec, read_curves, read_runs
 from ablate.tracking.spool import About, Journal
 from tests import disks
@@ -72,7 +72,7 @@ def test_a_queue_that_may_not_grow_says_so_at_once_and_goes_on_with_room(tmp_pat
     sqlalchemy.event.remove(study._storage.engine, "connect", limit)
     study._storage.engine.dispose()
     assert study.complete(kept, 1.0, "r")
-    assert study.progress() == Progress(done=1, failed=0, diverged=0, left=2)
+    assert study.progress() == Standing(done=1, failed=0, diverged=0, left=2)
 
 
 def test_a_queue_whose_quota_is_used_up_says_so_at_once(tmp_path: Path) -> None:

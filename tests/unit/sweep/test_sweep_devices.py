@@ -6,7 +6,6 @@ import stat
 import pytest
 
 from ablate.sweep.devices import gpus, share, share_of_cores
-from ablate.training.hardware import Device, HardwareSpec
 
 
 @pytest.mark.parametrize(
@@ -28,16 +27,14 @@ def test_gpus_are_counted_by_the_driver_where_nothing_is_told(tmp_path, monkeypa
 
 
 def test_workers_take_turns_at_the_gpus_and_take_memory_as_they_need_it():
-    given = [share(HardwareSpec(), number, ["0", "3"]) for number in range(3)]
+    given = [share(number, ["0", "3"]) for number in range(3)]
     assert [each["CUDA_VISIBLE_DEVICES"] for each in given] == ["0", "3", "0"]
     assert {each["TF_FORCE_GPU_ALLOW_GROWTH"] for each in given} == {"true"}
     assert {each["XLA_PYTHON_CLIENT_PREALLOCATE"] for each in given} == {"false"}
 
 
-def test_workers_without_a_gpu_of_their_own_are_left_alone():
-    assert share(HardwareSpec(), 0, []) == {}
-    assert share(HardwareSpec(device=Device.cpu), 0, ["0"]) == {}
-    assert share(HardwareSpec(replicas=2), 0, ["0", "1"]) == {}
+def test_workers_of_a_machine_without_gpus_are_left_alone():
+    assert share(0, []) == {}
 
 
 def test_cores_are_shared_out(monkeypatch):

@@ -1,12 +1,8 @@
 """A plan: points composed once per combination, checked, costed, and held against what is finished. Nothing trains."""
 
 import contextlib
-import itertools
-import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from ablate import identity
 from ablate.cli.training import train
@@ -15,23 +11,7 @@ from ablate.config.files import read_sweep, sweep_files
 from ablate.config.overrides import ConfigError
 from ablate.data import DataError
 from ablate.design.sweep import SweepError
-from ablate.sweep.inert import same_data
 from ablate.sweep.plan import already_finished, make_plan, summary
-
-BASE = "base: {model: tiny, data: digits, train.epochs: 2}\n"
-
-
-@pytest.fixture
-def sweep(tmp_path, monkeypatch):
-    """Writes a sweep file into a working directory of its own; gives the words that ask for it."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sweeps").mkdir()
-
-    def write(text, *words):
-        (tmp_path / "sweeps" / "mine.yaml").write_text(BASE + text)
-        return ["+sweep=mine", *words]
-
-    return write
 
 
 def test_plan_sets_leaves_as_composing_them_one_by_one_would(sweep):
@@ -130,16 +110,6 @@ def test_plan_names_the_point_whose_data_have_another_number_of_channels_than_it
         make_plan(sweep("axes: {data.channels: [1, 3]}", "data.std=[0.25]"))
 
 
-def test_plan_refuses_levels_that_resolve_to_one_run_and_goes_on_when_told(sweep):
-    words = sweep("axes: {model: [tiny, cct_2_3x1], model.layers: [2, 1], model.dim: [32]}", "model.heads=2")
-    words += ["model.kernel=3", "model.convs=1", "model.mlp_ratio=1", "model.stochastic_depth=0.1"]
-    with pytest.raises(
-        SweepError, match=r"model=tiny and model=cct_2_3x1 \(with model.layers=2, model.dim=32\) resolve"
-    ):
-        make_plan(words)
-    assert len(make_plan([*words, "allow_inert=true"]).points) == 4
-
-
 def test_plan_refuses_a_point_with_fewer_training_images_than_a_batch_takes(sweep):
     with pytest.raises(SweepError, match=r"0.05 s0: train.batch_size must be .* got 128 for 66 images; lower"):
         make_plan(sweep("axes: {data.fraction: [1.0, 0.05]}"))
@@ -159,19 +129,6 @@ def test_run_refuses_a_batch_larger_than_its_training_images_before_it_makes_a_f
     with pytest.raises(DataError, match="got 128 for 66 images"):
         train(["model=tiny", "data=digits", "data.fraction=0.05"], [])
     assert not list(tmp_path.iterdir())
-
-
-def test_plan_finds_no_learning_rate_inert(sweep):
-    assert len(make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}")).points) == 2
-
-
-def test_plan_finds_seeds_inert_that_drive_nothing(sweep):
-    words = ["seeds.init=0", "seeds.order=0", "seeds.dropout=0"]
-    seeds = [word for word in words if word.split("=")[0] in to_config(compose([])).point().leaves()]
-    others = [leaf for leaf in to_config(compose([])).point().leaves() if leaf.startswith("seeds.")]
-    seeds += [f"{leaf}=0" for leaf in others if f"{leaf}=0" not in seeds]
-    with pytest.raises(SweepError, match="two seeds"):
-        make_plan(sweep("axes: {train.lr: [1.0e-3]}\nseeds: 2", *seeds))
 
 
 def test_repeat_is_part_of_the_identity_and_of_no_cell():
@@ -196,56 +153,6 @@ def test_identity_moves_with_the_source_of_a_plugin(tmp_path, monkeypatch):
     assert before != identity.settings({}, backend="tensorflow", modules=["a_plugin_of_mine"])
 
 
-@pytest.fixture
-def folders(tmp_path):
-    """Two folders of images that differ, and a copy of the first."""
-    for root, shade in (("raw", 10), ("cleaned", 90)):
-        for part, name in itertools.product(("train", "test"), ("cat", "dog")):
-            folder = tmp_path / root / part / name
-            folder.mkdir(parents=True)
-            for number in range(4):
-                pixels = np.full((8, 8, 3), shade + 20 * number + 5 * (name == "dog"), np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number}.png")
-    shutil.copytree(tmp_path / "raw", tmp_path / "copy")
-    return tmp_path
-
-
-PHOTOS = ["data=folder", "data.cache=cache", "data.val_fraction=0.25", "train.batch_size=2"]
-
-
-def test_plan_takes_two_folders_as_levels_and_is_another_study_with_others(sweep, folders):
-    axes = {"data.root": ["raw", "cleaned"], "model.pooling": ["seqpool", "mean"]}
-    plan = make_plan(sweep(f"axes: {axes}\nseeds: 2", *PHOTOS))
-    assert [p.spec.data.root for p in plan.points[:4]] == ["raw", "raw", "cleaned", "cleaned"]
-    assert plan.points[0].point.label == "raw seqpool s0"
-    assert not same_data(plan.points)
-    other = make_plan(sweep(f"axes: {axes | {'data.root': ['raw', 'copy']}}\nseeds: 2", *PHOTOS))
-    assert other.study != plan.study
-    alone = [make_plan(sweep(f"axes: {axes}", *PHOTOS, f"data.root={root}")).study for root in ("raw", "cleaned")]
-    assert alone[0] == alone[1]  # where one folder lies is nobody's affair
-
-
-def test_two_folders_that_hold_the_same_images_are_no_two_levels(sweep, folders):
-    axes = {"data.root": ["raw", "cleaned", "copy", "./raw"], "data.image_size": [[8, 8], [16, 16]]}
-    words = sweep(f"axes: {axes}\nseeds: 2", *PHOTOS)
-    found = [
-        (each.one.levels["data.root"], each.other.levels["data.root"]) for each in same_data(make_plan(words).points)
-    ]
-    assert {*found} == {("raw", "copy"), ("raw", "./raw")}
-    with pytest.raises(SweepError, match=r"data.root=raw and data.root=copy .*read the same images, labels and split"):
-        train(words, [])
-
-
-def test_places_that_move_together_with_another_setting_are_levels_whatever_they_hold(sweep, folders):
-    axes = {"data.root": ["raw", "copy"], "train.lr": [1.0e-3, 2.0e-3]}
-    assert not same_data(make_plan(sweep(f"axes: {axes}\nmethod: zip", *PHOTOS)).points)
-
-
-def test_two_folders_never_get_equal_training_macs(sweep, folders):
-    with pytest.raises(SweepError, match=r"budget=macs needs the same images .* an axis moving data\.root"):
-        make_plan(sweep("axes: {data.root: [raw, cleaned]}\nbudget: macs", *PHOTOS))
-
-
 def test_plan_counts_finished_points_once_each(sweep):
     plan = make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2"))
     told = [identity.settings(p.leaves, backend=identity.backend()) for p in plan.points]
@@ -267,49 +174,6 @@ def test_plan_of_a_thousand_points_composes_each_combination_of_groups_once(swee
     monkeypatch.setattr("ablate.sweep.levels.composer", counted)
     assert len(make_plan(words).points) == 1000
     assert len(composed) == 3  # of 200 combinations: tiny, whose variants are groups, twice; the rest is set in leaves
-
-
-def test_budget_of_macs_gives_cheaper_models_more_epochs(sweep):
-    plan = make_plan(sweep("axes: {model.layers: [2, 1, 8]}\nbudget: macs", "train.epochs=20"))
-    spent = [planned.spec.train.epochs * planned.cost.macs for planned in plan.points]
-    assert plan.points[0].spec.train.epochs == 20 and plan.points[1].spec.train.epochs > 20
-    assert all(abs(each / spent[0] - 1) < 0.1 for each in spent)
-    with pytest.raises(SweepError, match="same images and epochs at every point, got an axis moving data"):
-        make_plan(sweep("axes: {data.per_class: [5, 10]}\nbudget: macs", "train.batch_size=32"))
-
-
-def test_calibrate_measures_each_graph_once(sweep):
-    from ablate.tasks.classify.calibrate import calibrate
-
-    plan = make_plan(sweep("axes: {model.pooling: [seqpool, mean], train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2"))
-    found = list(calibrate(plan.points))
-    assert [each.points for each in found] == [4, 4]
-    assert all(0 < each.step_seconds < each.start_seconds and each.peak_mib > 100 for each in found)
-    assert all(each.run_seconds > each.start_seconds for each in found)
-
-
-def test_budget_of_seconds_needs_one_time_for_all(sweep):
-    plan = make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds", "train.seconds=5"))
-    assert {planned.spec.train.seconds for planned in plan.points} == {5}
-    with pytest.raises(SweepError, match=r"one train.seconds at every point, got None"):
-        make_plan(sweep("axes: {model.layers: [2, 1]}\nbudget: seconds"))
-    with pytest.raises(SweepError, match=r"got 5(\.0)?, 9"):
-        make_plan(sweep("axes: {train.seconds: [5, 9]}\nbudget: seconds"))
-
-
-@pytest.mark.parametrize(
-    "axes", ["{data.val_fraction: [0.1, 0.5]}", "{train.epochs: [1, 2]}", "{data: [digits, mnist5k]}"]
-)
-def test_budget_of_macs_is_refused_where_an_axis_moves_images_or_epochs_by_whatever_name(sweep, axes):
-    with pytest.raises(SweepError, match="same images and epochs"):
-        make_plan(sweep(f"axes: {axes}\nbudget: macs"))
-
-
-def test_budget_of_macs_says_how_far_whole_epochs_miss_it_and_that_time_would_end_it(sweep):
-    plan = make_plan(sweep("axes: {model.layers: [1, 8]}\nbudget: macs"))
-    assert any("% off since epochs are whole" in line for line in summary(plan))
-    with pytest.raises(SweepError, match=r"train\.seconds=null"):
-        make_plan(sweep("axes: {model.layers: [1, 8]}\nbudget: macs", "train.seconds=5"))
 
 
 def test_plan_says_time_where_time_ends_the_runs(sweep):
@@ -337,14 +201,6 @@ def test_search_draws_what_hangs_on_a_pinned_level(sweep):
     assert [each.axis for each in plan.search.axes] == ["train.lr"]
     with pytest.raises(SweepError, match="at least one axis"):
         make_plan(sweep(f"axes: {axes}\n{SEARCH}", "model.pooling=seqpool"))
-
-
-def test_levels_that_tuning_compares_must_differ_too(sweep):
-    axes = "{model: [tiny, cct_2_3x1], train.lr: {low: 1.0e-3, high: 2.0e-3}}"
-    words = ["model.layers=1", "model.dim=32", "model.heads=2", "model.kernel=3", "model.convs=1"]
-    words += ["model.mlp_ratio=1", "model.stochastic_depth=0.1"]
-    with pytest.raises(SweepError, match="resolve to the same settings"):
-        make_plan(sweep(f"axes: {axes}\nmethod: tuned\nn_trials: 2", *words))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from ablate.design.sweep import SweepError, SweepSpec
 from ablate.sweep import leader
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import make_plan
-from ablate.sweep.queue import DEATHS, Progress, Study, open_study
+from ablate.sweep.queue import DEATHS, Standing, Study, open_study
 from ablate.tracking import Store, TrackingSpec, read_runs, workers
 
 POINTS = span(SweepSpec(), {"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])[0]
@@ -143,7 +143,7 @@ def test_study_repeats_failed_points_and_neither_finished_nor_diverged_ones(tmp_
     study.complete(first, 91.5, "run1")
     study.diverge(second, "loss was nan", "run2")
     study.fail(third, "out of memory")
-    assert study.progress() == Progress(done=1, failed=1, diverged=1, left=9)
+    assert study.progress() == Standing(done=1, failed=1, diverged=1, left=9)
 
     again = Study(_storage(tmp_path), "s", POINTS)
     assert again.fill() == []
@@ -226,7 +226,7 @@ def test_study_gives_no_point_to_two_processes_on_sqlite(tmp_path):
         worker.join(60)
         assert worker.exitcode == 0
     assert sorted(keys) == sorted(point.key for point in POINTS)
-    assert Study(_storage(tmp_path), "s", POINTS).progress() == Progress(done=12, failed=0, diverged=0, left=0)
+    assert Study(_storage(tmp_path), "s", POINTS).progress() == Standing(done=12, failed=0, diverged=0, left=0)
 
 
 def test_study_names_a_storage_it_cannot_open_without_its_password(tmp_path):
@@ -286,7 +286,7 @@ def test_a_point_of_a_worker_elsewhere_is_taken_over_when_it_falls_silent_and_co
         ("FAIL", None, None),
         ("COMPLETE", 50.0, "run"),
     ]
-    assert other.progress() == Progress(done=1, failed=0, diverged=0, left=0)
+    assert other.progress() == Standing(done=1, failed=0, diverged=0, left=0)
 
 
 def test_an_ending_that_was_told_twice_counts_once_and_is_ours(tmp_path):
@@ -296,7 +296,7 @@ def test_an_ending_that_was_told_twice_counts_once_and_is_ours(tmp_path):
     assert study.complete(done, 50.0, "run") and study.complete(done, 50.0, "run")
     assert study.diverge(diverged, "nan", "run2") and study.diverge(diverged, "nan", "run2")
     assert not study.fail(diverged, "no")
-    assert study.progress() == Progress(done=1, failed=0, diverged=1, left=0)
+    assert study.progress() == Standing(done=1, failed=0, diverged=1, left=0)
 
 
 def test_an_interrupted_point_goes_back_into_the_queue_and_a_failed_one_waits_for_the_next_command(tmp_path):
@@ -305,7 +305,7 @@ def test_an_interrupted_point_goes_back_into_the_queue_and_a_failed_one_waits_fo
     failed, interrupted, again = study.claim(), study.claim(), study.claim()
     study.fail(failed, "no such file")
     study.interrupt(interrupted)
-    assert study.progress() == Progress(done=0, failed=1, diverged=0, left=2)
+    assert study.progress() == Standing(done=0, failed=1, diverged=0, left=2)
     study.fail(again, "out of memory", again=True)
     claims = [study.claim(), study.claim()]
     assert {claim.key: claim.failures for claim in claims} == {interrupted.key: 0, again.key: 1}
@@ -356,7 +356,7 @@ def test_a_point_that_kills_its_workers_ends_as_failed(tmp_path):
         _move_elsewhere(tmp_path, claim, silent_for="1 hour")
         other = Study(_storage(tmp_path), "s", POINTS[:1])
     assert other.claim() is None
-    assert other.progress() == Progress(done=0, failed=1, diverged=0, left=0)
+    assert other.progress() == Standing(done=0, failed=1, diverged=0, left=0)
     study.fill()
     assert study.claim().key == POINTS[0].key  # the next command tries again
 
@@ -397,7 +397,7 @@ def test_a_pruner_stops_a_point_which_is_an_outcome_of_its_own(tmp_path):
     good, bad = study.claim(), study.claim()
     assert not good.report(1, 20.0) and bad.report(1, 5.0)
     assert study.prune(bad, "pruned after epoch 1", "run") and study.complete(good, 20.0, "run2")
-    assert study.progress() == Progress(done=1, failed=0, diverged=0, left=0, pruned=1)
+    assert study.progress() == Standing(done=1, failed=0, diverged=0, left=0, pruned=1)
     study.fill()
     assert study.claim() is None
     assert _trials(tmp_path)[1].intermediate_values == {1: 5.0}
@@ -587,4 +587,4 @@ def test_runs_that_wait_for_another_store_are_no_reason_to_train_anew(through, n
     ],
 )
 def test_points_that_failed_and_points_that_are_left_are_told_apart(failed, left, told):
-    assert leader._unfinished(Progress(done=4, failed=failed, diverged=0, left=left)) == told
+    assert leader._unfinished(Standing(done=4, failed=failed, diverged=0, left=left)) == told

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ablate.data import DataSpec, load
-from ablate.sweep.best import best, register_best
+from ablate.tasks.classify.best import best, register_best
 from ablate.tracking import Store, TrackingError, TrackingSpec
 
 INPUT = json.dumps({"shape": [8, 8, 1], "mean": [0.5], "std": [0.2], "classes": ["a", "b"], "modules": []})

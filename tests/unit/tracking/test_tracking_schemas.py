@@ -18,7 +18,7 @@ import sqlalchemy
 
 from ablate.design.points import Point
 from ablate.design.sweep import SweepError
-from ablate.sweep.queue import Progress, Study
+from ablate.sweep.queue import Standing, Study
 from ablate.tracking import Store, TrackingError, TrackingSpec, read_runs
 from ablate.tracking.databases import remedy
 
@@ -140,7 +140,7 @@ def test_a_queue_whose_making_was_cut_off_is_made_anew(tmp_path: Path, statement
         connection.execute("delete from alembic_version")
         connection.commit()
     os.utime(path, (LONG_AGO, LONG_AGO))
-    assert Study(f"sqlite:///{path}", "s", points).progress() == Progress(done=0, failed=0, diverged=0, left=1)
+    assert Study(f"sqlite:///{path}", "s", points).progress() == Standing(done=0, failed=0, diverged=0, left=1)
 
 
 @pytest.mark.parametrize("words", ["table spans already exists", "duplicate column name: storage_location"])

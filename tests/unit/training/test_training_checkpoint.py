@@ -17,6 +17,7 @@ from ablate.models.classifier import build
 from ablate.models.spec import ModelSpec
 from ablate.training import Checkpoint, SeedSpec, Stopped, Trainer, TrainError, TrainSpec
 from ablate.training.checkpoint import State
+from tests.observers import Hears
 
 # Dropout draws, averages, a best epoch that is not the last: all that a state must hold.
 SPEC = TrainSpec(epochs=4, batch_size=96, lr=0.05, warmup_epochs=0.0, ema_decay=0.5, clip_norm=1.0, accumulate=2)
@@ -76,12 +77,14 @@ def _elsewhere(splits, trainer):
 @pytest.mark.parametrize("step", [2, 3, 4, 8, 12])
 def test_run_that_was_killed_goes_on_as_if_it_had_not_been(splits, trainer, whole, kept, step):
     with pytest.raises(_Killed):
-        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_batch=_raise_at(step, _Killed()))
+        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, observer=Hears(batch=_raise_at(step, _Killed())))
     _elsewhere(splits, trainer)
     heard, resumed = [], []
-    again = trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_epoch=heard.append, on_resume=resumed.append)
+    again = trainer.fit(
+        splits, SPEC, SEEDS, checkpoint=kept, observer=Hears(epoch=heard.append, resumed=resumed.append)
+    )
     assert _told(again, trainer) == whole
-    assert heard == again.epochs, "who records the run hears all of it"
+    assert heard == [metrics.told(4) for metrics in again.epochs], "who records the run hears all of it"
     assert resumed == ([(step - 1) // 3] if step > 3 else [])
 
 
@@ -97,11 +100,11 @@ def test_sigterm_keeps_the_state_at_the_next_step_and_the_run_goes_on_from_there
 
     rare = Checkpoint(kept.path.parent, every=100)
     with pytest.raises(Stopped, match=r"stopped by SIGTERM after .*state.npz, and the same command goes on from there"):
-        trainer.fit(splits, SPEC, SEEDS, checkpoint=rare, on_batch=terminate)
+        trainer.fit(splits, SPEC, SEEDS, checkpoint=rare, observer=Hears(batch=terminate))
     assert len(steps) <= step + 1 and signal.getsignal(signal.SIGTERM) is before
     _elsewhere(splits, trainer)
     later = []
-    again = trainer.fit(splits, SPEC, SEEDS, checkpoint=rare, on_batch=lambda *at: later.append(at))
+    again = trainer.fit(splits, SPEC, SEEDS, checkpoint=rare, observer=Hears(batch=lambda *at: later.append(at)))
     assert _told(again, trainer) == whole
     assert len(steps) + len(later) == 12, "no step is done twice"
 
@@ -120,7 +123,7 @@ def test_run_in_float16_goes_on_with_the_scale_that_it_had_found(splits, kept):
     whole, scale = _told(half.fit(splits, plain, SEEDS), half), float(optimizer.dynamic_scale)
     assert 2.0**28 <= scale < 2.0**40
     with pytest.raises(_Killed):
-        half.fit(splits, plain, SEEDS, checkpoint=kept, on_batch=_raise_at(8, _Killed()))
+        half.fit(splits, plain, SEEDS, checkpoint=kept, observer=Hears(batch=_raise_at(8, _Killed())))
     _elsewhere(splits, half)
     assert _told(half.fit(splits, plain, SEEDS, checkpoint=kept), half) == whole
     assert float(optimizer.dynamic_scale) == scale
@@ -129,7 +132,7 @@ def test_run_in_float16_goes_on_with_the_scale_that_it_had_found(splits, kept):
 def test_run_whose_epochs_are_all_done_is_only_tested_again(splits, trainer, whole, kept):
     trainer.fit(splits, SPEC, SEEDS, checkpoint=kept)
     steps = []
-    again = trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_batch=lambda *at: steps.append(at))
+    again = trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, observer=Hears(batch=lambda *at: steps.append(at)))
     assert _told(again, trainer) == whole and not steps
     kept.remove()
     assert not kept.path.parent.exists()
@@ -144,13 +147,13 @@ def test_run_shorter_than_the_way_to_its_first_state_writes_nothing(splits, trai
 def test_patience_counts_epochs_of_earlier_attempts(splits, trainer, kept):
     still = replace(SPEC, epochs=9, lr=1e-12, min_lr=0.0, warmup_lr=0.0, patience=3)
     with pytest.raises(_Killed):
-        trainer.fit(splits, still, SEEDS, checkpoint=kept, on_batch=_raise_at(8, _Killed()))
+        trainer.fit(splits, still, SEEDS, checkpoint=kept, observer=Hears(batch=_raise_at(8, _Killed())))
     assert len(trainer.fit(splits, still, SEEDS, checkpoint=kept).epochs) == 4
 
 
 def test_state_that_does_not_fit_on_the_disk_leaves_the_last_one_whole(splits, trainer, whole, kept):
     with pytest.raises(_Killed):
-        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_epoch=_raise_at(2, _Killed()))
+        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, observer=Hears(epoch=_raise_at(2, _Killed())))
     content = kept.path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
@@ -228,7 +231,7 @@ def test_state_of_an_older_version_without_a_digest_is_refused_in_one_sentence(k
 )
 def test_state_of_another_model_is_refused_before_anything_is_set(splits, trainer, kept, change, reason):
     with pytest.raises(_Killed):
-        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_epoch=_raise_at(2, _Killed()))
+        trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, observer=Hears(epoch=_raise_at(2, _Killed())))
     state = kept.load()
     kept.save(replace(state, **change(state)))
     kept.release()
@@ -273,7 +276,7 @@ def test_two_processes_at_one_run_keep_their_states_apart_and_a_killed_ones_is_g
 def test_place_is_left_when_the_training_ends_however_it_does(splits, trainer, kept):
     for error in (_Killed(), KeyboardInterrupt()):
         with pytest.raises(type(error)):
-            trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, on_epoch=_raise_at(2, error))
+            trainer.fit(splits, SPEC, SEEDS, checkpoint=kept, observer=Hears(epoch=_raise_at(2, error)))
         other = Checkpoint(kept.path.parent, every=1)
         assert other.load() is not None and other.path.name == "state.npz"
         other.release()

@@ -168,6 +168,7 @@ PARTS = """
 import json, sys
 from pathlib import Path
 import keras, numpy as np
+from ablate.contract import Observer
 from ablate.training.hardware import HardwareSpec, prepare
 from ablate.data import DataSpec, load
 from ablate.models.classifier import build
@@ -212,15 +213,17 @@ for replicas in (2, 1):
     if replicas == 2:
         class Killed(Exception):
             pass
-        def kill(step, steps, seen=[]):
-            seen.append(step)
-            if len(seen) == 6:
-                raise Killed
+        class Killing(Observer):
+            seen = 0
+            def batch(self, step, steps):
+                self.seen += 1
+                if self.seen == 6:
+                    raise Killed
         used = trainer("mixed_float16", dropout=0.1)
         whole = told(used.fit(splits, rule(**EACH["all"]), SEEDS)), weights(used)
         kept = Checkpoint(Path("kept"), every=1)
         try:
-            used.fit(splits, rule(**EACH["all"]), SEEDS, checkpoint=kept, on_batch=kill)
+            used.fit(splits, rule(**EACH["all"]), SEEDS, checkpoint=kept, observer=Killing())
         except Killed:
             used.fit(splits, rule(), SeedSpec(7, 8, 9))
         assert kept.path.is_file()

@@ -11,6 +11,7 @@ from ablate.data import DataError, DataSpec, load
 from ablate.models.classifier import build
 from ablate.models.spec import ModelSpec
 from ablate.training import Freeze, SeedSpec, Trainer, TrainError, TrainSpec
+from tests.observers import Hears
 
 SPEC = TrainSpec(epochs=2, batch_size=96, lr=3e-3)
 SEEDS = SeedSpec(init=1, order=2, dropout=3)
@@ -171,9 +172,10 @@ def test_decay_of_1d_tensors_changes_them(splits, trainer):
 
 
 def test_history_tells_the_run(splits, trainer):
-    epochs, batches = [], []
-    history = trainer.fit(splits, SPEC, SEEDS, on_epoch=epochs.append, on_batch=lambda *at: batches.append(at))
-    assert history.epochs == epochs and [epoch.epoch for epoch in epochs] == [1, 2]
+    heard, batches = [], []
+    history = trainer.fit(splits, SPEC, SEEDS, observer=Hears(epoch=heard.append, batch=lambda *at: batches.append(at)))
+    epochs = history.epochs
+    assert heard == [epoch.told(2) for epoch in epochs] and [epoch.epoch for epoch in epochs] == [1, 2]
     assert batches == [(1, 3), (2, 3), (3, 3)] * 2
     assert epochs[0].lr == pytest.approx(1e-6 + (3e-3 - 1e-6) * 2 / 3)
     assert (history.status, history.reason) == ("finished", "")
@@ -215,7 +217,7 @@ def test_training_learns(trainer):
 def test_select_best_keeps_the_earliest_best_epoch(splits, trainer):
     weights = []
     wild = replace(SPEC, epochs=6, lr=0.1, warmup_epochs=0.0)
-    history = trainer.fit(splits, wild, SEEDS, on_epoch=lambda metrics: weights.append(_weights(trainer)))
+    history = trainer.fit(splits, wild, SEEDS, observer=Hears(epoch=lambda epoch: weights.append(_weights(trainer))))
     tops = [epoch.val_top1_percent for epoch in history.epochs]
     assert history.selected_epoch == 1 + tops.index(max(tops)) != 6, "these rates must not end at the best epoch"
     kept = weights[history.selected_epoch - 1]
@@ -232,7 +234,7 @@ def test_select_best_takes_the_first_of_equals(splits, trainer):
 def test_select_last_keeps_the_last_epoch(splits, trainer):
     weights = []
     wild = replace(SPEC, epochs=6, lr=0.1, warmup_epochs=0.0, select="last")
-    history = trainer.fit(splits, wild, SEEDS, on_epoch=lambda metrics: weights.append(_weights(trainer)))
+    history = trainer.fit(splits, wild, SEEDS, observer=Hears(epoch=lambda epoch: weights.append(_weights(trainer))))
     assert history.selected_epoch == 6
     assert all(np.array_equal(a, b) for a, b in zip(weights[-1], _weights(trainer), strict=True))
 
@@ -307,7 +309,7 @@ def test_batch_larger_than_the_data_is_refused(splits, trainer):
 def test_run_that_diverges_ends_there_and_is_not_tested(splits, trainer):
     steps = []
     wild = replace(SPEC, lr=1e30, warmup_epochs=0.0, epochs=5)
-    history = trainer.fit(splits, wild, SEEDS, on_batch=lambda step, of: steps.append(step))
+    history = trainer.fit(splits, wild, SEEDS, observer=Hears(batch=lambda step, of: steps.append(step)))
     assert history.status == "diverged"
     assert "at step 2 (epoch 1)" in history.reason and "learning rate of 9.89e+29" in history.reason
     assert len(steps) <= 3 and history.epochs == []
@@ -330,13 +332,13 @@ def test_test_set_is_predicted_once(splits, trainer, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_what_a_callback_raises_passes_through_and_the_next_run_is_whole(splits, trainer, told, error):
+def test_what_an_observer_raises_passes_through_and_the_next_run_is_whole(splits, trainer, told, error):
     def stop(*_):
         raise error("enough")
 
-    for where in ("on_epoch", "on_batch"):
+    for where in ("epoch", "batch"):
         with pytest.raises(error, match="enough"):
-            trainer.fit(splits, SPEC, SEEDS, **{where: stop})
+            trainer.fit(splits, SPEC, SEEDS, observer=Hears(**{where: stop}))
     assert _told(trainer.fit(splits, SPEC, SEEDS)) == told
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from ablate.sweep.inert import suspects
 from ablate.sweep.plan import make_plan
-from ablate.tasks.classify.twins import same_models
+from ablate.tasks.classify.duplicate_models import same_models, suspects
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ def inert(tmp_path, monkeypatch):
         (tmp_path / "sweeps" / "mine.yaml").write_text(text)
         plan = make_plan(["+sweep=mine", "plugins=[planted_sine]", *words])
         pairs = suspects(plan.points)
-        return pairs, [found.sentence() for found in same_models(pairs, plan.specs)]
+        return pairs, [found.sentence() for found in same_models(pairs)]
 
     return find
 
