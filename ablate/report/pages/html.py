@@ -15,11 +15,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ablate.escaping import html_text
-from ablate.report.pages import frames
-from ablate.report.pages import text as rendering
+from ablate.report.pages import findings, frames, text
 from ablate.report.sources.records import Records
-from ablate.report.table import audit, findings, searches
-from ablate.report.table import equal_compute as compute
+from ablate.report.table import audit, equal_compute, searches
+from ablate.report.table.marks import FLAG
 from ablate.report.table.rows import Reading, records_table
 from ablate.report.table.table import ALPHA, Table, confidence, label
 from ablate.stats.contrasts import Contrast
@@ -70,7 +69,7 @@ def files(records: Records, reading: Reading | None = None) -> dict[str, str]:
     table, notes = records_table(records, reading)
     frame, definition = searches.rows(records.frame, records.definition)
     if reading.at is not None:
-        frame, _ = compute.read_at(frame, records.curves, compute.parse(reading.at), images=reading.images)
+        frame, _ = equal_compute.read_at(frame, records.curves, equal_compute.parse(reading.at), images=reading.images)
     factors = table.factors
     if "trial" in definition["axes"]:  # the table has what it drew and reached: elsewhere its number tells it
         factors, definition = ("trial",), {**definition, "axes": {"trial": definition["axes"]["trial"]}}
@@ -181,12 +180,12 @@ def summary(factor: str, baseline: str, contrasts: Sequence[Contrast], flagged: 
         by_kind = [(kind, [each for each in found if each.verdict.kind is kind]) for kind in Kind]
         words = [_where(kind, some, len(found), marked) for kind, some in by_kind if some]
         told.append(f"{level} {' and '.join(words)}")
-    more = f" ({findings.FLAG} not only {factor} differs)" if flagged else ""
+    more = f" ({FLAG} not only {factor} differs)" if flagged else ""
     return f"Against {factor} = {baseline}: {'; '.join(told)}{more}."
 
 
 def _where(kind: Kind, some: Sequence[Contrast], of: int, marked: Set[int]) -> str:
-    marks = [f" {findings.FLAG}" if id(each) in marked else "" for each in some]
+    marks = [f" {FLAG}" if id(each) in marked else "" for each in some]
     if of == 1:
         return f"{_KIND_WORDS[kind]}{marks[0]}"
     places = [f"{', '.join(each.at.values())}{mark}" for each, mark in zip(some, marks, strict=True)]
@@ -211,7 +210,7 @@ def sentence(
     found = contrast.verdict
     at = f", at {', '.join(f'{name} = {level}' for name, level in contrast.at.items())}," if contrast.at else ""
     who = f"{contrast.factor} = {contrast.level} instead of {contrast.baseline}{at}"
-    kind = _KIND_WORDS[found.kind] + (f" {findings.FLAG}" if differences else "")
+    kind = _KIND_WORDS[found.kind] + (f" {FLAG}" if differences else "")
     more = _besides(contrast, differences)
     if found.effect is None:
         return f"{who} {kind}: there are not enough results (n = {_n(contrast)}){more}."
@@ -240,7 +239,7 @@ def _besides(contrast: Contrast, differences: Sequence[audit.Difference]) -> str
     listed = [f"{each.kind} ({each.treatment} against {each.baseline})" for each in differences[:MOST_DIFFERENCES]]
     rest = len(differences) - len(listed)
     told = ", ".join([*listed, *([f"{rest} more"] if rest else [])])
-    return f"; {findings.FLAG} not only {contrast.factor} differs: {told}"
+    return f"; {FLAG} not only {contrast.factor} differs: {told}"
 
 
 def _points(unit: str) -> str:
@@ -256,7 +255,7 @@ def _signed(value: float) -> str:
 
 
 def _table(table: Table) -> str:
-    head, body = rendering.cells(table)
+    head, body = text.cells(table)
     return _html_table(head, body, len(table.factors))
 
 

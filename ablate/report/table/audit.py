@@ -8,12 +8,10 @@ where or with how many hands (`identity.LEFT_OUT`) changes nothing.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ablate.identity import LEFT_OUT
-
-if TYPE_CHECKING:
-    from ablate.stats.contrasts import Contrast
+from ablate.stats.contrasts import Contrast
 
 EPOCHS = "metrics.final.epochs_trained"
 _SHOWN = 3
@@ -69,7 +67,7 @@ class Side:
 
 
 def audit(
-    contrasts: Sequence["Contrast"],
+    contrasts: Sequence[Contrast],
     sides: Sequence[tuple[Side, Side]],
     factors: Mapping[str, Sequence[str]],
     *,
@@ -96,7 +94,7 @@ def audit(
     return [Difference(*what, tuple(where)) for what, where in found.items()]
 
 
-def lines(differences: Sequence[Difference], contrasts: Sequence["Contrast"]) -> list[str]:
+def lines(differences: Sequence[Difference], contrasts: Sequence[Contrast]) -> list[str]:
     """One line for each kind of difference: what it is, between which levels, and in which contrasts."""
     kinds: dict[str, list[Difference]] = {}
     for each in differences:
@@ -104,7 +102,7 @@ def lines(differences: Sequence[Difference], contrasts: Sequence["Contrast"]) ->
     return [_line(kind, several, contrasts) for kind, several in kinds.items()]
 
 
-def _line(kind: str, several: Sequence[Difference], contrasts: Sequence["Contrast"]) -> str:
+def _line(kind: str, several: Sequence[Difference], contrasts: Sequence[Contrast]) -> str:
     said = [f"{one.treatment} against {one.baseline}" for one in several[:_SHOWN]]
     if len(several) > _SHOWN:
         said.append(f"{len(several) - _SHOWN} more pairs")
@@ -117,7 +115,7 @@ def _line(kind: str, several: Sequence[Difference], contrasts: Sequence["Contras
     return f"not only the factor differs: {kind} {'; '.join(said)} ({where})"
 
 
-def _name(contrast: "Contrast") -> str:
+def _name(contrast: Contrast) -> str:
     at = ", ".join(contrast.at.values())
     return f"{contrast.level} against {contrast.baseline}" + (f" at {at}" if at else "")
 

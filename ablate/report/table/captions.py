@@ -7,9 +7,9 @@ from typing import Any
 
 from ablate.escaping import label as shown
 from ablate.escaping import sentence
-from ablate.report.pages.text import ON_TEST, UNFINISHED
 from ablate.report.sources.records import Records
-from ablate.report.table import equal_compute as compute
+from ablate.report.table import equal_compute
+from ablate.report.table.marks import ON_TEST, UNFINISHED
 from ablate.report.table.runs import Run, attempts, counted, point_name, recorded
 from ablate.report.table.table import ALPHA, RANK, Row, confidence, label
 from ablate.stats.estimates import mean_interval
@@ -66,7 +66,7 @@ def _behind(records: Records) -> str:
     n = f"n = {_ends(seeds)} seed{'' if seeds == [1] else 's'} a cell" if runs else "no finished run"
     if records.definition.get("foreign"):
         return f"{records.definition['name']}: {n}"
-    counts = map(compute.whole, recorded(runs, "train.epochs"))
+    counts = map(equal_compute.whole, recorded(runs, "train.epochs"))
     epochs = [count for count in counts if count is not None]
     early = "early training, " if epochs and max(epochs) < PUBLISHED_EPOCHS else ""
     said = f"{early}{trained(runs)} (published: {PUBLISHED_EPOCHS} epochs)" if early else trained(runs)
@@ -75,7 +75,9 @@ def _behind(records: Records) -> str:
 
 def trained(runs: Sequence[Run]) -> str:
     """How long runs trained, and on how many images where they tell."""
-    images = sorted({int(count) for run in runs if (count := run.record.get(compute.IMAGES, 0)) and count == count})
+    images = sorted(
+        {int(count) for run in runs if (count := run.record.get(equal_compute.IMAGES, 0)) and count == count}
+    )
     return f"{_length(runs)}{f' of {_ends(images)} images' if images else ''}"
 
 
@@ -94,7 +96,7 @@ def _ends(values: Sequence[int]) -> str:
 
 
 def _selected(runs: Sequence[Run], metric: str) -> str:
-    if metric == compute.METRIC:
+    if metric == equal_compute.METRIC:
         return "weights of the epoch that is read, none selected"
     return " or ".join(_SELECTED.get(rule, rule) for rule in recorded(runs, "train.select")) or "no run yet"
 

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ablate.report.pages.text import ENDED as MARK
+from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
-from ablate.report.table.table import ReportError
+from ablate.report.table import marks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,8 +248,8 @@ def _ended(budget: Budget, readings: Sequence[Reading]) -> list[str]:
             f"further epoch: the largest that all of them share is {largest}."
         )
     return [
-        f"{MARK} {len(ended)} of {len(readings)} runs had ended before it and spent less: rows with one are in no "
-        f"verdict; the largest budget that all runs share is {largest}"
+        f"{marks.ENDED} {len(ended)} of {len(readings)} runs had ended before it and spent less: rows with one are in "
+        f"no verdict; the largest budget that all runs share is {largest}"
     ]
 
 

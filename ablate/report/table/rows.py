@@ -1,4 +1,4 @@
-"""Runs -> the table of a sweep; reads records alone, imports nothing heavy. `rendering` writes it out."""
+"""Runs -> the table of a sweep; reads records alone, imports nothing heavy."""
 
 import itertools
 import json
@@ -8,53 +8,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate import tracking
-from ablate.report.pages.text import Format, render
+from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
-from ablate.report.sources.stored import choose, whereabouts
-from ablate.report.table import equal_compute as compute
-from ablate.report.table import over_examples as examples
-from ablate.report.table import searches
-from ablate.report.table.audit import EPOCHS, Side, audit
+from ablate.report.table import equal_compute, over_examples, searches
+from ablate.report.table.analysis import analyse_runs
+from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
 from ablate.report.table.runs import Run, Sides, attempts, by_seed, counted, recorded
-from ablate.report.table.table import ALPHA, COSTS, METRIC, ReportError, Row, Table, more_is_better
+from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
+from ablate.stats.contrasts import Analysis, Rule
 from ablate.stats.estimates import best_of, mean_interval
-from ablate.tracking import TrackingSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ablate.report.table.audit import Difference
-    from ablate.stats.contrasts import Analysis, Rule
-
 _DATA = ("params.data.", "tags.ablate.data")
-
-
-def report_study(
-    where: TrackingSpec,
-    name: str,
-    format: Format | str = "text",
-    *,
-    study: str | None = None,
-    reading: "Reading | None" = None,
-) -> str:
-    """The table of a sweep, from the tracking store alone.
-
-    Args:
-        where: The tracking store.
-        name: The sweep's name, as in ``+sweep=name``.
-        format: ``text``, ``md`` or ``csv``.
-        study: One study of that name; None takes the one that ran last.
-        reading: How; its ``at`` takes records, whose curves were read.
-
-    Raises:
-        ReportError: The store knows no such study, or the reading does not fit it.
-        TrackingError: The store cannot be read.
-    """
-    chosen, others = choose(where, name, study)
-    frame, definition = searches.rows(tracking.read_runs(where, study=chosen.study), chosen.definition)
-    table = report_table(frame, definition, reading)
-    return render(table, format, [*definition.get("notes", []), *whereabouts(where, chosen, others)])
 
 
 @dataclass(frozen=True)
@@ -80,27 +48,10 @@ class Reading:
     blocks: bool = False
 
     @property
-    def rule(self) -> "Rule":
+    def rule(self) -> Rule:
         """How its verdicts are made."""
-        from ablate.stats.contrasts import Rule
-
         better = more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
         return Rule(self.margin, better, self.alpha, self.blocks)
-
-
-def report_records(records: Records, format: Format | str = "text", reading: Reading | None = None) -> str:
-    """The table of a study that was read from a file or made of somebody else's runs.
-
-    Args:
-        records: The study.
-        format: See ``render``.
-        reading: How.
-
-    Raises:
-        ReportError: ``at`` is something else, or the runs do not say enough to read them there.
-    """
-    table, notes = records_table(records, reading)
-    return render(table, format, notes)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
@@ -111,8 +62,9 @@ def records_table(records: Records, reading: Reading | None = None) -> tuple[Tab
     if reading.at is not None:
         if definition.get("foreign"):
             raise ReportError("at= reads the curves of runs of ours, got runs that others made: they have none here.")
-        frame, more = compute.read_at(frame, records.curves, compute.parse(reading.at), images=reading.images)
-        reading, notes = replace(reading, metric=compute.METRIC), [*notes, *more]
+        budget = equal_compute.parse(reading.at)
+        frame, more = equal_compute.read_at(frame, records.curves, budget, images=reading.images)
+        reading, notes = replace(reading, metric=equal_compute.METRIC), [*notes, *more]
     table = report_table(frame, definition, reading, curves=records.curves)
     started = f", started {records.started}" if records.started else ""
     return table, [*notes, f"study {records.study}{started}, from {records.source}"]
@@ -154,7 +106,7 @@ def report_table(
         for levels in _combinations(definition, by_levels)
     ]
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
-    analysis = _analysis(definition, runs, factors, rule)
+    analysis = analyse_runs(definition, runs, factors, rule)
     audit: list[Difference] = []
     if analysis is not None:
         names, sides = _sides(definition, runs, factors, analysis)
@@ -162,7 +114,7 @@ def report_table(
         if definition.get("foreign"):
             notes += [_NOT_AUDITED] if analysis.contrasts else []
         else:
-            analysis = examples.over_images(analysis, sides, metric, alpha=alpha)
+            analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
     return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better)
 
@@ -196,7 +148,7 @@ def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
 
 
 def _sides(
-    definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], analysis: "Analysis"
+    definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], analysis: Analysis
 ) -> tuple[Mapping[str, Sequence[str]], list[Sides]]:
     """Each factor's axes, and the runs of both sides of each contrast."""
     axes = list(definition["axes"])
@@ -217,8 +169,8 @@ def _sides(
 
 
 def _audit(
-    definition: Mapping[str, Any], names: Mapping[str, Sequence[str]], sides: Sequence[Sides], analysis: "Analysis"
-) -> list["Difference"]:
+    definition: Mapping[str, Any], names: Mapping[str, Sequence[str]], sides: Sequence[Sides], analysis: Analysis
+) -> list[Difference]:
     """Both sides of each contrast, run by run."""
     cells = {id(runs): runs for pair in sides for runs in pair}  # a baseline has many pairs
     side = {key: Side(_by_chance(runs), Counter(run.outcome for run in runs)) for key, runs in cells.items()}
@@ -233,36 +185,6 @@ def _by_chance(runs: Iterable[Run]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
     return {(point.get("seed"), point.get("repeat")): run.record for point, run in points}
 
 
-def _analysis(
-    definition: Mapping[str, Any],
-    runs: Sequence[Run],
-    factors: Sequence[str],
-    rule: "Rule",
-) -> "Analysis | None":
-    """Finished runs and diverged ones, which have an outcome and no value, by their levels as the table shows them."""
-    if "baseline" not in definition:
-        return None
-    from ablate.report.table import findings
-    from ablate.stats.contrasts import Observation
-
-    observations = []
-    unequal: set[tuple[str, ...]] = set()  # cells with a run that spent less than the others
-    for run in runs:
-        levels = dict(json.loads(run.point))
-        value = run.value if run.outcome == "finished" else None
-        shown = tuple(tracking.param_text(levels.get(axis)) for axis in definition["axes"])
-        if run.record.get(compute.ENDED) == "true":
-            unequal.add(shown)
-        if value is not None or run.outcome == "diverged":
-            observations.append(Observation(shown, int(levels["seed"]), float("nan") if value is None else value))
-    observations = [each for each in observations if each.levels not in unequal]
-    shown_as = ([tracking.param_text(level) for level in levels] for levels in definition["axes"].values())
-    place = [{level: number for number, level in reversed(list(enumerate(levels)))} for levels in shown_as]
-    observations.sort(key=lambda each: [at[level] for at, level in zip(place, each.levels, strict=True)])
-    baseline = [tracking.param_text(definition["baseline"][axis]) for axis in definition["axes"]]
-    return findings.find(observations, factors, definition, baseline, rule)
-
-
 def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int, *, alpha: float, higher_is_better: bool) -> Row:
     finished = [run for run in runs if run.outcome == "finished" and run.value is not None]
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
@@ -275,9 +197,11 @@ def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int, *, alpha: flo
         run_ids=tuple(run.run_id for run in finished),
         select=tuple(recorded(finished, "train.select")),
         best_of_4=sign * best_of([sign * value for value in values], 4) if len(values) >= 4 else None,
-        read=tuple(dict.fromkeys(read for run in finished if isinstance(read := run.record.get(compute.READ), str))),
-        unfinished=any(run.record.get(compute.UNFINISHED) == "true" for run in finished),
-        ended=any(run.record.get(compute.ENDED) == "true" for run in finished),
+        read=tuple(
+            dict.fromkeys(read for run in finished if isinstance(read := run.record.get(equal_compute.READ), str))
+        ),
+        unfinished=any(run.record.get(equal_compute.UNFINISHED) == "true" for run in finished),
+        ended=any(run.record.get(equal_compute.ENDED) == "true" for run in finished),
     )
 
 

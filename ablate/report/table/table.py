@@ -1,15 +1,13 @@
-"""A sweep's table before it is written in any format: what `report` makes and `rendering` writes."""
+"""A sweep's table before it is written in any format: what ``rows`` makes and ``pages`` write."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from ablate.report.table.audit import Difference
+from ablate.stats.contrasts import Analysis
 from ablate.stats.estimates import Estimate
-
-if TYPE_CHECKING:
-    from ablate.report.table.audit import Difference
-    from ablate.stats.contrasts import Analysis
 
 Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "no result", "running"]
 
@@ -22,10 +20,6 @@ _METRIC_LABELS = {
     "final.val_top1_percent": "val top-1 %",
     "at.val_top1_percent": "val top-1 %",  # at equal compute
 }
-
-
-class ReportError(ValueError):
-    """Nothing to report; one sentence."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +71,8 @@ class Table:
     metric: str
     rows: Sequence[Row]
     notes: Sequence[str] = field(default_factory=list)
-    analysis: "Analysis | None" = None
-    audit: Sequence["Difference"] = ()
+    analysis: Analysis | None = None
+    audit: Sequence[Difference] = ()
     alpha: float = ALPHA
     higher_is_better: bool = True
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from ablate.report import Reading, report_records
+from ablate.report.errors import ReportError
 from ablate.report.sources.records import Records
 from ablate.report.table.equal_compute import Budget, parse, read_at, reading
-from ablate.report.table.table import ReportError
 
 CURVES = {"val/top1_percent": [10.0, 20.0, 30.0, 25.0], "train/seconds_per_epoch": [5.0, 1.0, 1.0, 1.0]}
 

@@ -9,8 +9,7 @@ from ablate.report import ReportError
 from ablate.report.pages import frames
 from ablate.report.sources import studies
 from ablate.report.sources.records import Records, RecordsError, write
-from ablate.report.table import captions
-from ablate.report.table import equal_compute as compute
+from ablate.report.table import captions, equal_compute
 from ablate.tasks.classify import published
 
 
@@ -123,16 +122,19 @@ def test_stage_says_that_training_was_short_and_how_many_seeds_there_are():
 
 def test_shared_budget_is_what_the_cheapest_finished_run_spent():
     study = _steps({"2": [50], "1": [70.0]})
-    curves = {"r20": {compute.CURVE: [1.0, 2.0]}, "r10": {compute.CURVE: [1.0, 2.0, 3.0]}}
+    curves = {"r20": {equal_compute.CURVE: [1.0, 2.0]}, "r10": {equal_compute.CURVE: [1.0, 2.0, 3.0]}}
     study = Records(study.study, study.definition, "", study.frame, curves, "")
-    assert compute.shared(study, "epoch").amount == 2
-    assert compute.shared(study, "macs").amount == 3 * 10 * 100 * 2
-    assert compute.shared(study, "macs", images=7).amount == 3 * 10 * 100 * 2  # what runs record counts
-    assert compute.readable(study) == ["epoch", "macs"]
-    old = Records("", study.definition, "", study.frame.drop(columns=compute.IMAGES), curves, "")
-    assert compute.readable(old) == ["epoch"] and compute.shared(old, "macs", images=7).amount == 3 * 10 * 7 * 2
+    assert equal_compute.shared(study, "epoch").amount == 2
+    assert equal_compute.shared(study, "macs").amount == 3 * 10 * 100 * 2
+    assert equal_compute.shared(study, "macs", images=7).amount == 3 * 10 * 100 * 2  # what runs record counts
+    assert equal_compute.readable(study) == ["epoch", "macs"]
+    old = Records("", study.definition, "", study.frame.drop(columns=equal_compute.IMAGES), curves, "")
+    assert (
+        equal_compute.readable(old) == ["epoch"]
+        and equal_compute.shared(old, "macs", images=7).amount == 3 * 10 * 7 * 2
+    )
     with pytest.raises(ReportError, match="at=epoch needs finished runs"):
-        compute.shared(Records("", study.definition, "", study.frame, {}, ""), "epoch")
+        equal_compute.shared(Records("", study.definition, "", study.frame, {}, ""), "epoch")
 
 
 def test_logged_names_the_first_metric_that_has_values():

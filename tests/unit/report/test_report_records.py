@@ -19,11 +19,9 @@ from ablate.cli import main as cli
 from ablate.config.compose import compose_report
 from ablate.config.overrides import ConfigError
 from ablate.report import Reading, ReportError, records_table, render, report_records, report_study
-from ablate.report.pages import frames
-from ablate.report.pages import html as page
+from ablate.report.pages import frames, html
 from ablate.report.sources import foreign, records, studies
-from ablate.report.table import captions
-from ablate.report.table import equal_compute as compute
+from ablate.report.table import captions, equal_compute
 from ablate.report.table.runs import attempts, counted
 from ablate.report.table.table import more_is_better
 from ablate.tasks.classify import card, published
@@ -266,7 +264,7 @@ def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentenc
         for format in ("text", "md", "latex", "csv", "json"):
             render(table, format, notes)
         runs, _ = frames.tidy(found)
-        frames.curves(found, runs), captions.stage(found), compute.readable(found)
+        frames.curves(found, runs), captions.stage(found), equal_compute.readable(found)
         published.markdown(published.layout("table1", [found]))
         with contextlib.suppress(card.CardError):
             card.from_records(found, found.frame["run_id"].iloc[0])
@@ -276,7 +274,7 @@ def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentenc
         records.read(tmp_path / "again.jsonl")
 
     assert _outcomes(tmp_path, _lines(name, 6), values, use)["refused"] > 300
-    _outcomes(tmp_path, _lines(name, 4), ("x", 1e149, "$\\write18{id}$"), lambda found: page.page(found))
+    _outcomes(tmp_path, _lines(name, 4), ("x", 1e149, "$\\write18{id}$"), lambda found: html.page(found))
 
 
 @pytest.mark.parametrize(
@@ -537,7 +535,7 @@ def test_a_factor_may_be_called_like_a_part_of_our_points_but_not_be_the_seed(tm
     assert {row.levels: row.estimate.n for row in table.rows} == {
         ("0", "a"): 2, ("1", "a"): 2, ("0", "b"): 1, ("1", "b"): 1
     }  # fmt: skip
-    assert "Against seed (factor) = 1: 0 " in page.page(found, Reading("acc"))
+    assert "Against seed (factor) = 1: 0 " in html.page(found, Reading("acc"))
     with pytest.raises(records.RecordsError, match="must name different columns, got seed twice"):
         _opened(*words, "factor=seed", "seed=seed")
 
@@ -614,7 +612,7 @@ def test_a_page_of_many_cells_shows_those_with_the_lowest_errors():
     rows = [{"model": f"m{n:02d}", "error": str(n + seed / 10)} for n in range(60) for seed in range(2)]
     found = foreign.from_rows(rows, ["model"], "error", "", {}, name="a", source="a.csv")
     for better, which, shown, hidden in ((None, "lowest", "m05", "m55"), (True, "highest", "m55", "m05")):
-        said = page.files(found, Reading("error", higher_is_better=better))
+        said = html.files(found, Reading("error", higher_is_better=better))
         assert f"cells, those with the {which} means" in said["report.html"]
         drawn = said["figures/runs.svg"]
         assert f">{shown}<" in drawn and f">{hidden}<" not in drawn

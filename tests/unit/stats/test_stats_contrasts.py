@@ -14,7 +14,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
-from ablate.report.table import findings
+from ablate.report.pages import findings
 from ablate.stats.contrasts import Observation, _bartlett, _largest, adjusted, analyse
 from ablate.stats.verdicts import Kind, verdict
 
