@@ -31,10 +31,9 @@ from ablate.report import Reading, records_table, render
 from ablate.report.pages import figures, frames, html
 from ablate.report.sources.foreign import from_csv
 from ablate.report.sources.records import Records
-from ablate.report.table import captions
 from ablate.sweep import output
 from ablate.sweep.screen import SweepScreen
-from ablate.tasks.classify import card
+from ablate.tasks.classify import card, published_figures
 
 NAMES = (
     *("$\\write18{id}$", "\\input{/etc/passwd}", "50% & #1_{x}^~", "a^b", "}", "{", "*r", "\\", "$", "\\$b$"),
@@ -247,9 +246,9 @@ def test_figures_of_notebooks_draw_any_name(along):
     runs, factors = frames.tidy(study)
     canvas = Figure(figsize=(9, 9))
     figures.response(runs, canvas.subplots(), along, factors, "$y$")
-    canvas.suptitle(captions.stage(study))
+    canvas.suptitle(published_figures.figure_title(study))
     canvas.savefig(io.BytesIO(), format="svg")
-    assert captions.stage(study).splitlines()[0] == "\\$x\\$ a b"
+    assert published_figures.figure_title(study).splitlines()[0] == "\\$x\\$ a b"
 
 
 def test_galleries_draw_any_class_and_rows_name():

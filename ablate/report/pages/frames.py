@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ from ablate.report.table.runs import Run, attempts, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.contrasts import Analysis
 from ablate.stats.verdicts import verdict
-from ablate.tasks.classify import paper
-from ablate.tasks.classify.published import Layout
 from ablate.tracking import param_text
 
 if TYPE_CHECKING:
@@ -181,53 +178,3 @@ def noise(runs: "pd.DataFrame") -> "pd.DataFrame":
             parts.append(group.assign(differs=f"repeats of seed {seed}"))
     told = pd.concat(parts, ignore_index=True)
     return told.assign(cell=told["cell"] + ", " + told["differs"])
-
-
-def beside(found: Layout) -> "pd.DataFrame":
-    """A published table's numbers, a row each, and each of ours beside the one it belongs to.
-
-    Returns:
-        ``row`` (the labels in one), ``data``, ``published``, ``verified``; ``ours`` (a mean), ``low``, ``high``, ``n``
-        and ``study``, blank where nothing was run.
-    """
-    import pandas as pd
-
-    rows = []
-    for line in found.lines:
-        for data, one in line.printed.items():
-            told = {"row": ", ".join(line.labels), "data": data, "published": float(one.value)}
-            told["verified"] = one.verified
-            for ours in line.ours.get(data, ()):
-                mean = ours.estimate
-                rows.append({**told, "ours": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n,
-                             "study": ours.study})  # fmt: skip
-            if not line.ours.get(data):
-                rows.append(told)
-    columns = ["row", "data", "published", "verified", "ours", "low", "high", "n", "study"]
-    return pd.DataFrame(rows, columns=columns).astype({"ours": float, "low": float, "high": float})
-
-
-def printed(column: str, table: str = "table1") -> "pd.DataFrame":
-    """Verified rows of a published table that has costs, in the columns of ``results``.
-
-    Args:
-        column: Of the results, such as ``CIFAR-10_top1_pct``.
-        table: A table with ``params_M`` and ``MACs_G``.
-
-    Returns:
-        ``family``, ``cell`` (the model), ``value``, ``params`` and ``macs``, as printed.
-    """
-    import pandas as pd
-
-    rows = [
-        {
-            "family": re.split(r"V?\d|-", row["model"])[0],
-            "cell": row["model"],
-            "value": float(row[column]),
-            "params": 1e6 * float(row["params_M"]),
-            "macs": 1e9 * float(row["MACs_G"]),
-        }
-        for row in paper.rows(table)
-        if row["verified"] == "yes" and row[column] and row["params_M"] and row["MACs_G"]
-    ]
-    return pd.DataFrame(rows, columns=["family", "cell", "value", "params", "macs"])

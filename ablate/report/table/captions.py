@@ -5,17 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablate.escaping import label as shown
 from ablate.escaping import sentence
-from ablate.report.sources.records import Records
 from ablate.report.table import equal_compute
 from ablate.report.table.marks import ON_TEST, UNFINISHED
-from ablate.report.table.runs import Run, attempts, counted, point_name, recorded
+from ablate.report.table.runs import Run, point_name, recorded
 from ablate.report.table.table import ALPHA, RANK, Row, confidence, label
 from ablate.stats.estimates import mean_interval
 
-PUBLISHED_EPOCHS = 300
-"""Of the paper's models on small images (its configuration files)."""
 _REASONS_SHOWN = 5
 _SELECTED = {
     "best": "weights of the epoch with the best validation accuracy",
@@ -49,49 +45,16 @@ def title(
     return f"{asked}\n{'; '.join(parts)}"
 
 
-def stage(records: Records, *, asked: bool = True) -> str:
-    """A figure's title: the question, and on a second line data, images, length beside the published one, and n.
-
-    Args:
-        records: What the figure draws.
-        asked: Whether the question stands above.
-    """
-    question = sentence(records.definition.get("question", "")) if asked else ""
-    return "\n".join(shown(line) for line in (question, _behind(records)) if line)
-
-
-def _behind(records: Records) -> str:
-    runs = [run for run in counted(attempts(records.frame)) if run.outcome == "finished"]
-    seeds = _seeds_a_cell(runs)
-    n = f"n = {_ends(seeds)} seed{'' if seeds == [1] else 's'} a cell" if runs else "no finished run"
-    if records.definition.get("foreign"):
-        return f"{records.definition['name']}: {n}"
-    counts = map(equal_compute.whole, recorded(runs, "train.epochs"))
-    epochs = [count for count in counts if count is not None]
-    early = "early training, " if epochs and max(epochs) < PUBLISHED_EPOCHS else ""
-    said = f"{early}{trained(runs)} (published: {PUBLISHED_EPOCHS} epochs)" if early else trained(runs)
-    return f"{records.definition['name']} on {data(runs)}: {said}, {n}"
-
-
 def trained(runs: Sequence[Run]) -> str:
     """How long runs trained, and on how many images where they tell."""
     images = sorted(
         {int(count) for run in runs if (count := run.record.get(equal_compute.IMAGES, 0)) and count == count}
     )
-    return f"{_length(runs)}{f' of {_ends(images)} images' if images else ''}"
+    return f"{_length(runs)}{f' of {span(images)} images' if images else ''}"
 
 
-def _seeds_a_cell(runs: Sequence[Run]) -> list[int]:
-    """How many seeds the cells have, in rising order."""
-    cells: dict[str, set[object]] = {}
-    for run in runs:
-        point = dict(json.loads(run.point))
-        rest = {axis: level for axis, level in point.items() if axis not in ("seed", "repeat")}
-        cells.setdefault(json.dumps(rest, sort_keys=True), set()).add(point.get("seed"))
-    return sorted({len(seeds) for seeds in cells.values()})
-
-
-def _ends(values: Sequence[int]) -> str:
+def span(values: Sequence[int]) -> str:
+    """Counts in rising order as people read them: one, or the first to the last."""
     return " to ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
 
 

@@ -21,10 +21,10 @@ from ablate.config.overrides import ConfigError
 from ablate.report import Reading, ReportError, records_table, render, report_records, report_study
 from ablate.report.pages import frames, html
 from ablate.report.sources import foreign, records, studies
-from ablate.report.table import captions, equal_compute
+from ablate.report.table import equal_compute
 from ablate.report.table.runs import attempts, counted
 from ablate.report.table.table import more_is_better
-from ablate.tasks.classify import card, published
+from ablate.tasks.classify import card, published, published_figures, published_text
 from ablate.tracking import Store, TrackingSpec
 
 DEFINITION = {
@@ -264,8 +264,8 @@ def test_a_file_whose_keys_hold_anything_is_written_in_every_form_or_one_sentenc
         for format in ("text", "md", "latex", "csv", "json"):
             render(table, format, notes)
         runs, _ = frames.tidy(found)
-        frames.curves(found, runs), captions.stage(found), equal_compute.readable(found)
-        published.markdown(published.layout("table1", [found]))
+        frames.curves(found, runs), published_figures.figure_title(found), equal_compute.readable(found)
+        published_text.markdown(published.layout("table1", [found]))
         with contextlib.suppress(card.CardError):
             card.from_records(found, found.frame["run_id"].iloc[0])
         with contextlib.suppress(ReportError):
