@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from ablate.report import METRIC, Reading, records_table, render
-from ablate.report.pages import figures, frames, html
+from ablate.report.pages import figures, frames, sentences
 from ablate.report.sources.studies import gather
 from ablate.report.table.table import label
 from ablate.tasks.classify import published_figures
@@ -58,4 +58,4 @@ for each in studies:
 # %%
 for each in studies:
     table, notes = records_table(each, Reading(margin=margin))
-    display(Markdown("\n\n".join([render(table, "md", notes), *html.said(table)])))
+    display(Markdown("\n\n".join([render(table, "md", notes), *sentences.summaries(table)])))

@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from ablate.report import METRIC, Reading, records_table, render
-from ablate.report.pages import figures, frames, html
+from ablate.report.pages import figures, frames, sentences
 from ablate.report.sources.studies import gather
 from ablate.report.table.table import label
 from ablate.tasks.classify import published, published_figures, published_text
@@ -45,7 +45,7 @@ studies = gather(records, tracking_uri, study)
 # %%
 for each in studies:
     table, notes = records_table(each, Reading(margin=margin))
-    display(Markdown("\n\n".join([render(table, "md", notes), *html.said(table)])))
+    display(Markdown("\n\n".join([render(table, "md", notes), *sentences.summaries(table)])))
 
 # %%
 for each in studies:
