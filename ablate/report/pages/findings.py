@@ -12,7 +12,8 @@ from ablate.report.table.audit import Difference
 from ablate.report.table.audit import lines as audited
 from ablate.report.table.marks import FLAG
 from ablate.report.table.table import ALPHA, confidence
-from ablate.stats.contrasts import Analysis, Contrast, Effect
+from ablate.stats.contrasts import Analysis, Contrast
+from ablate.stats.model import Effect
 from ablate.stats.verdicts import Kind, Verdict
 
 

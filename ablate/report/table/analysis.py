@@ -7,7 +7,8 @@ from typing import Any
 
 from ablate.report.table import equal_compute
 from ablate.report.table.runs import Run
-from ablate.stats.contrasts import Analysis, Observation, Rule, analyse
+from ablate.stats.contrasts import Analysis, Rule, analyse
+from ablate.stats.design import Observation
 from ablate.tracking import param_text
 
 METHODS = ("grid", "one_factor", "zip")

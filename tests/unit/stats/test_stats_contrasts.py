@@ -15,7 +15,10 @@ from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
 from ablate.report.pages import findings
-from ablate.stats.contrasts import Observation, _bartlett, _largest, adjusted, analyse
+from ablate.stats.contrasts import analyse
+from ablate.stats.design import Observation
+from ablate.stats.family import _largest, adjusted
+from ablate.stats.variances import bartlett
 from ablate.stats.verdicts import Kind, verdict
 
 SPREAD = (-1.3, -0.4, 0.1, 0.6, 1.0)
@@ -163,7 +166,7 @@ def test_draws_move_no_further_than_the_correlation_does(correlation):
 
 def test_draws_are_the_same_on_processors_whose_routines_differ():
     code = (
-        "import numpy as np; from ablate.stats.contrasts import _largest\n"
+        "import numpy as np; from ablate.stats.family import _largest\n"
         "for size in (3, 8): print(np.quantile(_largest((np.eye(size) / 2 + 0.5).tobytes(), 16), 0.95))"
     )
     found = []
@@ -190,11 +193,11 @@ def test_blocks_without_a_seed_in_common_leave_the_degrees_of_freedom_that_are_t
 def test_bartletts_test_is_scipys_and_adds_up_over_strata():
     rng = np.random.default_rng(11)
     samples = [rng.normal(0, 1 + n % 3, size) for n, size in enumerate((2, 3, 5, 4, 6))]
-    assert _bartlett([samples]) == pytest.approx(scipy.stats.bartlett(*samples).pvalue, rel=1e-9)
-    assert _bartlett([samples[:1], samples[1:]]) == pytest.approx(scipy.stats.bartlett(*samples[1:]).pvalue, rel=1e-9)
+    assert bartlett([samples]) == pytest.approx(scipy.stats.bartlett(*samples).pvalue, rel=1e-9)
+    assert bartlett([samples[:1], samples[1:]]) == pytest.approx(scipy.stats.bartlett(*samples[1:]).pvalue, rel=1e-9)
     wide = [1e6 * sample for sample in samples]  # a stratum has a variance of its own
-    assert _bartlett([samples, wide]) == pytest.approx(_bartlett([samples, samples]), rel=1e-9)
-    assert _bartlett([samples[:1], [np.ones(3), *samples[1:2]]]) is None
+    assert bartlett([samples, wide]) == pytest.approx(bartlett([samples, samples]), rel=1e-9)
+    assert bartlett([samples[:1], [np.ones(3), *samples[1:2]]]) is None
 
 
 def test_two_runs_a_cell_that_differ_in_spread_are_not_pooled():
