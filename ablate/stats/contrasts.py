@@ -44,7 +44,7 @@ class Contrast:
         level: Level of the factor that is judged.
         baseline: Level of the factor that it is held against.
         at: Other factor -> the level at which both sides hold it.
-        verdict: What the comparison says, over seeds.
+        verdict: Verdict on the comparison, over seeds.
         diverged: Number of runs without a result, of the level and of its baseline.
         runs: Number of runs, of the level and of its baseline.
         over_images: The second interval, beside the verdict's, which is over seeds; None where the runs do not keep
@@ -73,8 +73,8 @@ class Analysis:
         equal_variance: Name of a test -> p-value of one variance in all cells; none where no two cells have a spread.
         stds: The smallest and the largest standard deviation of a cell, where cells are taken to differ in it; else
             None.
-        method: How intervals and p-values were made simultaneous.
-        notes: What a reader has to know.
+        method: Sentence on how intervals and p-values were made simultaneous.
+        notes: Sentences on what a reader has to know.
     """
 
     contrasts: Sequence[Contrast]
@@ -224,7 +224,7 @@ def _sides(pair: Pair) -> tuple[Levels, Levels]:
 
 
 def _correlation(fit: Fit, above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of the contrasts of these cells."""
+    """Correlation of the contrasts of these cells, ``(pairs, pairs)``."""
     rows, columns = [side[:, None] for side in (above, below)], [side[None, :] for side in (above, below)]
     signs = (1, -1)
     covariance = sum(

@@ -58,7 +58,7 @@ class Pair:
 
 
 def mean_by_seed(observations: Sequence[Observation]) -> list[Observation]:
-    """Those with a result, in their order; repeats of a seed, which are not independent runs, as their mean."""
+    """Runs with a result, in their order; repeats of a seed, which are not independent runs, as their mean."""
     found: dict[tuple[Levels, int], list[float]] = {}
     for run in observations:
         if math.isfinite(run.value):

@@ -31,7 +31,7 @@ class Family:
         return -float(stdtrit(self._df, alpha / 2 / self._size))
 
     def p_values(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of each contrast, adjusted for the family."""
+        """p-value of each contrast, ``(contrasts,)``, adjusted for the family."""
         if self._joint:
             above = len(self._largest) - np.searchsorted(self._largest, np.abs(t))
             return np.asarray((above + 1) / (len(self._largest) + 1))

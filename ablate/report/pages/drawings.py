@@ -51,10 +51,10 @@ def drawings(
 
     Args:
         records: The study, with its curves.
-        frame: Its runs as the table reads them.
-        definition: Its sweep's record, as the table reads it.
-        table: Its table.
-        factors: Columns that tell its cells apart.
+        frame: Runs of the study, as the table reads them.
+        definition: Record of the study's sweep, as the table reads it.
+        table: Table of the study.
+        factors: Columns that tell the study's cells apart.
         margin: Smallest effect of interest, in the metric's unit; None shades nothing.
     """
     from ablate.report.pages import figures
@@ -133,10 +133,10 @@ def draw(name: str, fill: "Callable[[Axes], object]", height: float, caption: st
     """A figure as SVG whose text is text, in the colours of the page that it stands in.
 
     Args:
-        name: Of the figure as a file.
-        fill: What draws into the Axes.
-        height: Inches.
-        caption: What it shows.
+        name: Name of a file that holds the figure, without its ending.
+        fill: Draws into the Axes.
+        height: Height of the figure, inches.
+        caption: One sentence on what the figure shows.
     """
     import matplotlib
     from matplotlib.figure import Figure as Canvas

@@ -36,7 +36,7 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), al
 
 
 def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[list[str]]:
-    """The same as a table: its head, and a row a contrast."""
+    """The contrasts as a table: its head, and a row a contrast."""
     two, sure = _two(analysis), confidence(alpha)
     effect = f"effect on {unit}{_interval(analysis, f' [{sure} over seeds, simultaneous]')}"
     images = [f"{sure} over test images"] * two
@@ -54,7 +54,7 @@ def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alp
 
 
 def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[str]:
-    """That table in Markdown, and remarks below it."""
+    """The contrasts as a table in Markdown, and remarks below it."""
     if not analysis.contrasts:
         return []
     head, *body = rows(analysis, unit=unit, audit=audit, alpha=alpha)

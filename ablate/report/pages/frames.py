@@ -23,7 +23,7 @@ def tidy(records: Records, *, metric: str = METRIC) -> tuple["pd.DataFrame", tup
 
     Args:
         records: A study; of a search, every finished trial is a cell, and the columns are what it drew.
-        metric: What ``value`` holds.
+        metric: Name of the metric in the column ``value``.
 
     Returns:
         What ``results`` gives, and its factors.
@@ -59,9 +59,9 @@ def results(
 
     Args:
         frame: Runs of one study, in the columns of ``tracking.read_runs``.
-        definition: What the sweep recorded of itself.
+        definition: The sweep's record of itself.
         factors: Names of its axes, as the table shows them.
-        metric: What ``value`` holds.
+        metric: Name of the metric in the column ``value``.
 
     Returns:
         A column a factor, then ``cell`` (the levels in one), ``seed``, ``repeat``, ``value``, the costs that were
@@ -92,8 +92,8 @@ def curves(records: Records, runs: "pd.DataFrame", metric: str = "val/top1_perce
     """One row an epoch of a run.
 
     Args:
-        records: Where the curves are.
-        runs: What ``results`` gave.
+        records: The study that has the curves.
+        runs: Rows of ``results``.
         metric: A metric that is logged after each epoch.
 
     Returns:
@@ -141,8 +141,8 @@ def steps(runs: "pd.DataFrame", *, alpha: float = 0.05) -> "pd.DataFrame":
     """Each cell against the one before it, in their order: Welch's intervals, alpha shared out among the steps.
 
     Args:
-        runs: What ``results`` gives of a sweep whose cells are a chain, each one step from the last.
-        alpha: Of all steps together.
+        runs: Rows of ``results`` of a sweep whose cells are a chain, each one step from the last.
+        alpha: Rate of false verdicts of all steps together, 0 to 0.5.
 
     Returns:
         The columns of ``contrasts`` with ``mean`` (of the level) and ``n``.
@@ -164,7 +164,7 @@ def noise(runs: "pd.DataFrame") -> "pd.DataFrame":
     """Runs in which nothing was changed, by what differs between them: their seeds, or nothing that was set.
 
     Args:
-        runs: What ``results`` gives.
+        runs: Rows of ``results``.
 
     Returns:
         Rows of ``runs`` with ``differs`` (in words) and ``cell`` (the cell, and what differs): each seed's first run,

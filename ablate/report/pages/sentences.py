@@ -48,10 +48,10 @@ def summary(factor: str, baseline: str, contrasts: Sequence[Contrast], flagged: 
     """One sentence on a factor: which level does what, and where that is.
 
     Args:
-        factor: Its name.
+        factor: Name of the factor.
         baseline: The level that others are held against.
-        contrasts: Of this factor.
-        flagged: Those of them whose sides differ in more than the factor: marked.
+        contrasts: Contrasts of this factor.
+        flagged: Contrasts whose sides differ in more than the factor: marked.
     """
     told, marked = [], {id(each) for each in flagged}
     for level, group in groupby(sorted(contrasts, key=lambda each: each.level), lambda each: each.level):
@@ -80,9 +80,9 @@ def sentence(contrast: Contrast, unit: str, differences: Sequence[Difference] = 
 
     Args:
         contrast: The comparison.
-        unit: Of its effect.
-        differences: What its sides differ in besides the factor: marks the verdict, and stands in the sentence.
-        alpha: Its interval is of 1 - alpha.
+        unit: Unit of the effect.
+        differences: Differences of the sides besides the factor: they mark the verdict, and stand in the sentence.
+        alpha: Rate of false verdicts, 0 to 0.5: the interval is of 1 - alpha.
     """
     found = contrast.verdict
     at = f", at {', '.join(f'{name} = {level}' for name, level in contrast.at.items())}," if contrast.at else ""

@@ -25,10 +25,10 @@ def render(table: Table, format: str, notes: Sequence[str] = ()) -> str:
     """Writes a table out.
 
     Args:
-        table: What to write.
+        table: The table that is written.
         format: ``text``, ``md``, ``latex`` (needs the package booktabs), ``csv`` (rows alone: numbers, every cost and
             the run ids) or ``json`` (all there is).
-        notes: Further ones, said below the table's own.
+        notes: Further notes, said below the table's own.
 
     Raises:
         ReportError: There is no such format.
@@ -157,7 +157,7 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
 
 
 _EFFECTS = ("effect", "seeds_low", "seeds_high", "images_low", "images_high")
-"""Of a level against its factor's baseline: with its interval over seeds, and that over test images."""
+"""Columns on a level against its factor's baseline: effect, interval over seeds, interval over test images."""
 
 
 def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None, ...]]]:

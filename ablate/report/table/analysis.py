@@ -62,7 +62,7 @@ def _find(
 
     Args:
         observations: Runs, with their levels as the table shows them.
-        axes: As the table names them.
+        axes: Names of the axes, as the table shows them.
         definition: The sweep's record: ``method``, and ``compare``, the axes that are judged.
         baseline: The level of each axis that others are held against, as the table shows it.
         rule: How verdicts are made.

@@ -42,9 +42,9 @@ class Difference:
 
     Attributes:
         kind: What differs: a leaf under its config name, or words.
-        treatment: Its values there, for people.
-        baseline: Likewise.
-        contrasts: Indices of the contrasts that it touches.
+        treatment: Values on the treatment's side, for people.
+        baseline: Values on the baseline's side, for people.
+        contrasts: Indices of the contrasts that the difference touches.
     """
 
     kind: str
@@ -58,8 +58,8 @@ class Side:
     """The runs of one combination of levels.
 
     Attributes:
-        runs: Those behind the mean, by seed and repeat: columns of ``tracking.read_runs``.
-        outcomes: How all of them ended.
+        runs: Seed and repeat -> the run, of those behind the mean, in the columns of ``tracking.read_runs``.
+        outcomes: Outcome -> number of runs, those without a result among them.
     """
 
     runs: Mapping[tuple[Any, Any], Mapping[str, Any]]
@@ -76,8 +76,8 @@ def audit(
     """What should not differ and does.
 
     Args:
-        contrasts: Of one analysis.
-        sides: Treatment and baseline of each.
+        contrasts: Contrasts of one analysis.
+        sides: Treatment and baseline of each contrast.
         factors: Factor as the contrasts name it -> its axes' config names.
         declared: Leaves that the sweep itself sets from point to point, such as epochs at equal training MACs.
 

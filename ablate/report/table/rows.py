@@ -30,12 +30,13 @@ class Reading:
     """How a study's runs are read.
 
     Attributes:
-        metric: The metric in the cells.
+        metric: Name of the metric in the cells.
         margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
         at: Compute at which the validation curves are read instead: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
         images: Training images of an epoch, for runs that do not record it.
-        alpha: Of all verdicts together, and of each interval; smaller where runs are looked at more than once.
-        higher_is_better: Which way the metric is better; None goes by its name.
+        alpha: Rate of false verdicts of the whole table, 0 to 0.5: intervals are of 1 - alpha. Smaller where runs are
+            looked at more than once.
+        higher_is_better: Whether more of the metric is better; None goes by its name.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
     """
 
@@ -83,8 +84,9 @@ def report_table(
         frame: Runs of one study, in the columns of ``tracking.read_runs``; several attempts at a point count once.
         definition: What the sweep recorded: ``name``, ``question``, ``axes`` (axis -> levels), ``seeds``, ``points``,
             and where they are not every combination, ``combinations``: each row's levels, in the order of the axes.
-        reading: How they are read; its ``at`` was done before.
-        curves: Of these runs, where they are at hand: they tell the epochs of older runs, which do not record them.
+        reading: How the runs are read; ``at`` was done before.
+        curves: Curves of these runs, where they are at hand: they tell the epochs of older runs, which do not record
+            them.
 
     Raises:
         ReportError: Alpha is out of range, or seeds are no blocks.

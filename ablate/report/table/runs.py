@@ -23,10 +23,14 @@ class Run:
     """The attempt that counts for a point.
 
     Attributes:
-        value: The metric; None where the run has none.
-        cost: ``cost.*`` metrics, by the name after the dot.
-        budget: Parameters that belong in the table's title.
-        record: All that is recorded of it, in the columns of ``tracking.read_runs``.
+        point: The point, as JSON: pairs of axis and level.
+        run_id: Id of the run.
+        outcome: How the run ended.
+        value: Result in the metric's unit; None where the run has none.
+        reason: Why the run ended early; empty where it did not.
+        cost: Name of a ``cost.*`` metric, after the dot -> its value.
+        budget: Parameter that belongs in the table's title -> its value.
+        record: All that is recorded of the run, in the columns of ``tracking.read_runs``.
     """
 
     point: str

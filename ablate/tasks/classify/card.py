@@ -78,9 +78,9 @@ def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license:
     """A card.
 
     Args:
-        rows: The run and what is to be averaged with it, in the columns of ``tracking.read_runs``.
-        run_id: The run.
-        where: They were read from, for the error.
+        rows: The run and the runs that it is averaged with, in the columns of ``tracking.read_runs``.
+        run_id: Id of the run.
+        where: Store or file that the rows were read from, for the error.
         license: A licence's name on the hub; None states none.
 
     Raises:
@@ -103,7 +103,7 @@ def _known(value: Any) -> bool:
 
 
 def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Estimate:
-    """Of the runs that differ from this one by seed alone; of a run by itself, its own result."""
+    """Mean over the runs that differ from this one by seed alone; of a run by itself, its own result."""
     import pandas as pd
 
     value = float(row[f"metrics.{METRIC}"])

@@ -24,7 +24,7 @@ def figure_title(records: Records, *, asked: bool = True) -> str:
     """A figure's title: the question, and on a second line data, images, length beside the published one, and n.
 
     Args:
-        records: What the figure draws.
+        records: The study that the figure draws.
         asked: Whether the question stands above.
     """
     question = sentence(records.definition.get("question", "")) if asked else ""
@@ -82,7 +82,7 @@ def printed(column: str, table: str = "table1") -> "pd.DataFrame":
     """Verified rows of a published table that has costs, in the columns of ``results``.
 
     Args:
-        column: Of the results, such as ``CIFAR-10_top1_pct``.
+        column: Column of the table's file with results, such as ``CIFAR-10_top1_pct``.
         table: A table with ``params_M`` and ``MACs_G``.
 
     Returns:

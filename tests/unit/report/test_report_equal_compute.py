@@ -10,7 +10,7 @@ from ablate.report import Reading, report_records
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Records
 from ablate.report.table import equal_compute
-from ablate.report.table.equal_compute import Budget, parse, read_at, reading
+from ablate.report.table.equal_compute import ComputeBudget, parse, read_at, reading
 from tests.unit.report.test_report_frames import chain
 
 CURVES = {"val/top1_percent": [10.0, 20.0, 30.0, 25.0], "train/seconds_per_epoch": [5.0, 1.0, 1.0, 1.0]}
@@ -55,7 +55,7 @@ def test_reading_is_the_last_epoch_that_ended_within_the_budget(
 
 def test_reading_knows_a_schedule_that_was_cut_short() -> None:
     run = _run(**{"params.train.epochs": "4", "params.train.cooldown_epochs": "2"})
-    found = reading(run, CURVES, Budget("epoch", 9))
+    found = reading(run, CURVES, ComputeBudget("epoch", 9))
     assert (found.epoch, found.of, found.finished) == (4, 6, False)
 
 
