@@ -3,7 +3,7 @@
 from ablate.report.sources.records import Records
 from ablate.tasks.classify.published import layout
 from ablate.tasks.classify.published_figures import beside, figure_title, printed
-from tests.unit.report.test_report_frames import chain
+from tests.unit.report.pages.test_report_frames import chain
 
 
 def test_beside_has_every_published_number_and_ours_where_there_is_one():

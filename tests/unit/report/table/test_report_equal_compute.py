@@ -11,7 +11,7 @@ from ablate.report.errors import ReportError
 from ablate.report.sources.records import Records
 from ablate.report.table import equal_compute
 from ablate.report.table.equal_compute import ComputeBudget, parse, read_at, reading
-from tests.unit.report.test_report_frames import chain
+from tests.unit.report.pages.test_report_frames import chain
 
 CURVES = {"val/top1_percent": [10.0, 20.0, 30.0, 25.0], "train/seconds_per_epoch": [5.0, 1.0, 1.0, 1.0]}
 

@@ -166,3 +166,13 @@ def test_page_marks_verdicts_whose_sides_differ_in_more_and_says_in_what():
         "; ‡ not only model differs: seeds (0, 2 against 0, 1, 2), status (2 finished, 1 diverged against 3 finished)."
     )
     assert "<li>‡ not only the factor differs: seeds" in text and "differ in nothing but" not in text
+
+
+def test_a_page_of_many_cells_shows_those_with_the_lowest_errors():
+    rows = [{"model": f"m{n:02d}", "error": str(n + seed / 10)} for n in range(60) for seed in range(2)]
+    found = from_rows(rows, ["model"], "error", "", {}, name="a", source="a.csv")
+    for better, which, shown, hidden in ((None, "lowest", "m05", "m55"), (True, "highest", "m55", "m05")):
+        said = html.files(found, Reading("error", higher_is_better=better))
+        assert f"cells, those with the {which} means" in said["report.html"]
+        drawn = said["figures/runs.svg"]
+        assert f">{shown}<" in drawn and f">{hidden}<" not in drawn
