@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.report.sources.records import Records
 from ablate.report.table import searches
 from ablate.report.table.rows import short
-from ablate.report.table.runs import Run, attempts, counted
+from ablate.report.table.runs import Attempt, attempts, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.contrasts import Analysis
 from ablate.stats.verdicts import verdict
@@ -80,7 +80,7 @@ def results(
     return told.astype({factor: str for factor in factors})
 
 
-def _row(run: Run, definition: Mapping[str, Any], factors: Sequence[str]) -> dict[str, Any]:
+def _row(run: Attempt, definition: Mapping[str, Any], factors: Sequence[str]) -> dict[str, Any]:
     levels = dict(json.loads(run.point))
     shown = [param_text(levels.get(axis)) for axis in definition["axes"]]
     named = dict(zip(factors, shown, strict=True))

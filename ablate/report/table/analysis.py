@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ablate.report.table import equal_compute
-from ablate.report.table.runs import Run
+from ablate.report.table.runs import Attempt
 from ablate.stats.contrasts import Analysis, Rule, analyse
 from ablate.stats.design import Observation
 from ablate.tracking import param_text
@@ -17,7 +17,7 @@ METHODS = ("grid", "one_factor", "zip")
 
 def analyse_runs(
     definition: Mapping[str, Any],
-    runs: Sequence[Run],
+    runs: Sequence[Attempt],
     factors: Sequence[str],
     rule: Rule,
 ) -> Analysis | None:

@@ -8,7 +8,7 @@ from typing import Any
 from ablate.escaping import sentence
 from ablate.report.table import equal_compute
 from ablate.report.table.marks import ON_TEST, UNFINISHED
-from ablate.report.table.runs import Run, point_name, recorded
+from ablate.report.table.runs import Attempt, point_name, recorded
 from ablate.report.table.table import ALPHA, RANK, Row, confidence, label
 from ablate.stats.estimates import mean_interval
 
@@ -22,7 +22,7 @@ _SELECTED = {
 
 def title(
     definition: Mapping[str, Any],
-    runs: Sequence[Run],
+    runs: Sequence[Attempt],
     metric: str,
     *,
     alpha: float = ALPHA,
@@ -45,7 +45,7 @@ def title(
     return f"{asked}\n{'; '.join(parts)}"
 
 
-def trained(runs: Sequence[Run]) -> str:
+def trained(runs: Sequence[Attempt]) -> str:
     """How long runs trained, and on how many images where they tell."""
     images = sorted(
         {int(count) for run in runs if (count := run.record.get(equal_compute.IMAGES, 0)) and count == count}
@@ -58,13 +58,13 @@ def span(values: Sequence[int]) -> str:
     return " to ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
 
 
-def _selected(runs: Sequence[Run], metric: str) -> str:
+def _selected(runs: Sequence[Attempt], metric: str) -> str:
     if metric == equal_compute.METRIC:
         return "weights of the epoch that is read, none selected"
     return " or ".join(_SELECTED.get(rule, rule) for rule in recorded(runs, "train.select")) or "no run yet"
 
 
-def _length(runs: Sequence[Run]) -> str:
+def _length(runs: Sequence[Attempt]) -> str:
     """How long a run trained: epochs, or seconds where time ended it."""
     times = [time for time in recorded(runs, "train.seconds") if time != "null"]
     if times:
@@ -73,17 +73,17 @@ def _length(runs: Sequence[Run]) -> str:
     return f"{epochs} epoch{'' if epochs == '1' else 's'}{_cooldown(runs)}"
 
 
-def _cooldown(runs: Sequence[Run]) -> str:
+def _cooldown(runs: Sequence[Attempt]) -> str:
     """What comes on top of the epochs, where anything does."""
     extra = recorded(runs, "train.cooldown_epochs")
     return f" + {' or '.join(extra)} of cooldown" if set(extra) - {"0"} else ""
 
 
-def _values(runs: Sequence[Run], name: str) -> str:
+def _values(runs: Sequence[Attempt], name: str) -> str:
     return " or ".join(recorded(runs, name)) or "?"
 
 
-def data(runs: Sequence[Run]) -> str:
+def data(runs: Sequence[Attempt]) -> str:
     """The sources, and for local files their last name, if it says more: the full path is the reader's own affair."""
     names = (
         (run.budget.get("data.source", "?"), run.budget.get("data.root", "null").rstrip("/").rpartition("/")[2])
@@ -94,7 +94,7 @@ def data(runs: Sequence[Run]) -> str:
     return " or ".join(dict.fromkeys(said)) or "?"
 
 
-def outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+def outcome_notes(rows: Sequence[Row], runs: Sequence[Attempt]) -> list[str]:
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.outcomes)
@@ -116,7 +116,7 @@ def outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _repeat_notes(runs: Sequence[Run]) -> list[str]:
+def _repeat_notes(runs: Sequence[Attempt]) -> list[str]:
     """What repeats of one seed differ by: the part of the noise that is the machine's."""
     cells: dict[str, list[float]] = {}
     for run in runs:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.report.table.runs import Run, Sides
+from ablate.report.table.runs import Attempt, Sides
 from ablate.report.table.table import ALPHA, METRIC
 from ablate.stats.contrasts import Analysis, OverImages
 from ablate.stats.estimates import count_interval
@@ -70,7 +70,7 @@ def _noted(analysis: Analysis, why: str) -> Analysis:
     return replace(analysis, notes=[*analysis.notes, f"intervals are {which}{f': {why}' if why else ''}"])
 
 
-def _right(runs: Iterable[Run]) -> _Right | None:
+def _right(runs: Iterable[Attempt]) -> _Right | None:
     """Right answers of the runs in the mean; None unless all tell, of the same images: else it were another effect."""
     told = [unpacked(run.record) for run in runs if run.outcome == "finished" and run.value is not None]
     kept = [each for each in told if each is not None]

@@ -14,7 +14,7 @@ from ablate.report.table import equal_compute, over_examples, searches
 from ablate.report.table.analysis import analyse_runs
 from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
-from ablate.report.table.runs import Run, Sides, attempts, by_seed, counted, recorded
+from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
 from ablate.stats.estimates import best_of, mean_interval
@@ -98,7 +98,7 @@ def report_table(
     runs = counted(attempts(_with_epochs(frame, curves or {}), metric))
     if rule.blocks:
         _require_blocks(runs)
-    by_levels: dict[str, list[Run]] = {}
+    by_levels: dict[str, list[Attempt]] = {}
     for run in runs:
         levels = dict(json.loads(run.point))
         by_levels.setdefault(_key([levels.get(axis) for axis in definition["axes"]]), []).append(run)
@@ -127,7 +127,7 @@ _NOT_AUDITED = (
 )
 
 
-def _require_blocks(runs: Iterable[Run]) -> None:
+def _require_blocks(runs: Iterable[Attempt]) -> None:
     """Runs of one seed must share split, subset and data order, as far as their records tell."""
     seen: dict[Any, dict[str, Any]] = {}
     for run in runs:
@@ -150,13 +150,13 @@ def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
 
 
 def _sides(
-    definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], analysis: Analysis
+    definition: Mapping[str, Any], runs: Sequence[Attempt], factors: Sequence[str], analysis: Analysis
 ) -> tuple[Mapping[str, Sequence[str]], list[Sides]]:
     """Each factor's axes, and the runs of both sides of each contrast."""
     axes = list(definition["axes"])
     names = dict(zip(factors, ([axis] for axis in axes), strict=True))
     zipped = definition.get("method") == "zip"
-    cells: dict[tuple[str, ...], list[Run]] = {}
+    cells: dict[tuple[str, ...], list[Attempt]] = {}
     for run in runs:
         shown = tuple(tracking.param_text(dict(json.loads(run.point)).get(axis)) for axis in axes)
         cells.setdefault((", ".join(shown),) if zipped else shown, []).append(run)
@@ -181,13 +181,13 @@ def _audit(
     return audit(analysis.contrasts, pairs, names, declared=declared)
 
 
-def _by_chance(runs: Iterable[Run]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
+def _by_chance(runs: Iterable[Attempt]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
     """Seed and repeat -> the run, of those in the mean."""
     points = [(dict(json.loads(run.point)), run) for run in runs if run.outcome == "finished" and run.value is not None]
     return {(point.get("seed"), point.get("repeat")): run.record for point, run in points}
 
 
-def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int, *, alpha: float, higher_is_better: bool) -> Row:
+def _row(levels: Sequence[Any], runs: Sequence[Attempt], planned: int, *, alpha: float, higher_is_better: bool) -> Row:
     finished = [run for run in runs if run.outcome == "finished" and run.value is not None]
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
     values, sign = list(by_seed(finished).values()), 1 if higher_is_better else -1

@@ -13,7 +13,7 @@ from ablate import tracking
 from ablate.config.recorded import as_yaml
 from ablate.escaping import markdown, markdown_code, visible
 from ablate.report.sources.records import Records
-from ablate.report.table.runs import Run, attempts, by_seed, counted
+from ablate.report.table.runs import Attempt, attempts, by_seed, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.estimates import Estimate, mean_interval
 from ablate.tracking import TrackingSpec
@@ -110,7 +110,7 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Es
     if "tags.ablate.point" not in row:
         return mean_interval([value])
     levels = _levels(row["tags.ablate.point"])
-    runs: list[Run] = counted(attempts(pd.DataFrame(rows)))
+    runs: list[Attempt] = counted(attempts(pd.DataFrame(rows)))
     mine = [run for run in runs if run.outcome == "finished" and _levels(run.point) == levels]
     return mean_interval(by_seed(mine).values())
 

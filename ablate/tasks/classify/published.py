@@ -17,7 +17,7 @@ from ablate.models import zoo
 from ablate.models.spec import ModelSpec
 from ablate.report.sources.records import Records
 from ablate.report.table import captions, searches
-from ablate.report.table.runs import Run, attempts, by_seed, counted, recorded
+from ablate.report.table.runs import Attempt, attempts, by_seed, counted, recorded
 from ablate.stats.estimates import Estimate, best_of, mean_interval
 from ablate.tasks.classify import paper
 from ablate.tasks.classify.published_numbers import BEST_OF, COSTS, LABELS, TITLES, Printed, columns, printed
@@ -150,7 +150,7 @@ def layout(table: str, studies: Iterable[Records]) -> Layout:
 class _Cell:
     """Finished runs of one row of a sweep."""
 
-    runs: Sequence[Run]
+    runs: Sequence[Attempt]
     ours: Ours
 
     def leaf(self, name: str) -> set[str]:
@@ -165,7 +165,7 @@ class _Cell:
 
 def _cells(records: Records) -> list[_Cell]:
     frame, definition = searches.rows(records.frame, records.definition)
-    grouped: dict[str, list[Run]] = {}
+    grouped: dict[str, list[Attempt]] = {}
     for run in counted(attempts(frame)):
         if run.outcome == "finished" and run.value is not None:
             levels = [pair for pair in json.loads(run.point) if pair[0] in definition["axes"]]
@@ -173,7 +173,7 @@ def _cells(records: Records) -> list[_Cell]:
     return [_Cell(runs, _ours(row, runs, records.study)) for row, runs in grouped.items()]
 
 
-def _ours(row: str, runs: Sequence[Run], study: str) -> Ours:
+def _ours(row: str, runs: Sequence[Attempt], study: str) -> Ours:
     values = list(by_seed(runs).values())
     best = best_of(values, BEST_OF) if len(values) >= BEST_OF else None
     return Ours(
@@ -191,7 +191,7 @@ def _ours(row: str, runs: Sequence[Run], study: str) -> Ours:
     )
 
 
-def _one_cost(runs: Sequence[Run], name: str) -> int | None:
+def _one_cost(runs: Sequence[Attempt], name: str) -> int | None:
     """What all runs cost alike."""
     known = {run.cost.get(name) for run in runs}
     return known.pop() if len(known) == 1 else None

@@ -9,7 +9,7 @@ from ablate.escaping import label as shown
 from ablate.escaping import sentence
 from ablate.report.sources.records import Records
 from ablate.report.table import captions, equal_compute
-from ablate.report.table.runs import Run, attempts, counted, recorded
+from ablate.report.table.runs import Attempt, attempts, counted, recorded
 from ablate.tasks.classify import paper
 from ablate.tasks.classify.published import Layout
 
@@ -44,7 +44,7 @@ def _behind(records: Records) -> str:
     return f"{records.definition['name']} on {captions.data(runs)}: {said}, {n}"
 
 
-def _seeds_a_cell(runs: Sequence[Run]) -> list[int]:
+def _seeds_a_cell(runs: Sequence[Attempt]) -> list[int]:
     """How many seeds the cells have, in rising order."""
     cells: dict[str, set[object]] = {}
     for run in runs:
