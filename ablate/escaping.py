@@ -6,17 +6,17 @@ file or a tracking store may say. The doors through which it leaves, and what ea
 ========================================================  =========================================
 door                                                      function
 ========================================================  =========================================
-terminal: ``report.rendering`` (text), ``progress``,      ``visible``; ``terminal`` for whole texts
+terminal: ``report.pages.text``, ``sweep.screen``,        ``visible``; ``terminal`` for whole texts
 ``cli.main`` (errors)
 log lines: ``output.LogFormatter``, in ``conf/hydra``     ``terminal``
-CSV: ``report.rendering``                                 ``csv_row``
-JSON: ``report.rendering``                                ``json_text``
-Markdown: ``report.rendering``, ``report.findings``,      ``markdown``, ``markdown_cell`` and
-``report.published``, ``report.card``                     ``markdown_code``
-LaTeX: ``report.rendering``                               ``latex``
-HTML: ``report.page``                                     ``html_text``
-figures, SVG: ``figures``                                 ``label``
-a shell, in ``report.page`` (how to make it again)        ``shlex.quote``, then ``html_text``
+CSV: ``report.pages.text``                                ``csv_row``
+JSON: ``report.pages.text``                               ``json_text``
+Markdown: ``report.pages.text`` and ``.findings``,        ``markdown``, ``markdown_cell`` and
+``tasks.classify``'s ``published_text`` and ``card``      ``markdown_code``
+LaTeX: ``report.pages.text``                              ``latex``
+HTML: ``report.pages.html``                               ``html_text``
+figures, SVG: ``report.pages.figures``                    ``label``
+a shell, in ``report.pages.html`` (how to make it again)  ``shlex.quote``, then ``html_text``
 ========================================================  =========================================
 """
 

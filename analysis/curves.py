@@ -37,11 +37,10 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from ablate.report import Reading, records_table
-from ablate.report.pages import figures, frames
-from ablate.report.pages import text as rendering
+from ablate.report.pages import figures, frames, grids, text
 from ablate.report.sources.studies import gather
-from ablate.report.table import captions
-from ablate.report.table import equal_compute as compute
+from ablate.report.table import equal_compute
+from ablate.tasks.classify import published_figures
 
 studies = gather(records, tracking_uri, study)
 accuracies = {
@@ -61,7 +60,7 @@ for each in studies:
     runs, factors = frames.tidy(each)
     shown = ["cell"] if each.definition.get("method") == "zip" else factors  # axes that move together are one
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     accuracy = frames.logged(each, list(accuracies))
     figures.learning_curves(frames.curves(each, runs, accuracy), left, shown, accuracies[accuracy])
     figures.learning_curves(frames.curves(each, runs, "train/loss"), right, shown, "training loss")
@@ -76,10 +75,10 @@ for each in studies:
 
 # %%
 for each in studies:
-    print(captions.stage(each))
-    for unit in compute.readable(each, images=images):
-        budget = compute.shared(each, unit, images=images)
+    print(published_figures.figure_title(each))
+    for unit in equal_compute.readable(each, images=images):
+        budget = equal_compute.shared(each, unit, images=images)
         table, notes = records_table(each, Reading(at=f"{unit}:{budget.amount}", images=images))
-        head, body = rendering.cells(table)
-        lines = rendering.markdown_table(head, body, len(table.factors))
+        head, body = text.cells(table)
+        lines = grids.markdown_table(head, body, len(table.factors))
         display(Markdown("\n".join([f"**at {budget}**", "", *lines])))

@@ -32,11 +32,10 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from ablate.report import METRIC, Reading, records_table, render
-from ablate.report.pages import figures, frames
-from ablate.report.pages import html as page
+from ablate.report.pages import figures, frames, sentences
 from ablate.report.sources.studies import gather
-from ablate.report.table import captions
 from ablate.report.table.table import label
+from ablate.tasks.classify import published_figures
 
 studies = gather(records, tracking_uri, study)
 
@@ -50,7 +49,7 @@ for each in studies:
     runs, factors = frames.tidy(each)
     ours = [factor for axis, factor in zip(each.definition["axes"], factors, strict=True) if axis.startswith("data.")]
     figure, ax = plt.subplots(figsize=(8, 4.4), layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     figures.response(runs, ax, (ours or factors)[-1], factors, label(METRIC))
 
 # %% [markdown]
@@ -59,4 +58,4 @@ for each in studies:
 # %%
 for each in studies:
     table, notes = records_table(each, Reading(margin=margin))
-    display(Markdown("\n\n".join([render(table, "md", notes), *page.said(table)])))
+    display(Markdown("\n\n".join([render(table, "md", notes), *sentences.summaries(table)])))

@@ -33,10 +33,10 @@ from IPython.display import display
 from ablate.report import METRIC
 from ablate.report.pages import figures, frames
 from ablate.report.sources.studies import gather
-from ablate.report.table import captions
 from ablate.report.table.table import label
 from ablate.stats.estimates import mean_interval
 from ablate.stats.power import pooled_std, smallest_difference
+from ablate.tasks.classify import published_figures
 
 studies = gather(records, tracking_uri, study)
 
@@ -46,7 +46,7 @@ for each in studies:
     noise = frames.noise(runs)
     display(noise.groupby("cell", sort=False)["value"].agg(["count", "mean", "std", "min", "max"]).round(3))
     figure, ax = plt.subplots(figsize=(8, 1.2 + 0.3 * noise["cell"].nunique()), layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     figures.points(noise, ax, ["differs"], label(METRIC))
 
 # %% [markdown]
@@ -69,7 +69,7 @@ for each in studies:
         print(f"standard deviation over seeds: {std:.2f} points ({n} runs in {cells} cells)")
         print(f"3 seeds a side show {differences[1]:.2f} points, 10 seeds {differences[5]:.2f}")
         figure, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
-        figure.suptitle(captions.stage(each), fontsize=10)
+        figure.suptitle(published_figures.figure_title(each), fontsize=10)
         figures.visible(seeds, differences, ax, label(METRIC).replace(" %", " points"))
 
 # %% [markdown]

@@ -32,8 +32,8 @@ from IPython.display import display
 
 from ablate.report.pages import figures, frames
 from ablate.report.sources.studies import gather
-from ablate.report.table import captions
 from ablate.report.table.table import label
+from ablate.tasks.classify import published_figures
 
 studies = gather(records, tracking_uri, study)
 costs = {"macs": "MACs of an image's forward pass", "params": "parameters"}
@@ -45,7 +45,7 @@ costs = {"macs": "MACs of an image's forward pass", "params": "parameters"}
 # out). Rows with a star had more than the others, such as longer training.
 
 # %%
-printed = frames.printed(published)
+printed = published_figures.printed(published)
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True, layout="constrained")
 figure.suptitle(f"Table 1 as published, {published}")
 for ax, (cost, said) in zip(axes, costs.items(), strict=True):
@@ -68,7 +68,7 @@ for each in studies:
     runs, factors = frames.tidy(each, metric=metric)
     shown = factors[:1] if "trial" in runs else factors
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     for ax, (cost, said) in zip(axes, costs.items(), strict=True):
         figures.pareto(runs, ax, cost, said, label(metric), shown)
 
@@ -80,5 +80,5 @@ for each in studies:
     runs, factors = frames.tidy(each, metric=metric)
     cells = runs.groupby(["cell", *factors], sort=False, as_index=False)[["macs", "params", "value"]].mean()
     best = cells[figures.front(cells["macs"].to_numpy(), cells["value"].to_numpy())]
-    print(captions.stage(each))
+    print(published_figures.figure_title(each))
     display(best.sort_values("macs", ignore_index=True).round(2))

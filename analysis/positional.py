@@ -32,12 +32,10 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from ablate.report import METRIC, Reading, records_table, render
-from ablate.report.pages import figures, frames
-from ablate.report.pages import html as page
+from ablate.report.pages import figures, frames, sentences
 from ablate.report.sources.studies import gather
-from ablate.report.table import captions
 from ablate.report.table.table import label
-from ablate.tasks.classify import published
+from ablate.tasks.classify import published, published_figures, published_text
 
 studies = gather(records, tracking_uri, study)
 
@@ -49,7 +47,7 @@ studies = gather(records, tracking_uri, study)
 # %%
 for each in studies:
     table, notes = records_table(each, Reading(margin=margin))
-    display(Markdown("\n\n".join([render(table, "md", notes), *page.said(table)])))
+    display(Markdown("\n\n".join([render(table, "md", notes), *sentences.summaries(table)])))
 
 # %% [markdown]
 # Lines that are not parallel are an interaction: what the embedding brings depends on the family.
@@ -58,7 +56,7 @@ for each in studies:
 for each in studies:
     runs, factors = frames.tidy(each)
     figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     figures.response(runs, ax, factors[-1], factors, label(METRIC))
 
 # %% [markdown]
@@ -71,11 +69,11 @@ for each in studies:
         effects = frames.contrasts(analysis)
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
         figure, ax = plt.subplots(figsize=(8, 1.4 + 0.27 * rows), layout="constrained")
-        figure.suptitle(captions.stage(each), fontsize=10)
+        figure.suptitle(published_figures.figure_title(each), fontsize=10)
         figures.effects(effects, ax, label(METRIC), margin=margin)
 
 # %% [markdown]
 # ## The published table, and ours beside it
 
 # %%
-display(Markdown(published.markdown(published.layout("pe_ablation", studies))))
+display(Markdown(published_text.markdown(published.layout("pe_ablation", studies))))

@@ -33,12 +33,10 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from ablate.report import METRIC, Reading, records_table, render
-from ablate.report.pages import figures, frames
-from ablate.report.pages import html as page
+from ablate.report.pages import figures, frames, sentences
 from ablate.report.sources.studies import gather
-from ablate.report.table import captions
 from ablate.report.table.table import label
-from ablate.tasks.classify import published
+from ablate.tasks.classify import published, published_figures, published_text
 
 studies = gather(records, tracking_uri, study)
 
@@ -48,7 +46,7 @@ studies = gather(records, tracking_uri, study)
 # %%
 beside = [*studies, *(gather(others) if others else [])]
 layout = published.layout("table1", beside)
-display(Markdown(published.markdown(layout)))
+display(Markdown(published_text.markdown(layout)))
 
 # %% [markdown]
 # The same for the data sets on which one of our runs has a published counterpart. A gap between the two marks is no
@@ -56,12 +54,12 @@ display(Markdown(published.markdown(layout)))
 # not the best of 4 long ones at the epoch that the test set chose.
 
 # %%
-told = frames.beside(layout)
+told = published_figures.beside(layout)
 common = list(told.loc[told["ours"].notna(), "data"].drop_duplicates())
 print(f"data sets with a published counterpart of our runs: {', '.join(common) or 'none'}")
 if common:
     figure, axes = plt.subplots(1, len(common), figsize=(5.5 * len(common), 5), squeeze=False, layout="constrained")
-    trained = [captions.stage(each, asked=False) for each in beside]
+    trained = [published_figures.figure_title(each, asked=False) for each in beside]
     figure.suptitle("\n".join(["Table 1 as published (best of 4 runs), and our means", *trained]), fontsize=10)
     for ax, data in zip(axes.flat, common, strict=True):
         figures.beside(told[told["data"] == data].reset_index(drop=True), ax, f"{data}, {label(METRIC)}")
@@ -74,12 +72,12 @@ if common:
 # %%
 for each in studies:
     table, notes = records_table(each, Reading(margin=margin))
-    display(Markdown("\n\n".join([render(table, "md", notes), *page.said(table)])))
+    display(Markdown("\n\n".join([render(table, "md", notes), *sentences.summaries(table)])))
 
 # %%
 for each in studies:
     runs, factors = frames.tidy(each)
     rows = runs["cell"].nunique()
     figure, ax = plt.subplots(figsize=(8, 1.2 + 0.3 * rows), layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     figures.points(runs, ax, factors, label(METRIC))

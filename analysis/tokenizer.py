@@ -32,12 +32,10 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from ablate.report import METRIC, Reading, records_table, render
-from ablate.report.pages import figures, frames
-from ablate.report.pages import html as page
+from ablate.report.pages import figures, frames, sentences
 from ablate.report.sources.studies import gather
-from ablate.report.table import captions
 from ablate.report.table.table import label
-from ablate.tasks.classify import published
+from ablate.tasks.classify import published, published_figures, published_text
 
 studies = gather(records, tracking_uri, study)
 
@@ -47,13 +45,13 @@ studies = gather(records, tracking_uri, study)
 # %%
 for each in studies:
     table, notes = records_table(each, Reading(margin=margin))
-    display(Markdown("\n\n".join([render(table, "md", notes), *page.said(table)])))
+    display(Markdown("\n\n".join([render(table, "md", notes), *sentences.summaries(table)])))
 
 # %%
 for each in studies:
     runs, factors = frames.tidy(each)
     figure, ax = plt.subplots(figsize=(8, 1.2 + 0.3 * runs["cell"].nunique()), layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     figures.points(runs, ax, ["cell"], label(METRIC))
 
 # %% [markdown]
@@ -68,11 +66,11 @@ for each in studies:
     steps = frames.steps(runs)
     display(steps.drop(columns=["factor", "baseline"]).round(2))
     figure, ax = plt.subplots(figsize=(8, 1.7 + 0.3 * len(steps)), layout="constrained")
-    figure.suptitle(captions.stage(each), fontsize=10)
+    figure.suptitle(published_figures.figure_title(each), fontsize=10)
     figures.effects(steps, ax, label(METRIC), margin=margin)
 
 # %% [markdown]
 # ## The published table, and ours beside it
 
 # %%
-display(Markdown(published.markdown(published.layout("vit_to_cct_steps", studies))))
+display(Markdown(published_text.markdown(published.layout("vit_to_cct_steps", studies))))

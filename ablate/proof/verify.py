@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ablate.proof.parity import Check
 
 CONVENTIONS: tuple[MacsConvention, ...] = get_args(MacsConvention)
-Row = dict[str, str]
-"""By column."""
+CsvRow = dict[str, str]
+"""A row of a CSV file: column -> cell."""
 
 NOTHING = "nothing"
 _UNITS = {"params": ("params_M", 6, "M"), "macs": ("MACs_G", 9, "G")}  # column, power of ten, sign
@@ -33,7 +33,7 @@ class VerifyError(ValueError):
     """There is no such part of the proof."""
 
 
-class Claim(NamedTuple):
+class PublishedFigure(NamedTuple):
     """A published figure.
 
     Attributes:
@@ -74,7 +74,7 @@ class Section:
 # -------------------------------------------------------------------------------------------------- published figures
 
 
-def published(rows: Sequence[Row] | None = None, expected: Sequence[Row] | None = None) -> Section:
+def published(rows: Sequence[CsvRow] | None = None, expected: Sequence[CsvRow] | None = None) -> Section:
     """Published parameters and MACs against ours under every convention.
 
     Args:
@@ -83,31 +83,31 @@ def published(rows: Sequence[Row] | None = None, expected: Sequence[Row] | None 
     """
     rows = [row for table in paper.TABLES for row in paper.rows(table)] if rows is None else rows
     expected = paper.rows("expected") if expected is None else expected
-    recorded = {Claim(row["name"], row["quantity"], row["published"]): row for row in expected}
+    recorded = {PublishedFigure(row["name"], row["quantity"], row["published"]): row for row in expected}
     sources = _sources(rows, verified="yes")
-    unverified = {claim: s for claim, s in _sources(rows, verified="no").items() if claim not in sources}
+    unverified = {figure: s for figure, s in _sources(rows, verified="no").items() if figure not in sources}
     section = Section("published parameters and MACs, and how we count to them")
     section.lines += [*_counts_table([*sources, *unverified]), "", *_by_source(sources), "", _ROW.format(*_HEAD)]
-    for claim in sorted({*sources, *unverified}):
-        matches = find(claim)
-        if claim in sources:
-            section.compare(_difference(claim, matches, recorded.get(claim)))
-        where = sources.get(claim) or [f"unverified, not held: {source}" for source in unverified[claim]]
-        note = recorded[claim]["note"] if claim in sources and claim in recorded else ""
-        section.lines.append(_line(claim, matches, "; ".join(where) + (f" [{note}]" if note else "")))
-    for claim in recorded.keys() - sources.keys():
-        section.compare(f"{_words(claim)} is recorded as expected, but no table has it.")
+    for figure in sorted({*sources, *unverified}):
+        matches = find(figure)
+        if figure in sources:
+            section.compare(_difference(figure, matches, recorded.get(figure)))
+        where = sources.get(figure) or [f"unverified, not held: {source}" for source in unverified[figure]]
+        note = recorded[figure]["note"] if figure in sources and figure in recorded else ""
+        section.lines.append(_line(figure, matches, "; ".join(where) + (f" [{note}]" if note else "")))
+    for figure in recorded.keys() - sources.keys():
+        section.compare(f"{_words(figure)} is recorded as expected, but no table has it.")
     return section
 
 
-def find(claim: Claim) -> list[str]:
+def find(figure: PublishedFigure) -> list[str]:
     """The counts that give a published figure at its digits; ``["nothing"]`` where none does.
 
     A figure that rounding does not give may be one whose further digits were cut off: marked ``(cut)``.
     """
-    found = counts(claim.name, claim.quantity)
+    found = counts(figure.name, figure.quantity)
     for rounding, mark in ((ROUND_HALF_UP, ""), (ROUND_DOWN, " (cut)")):
-        hits = [f"{way}{mark}" for way, count in found.items() if _printed(count, claim, rounding) == claim.published]
+        hits = [f"{way}{mark}" for way, count in found.items() if _printed(count, figure, rounding) == figure.published]
         if hits:
             return hits
     return [NOTHING]
@@ -130,55 +130,57 @@ def counts(name: str, quantity: str) -> dict[str, int]:
     return {"params": spec.params(shape, classes), "params_without_pe": without.params(shape, classes)}
 
 
-def _printed(count: int, claim: Claim, rounding: str) -> str:
-    _, power, _ = _UNITS[claim.quantity]
-    digits = Decimal(claim.published).as_tuple().exponent
+def _printed(count: int, figure: PublishedFigure, rounding: str) -> str:
+    _, power, _ = _UNITS[figure.quantity]
+    digits = Decimal(figure.published).as_tuple().exponent
     return str(Decimal(count).scaleb(-power).quantize(Decimal(1).scaleb(int(digits)), rounding=rounding))
 
 
-def _sources(rows: Sequence[Row], *, verified: str) -> dict[Claim, list[str]]:
+def _sources(rows: Sequence[CsvRow], *, verified: str) -> dict[PublishedFigure, list[str]]:
     """Where each figure of a model that we build is printed."""
-    found: dict[Claim, list[str]] = {}
+    found: dict[PublishedFigure, list[str]] = {}
     for row in rows:
         if not row.get("name") or row["verified"] != verified:
             continue
         for quantity, (column, _, _) in _UNITS.items():
             if row.get(column):
-                where = found.setdefault(Claim(row["name"], quantity, row[column]), [])
+                where = found.setdefault(PublishedFigure(row["name"], quantity, row[column]), [])
                 where += [] if row["source"] in where else [row["source"]]
     return found
 
 
-def _difference(claim: Claim, matches: list[str], row: Row | None) -> str | None:
+def _difference(figure: PublishedFigure, matches: list[str], row: CsvRow | None) -> str | None:
     got = "; ".join(matches)
     if row is None:
-        return f"{_words(claim)} is published, but expected.csv has no row for it; here {got} gives it."
+        return f"{_words(figure)} is published, but expected.csv has no row for it; here {got} gives it."
     if row["matches"] == got:
         return None
-    return f"{_words(claim)} must be given by {row['matches']}, as recorded, but {got} gives it; ours: {_ours(claim)}."
+    return (
+        f"{_words(figure)} must be given by {row['matches']}, as recorded, but {got} gives it; ours: {_ours(figure)}."
+    )
 
 
-def _words(claim: Claim) -> str:
-    return f"{claim.name}: {claim.published} {_UNITS[claim.quantity][2]} {claim.quantity}"
+def _words(figure: PublishedFigure) -> str:
+    return f"{figure.name}: {figure.published} {_UNITS[figure.quantity][2]} {figure.quantity}"
 
 
-def _ours(claim: Claim) -> str:
-    return ", ".join(f"{way} {count:,}" for way, count in counts(claim.name, claim.quantity).items())
+def _ours(figure: PublishedFigure) -> str:
+    return ", ".join(f"{way} {count:,}" for way, count in counts(figure.name, figure.quantity).items())
 
 
 _ROW = "{:<16}{:>10}  {:>15}  {:<42}{}"
 _HEAD = ("model", "published", "ours", "counted as", "where")
 
 
-def _line(claim: Claim, matches: list[str], where: str) -> str:
-    found = counts(claim.name, claim.quantity)
-    figure = f"{claim.published} {_UNITS[claim.quantity][2]}"
+def _line(figure: PublishedFigure, matches: list[str], where: str) -> str:
+    found = counts(figure.name, figure.quantity)
+    said = f"{figure.published} {_UNITS[figure.quantity][2]}"
     if matches == [NOTHING]:
-        target = Decimal(claim.published).scaleb(_UNITS[claim.quantity][1])
+        target = Decimal(figure.published).scaleb(_UNITS[figure.quantity][1])
         nearest = min(found, key=lambda way: abs(found[way] - target))
-        return _ROW.format(claim.name, figure, f"{found[nearest]:,}", f"NOTHING (nearest: {nearest})", where)
+        return _ROW.format(figure.name, said, f"{found[nearest]:,}", f"NOTHING (nearest: {nearest})", where)
     return _ROW.format(
-        claim.name, figure, f"{found[matches[0].removesuffix(' (cut)')]:,}", _shortened(matches, found), where
+        figure.name, said, f"{found[matches[0].removesuffix(' (cut)')]:,}", _shortened(matches, found), where
     )
 
 
@@ -186,25 +188,25 @@ def _shortened(matches: list[str], found: dict[str, int]) -> str:
     return "every way" if len(matches) == len(found) > 2 else ", ".join(matches)
 
 
-def _counts_table(claims: Sequence[Claim]) -> list[str]:
+def _counts_table(figures: Sequence[PublishedFigure]) -> list[str]:
     ways = ("params", "params_without_pe", *CONVENTIONS)
     lines = [f"{'model':<16}" + "".join(f"{way:>18}" for way in ways)]
-    for name in sorted({claim.name for claim in claims}):
+    for name in sorted({figure.name for figure in figures}):
         found = counts(name, "params") | counts(name, "macs")
         lines.append(f"{name:<16}" + "".join(f"{found[way]:>18,}" for way in ways))
     return lines
 
 
-def _by_source(sources: dict[Claim, list[str]]) -> list[str]:
+def _by_source(sources: dict[PublishedFigure, list[str]]) -> list[str]:
     """How many of a source's MACs each convention gives: each source followed one, and never said which."""
-    figures = {
-        source: [find(claim) for claim in sources if claim.quantity == "macs" and source in sources[claim]]
+    given = {
+        source: [find(figure) for figure in sources if figure.quantity == "macs" and source in sources[figure]]
         for source in dict.fromkeys(source for where in sources.values() for source in where)
     }
     lines = [f"{'MACs given by':<52}{'figures':>8}" + "".join(f"{way:>16}" for way in CONVENTIONS)]
-    for source, found in figures.items():
-        given = "".join(f"{sum(way in hits for hits in found):>16}" for way in CONVENTIONS)
-        lines.append(f"{source:<52}{len(found):>8}{given}")
+    for source, found in given.items():
+        counts_by_way = "".join(f"{sum(way in hits for hits in found):>16}" for way in CONVENTIONS)
+        lines.append(f"{source:<52}{len(found):>8}{counts_by_way}")
     return lines
 
 
@@ -222,7 +224,7 @@ _COLUMNS: dict[str, Callable[[ModelSpec, InputShape, int], int]] = {
 }
 
 
-def variants(rows: Sequence[Row] | None = None) -> Section:
+def variants(rows: Sequence[CsvRow] | None = None) -> Section:
     """Ours against the counts measured on the official code, to the last digit.
 
     Args:
@@ -239,7 +241,7 @@ def variants(rows: Sequence[Row] | None = None) -> Section:
     return section
 
 
-def _as_built(row: Row) -> ModelSpec:
+def _as_built(row: CsvRow) -> ModelSpec:
     """By the column ``pe``, which is not always what a factory's name says."""
     return ModelSpec(
         tokenizer="conv" if row["family"] == "cct" else "patch",

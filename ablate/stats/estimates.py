@@ -20,10 +20,10 @@ class Estimate:
     """A mean over runs, and how well it is known.
 
     Attributes:
-        n: Runs behind it.
-        mean: In the unit of the values.
+        n: Number of runs behind the mean.
+        mean: Mean over the runs, in the unit of the values.
         low: Lower end of the confidence interval of the mean; None for a single run, which has no spread to tell.
-        high: Upper end.
+        high: Upper end of the confidence interval; None for a single run.
         std: Sample standard deviation (n - 1 below the line); None for a single run.
     """
 
@@ -137,7 +137,8 @@ def example_interval(treatment: ArrayLike, baseline: ArrayLike, *, confidence: f
 
     Args:
         treatment: ``(runs, images)``, whether each run got each image right.
-        baseline: The same for the other side, on the same images; the number of runs may differ.
+        baseline: ``(runs, images)``, whether each run of the other side got each of the same images right; the number
+            of runs may differ.
         confidence: Between 0 and 1, exclusive.
 
     Raises:
@@ -171,10 +172,10 @@ def count_interval(
     computed whole: the n-fold convolution of theirs. That is what ever more draws come to, in a thousandth of the time.
 
     Args:
-        treatment: ``(images,)``, of its runs how many got each image right.
-        treatment_runs: How many runs there are.
-        baseline: ``(images,)``, the same images.
-        baseline_runs: Likewise.
+        treatment: ``(images,)``, number of the treatment's runs that got each image right.
+        treatment_runs: Number of the treatment's runs.
+        baseline: ``(images,)``, number of the baseline's runs that got each of the same images right.
+        baseline_runs: Number of the baseline's runs.
         confidence: Between 0 and 1, exclusive.
     """
     unit = math.lcm(treatment_runs, baseline_runs)

@@ -27,9 +27,9 @@ def smallest_difference(std: float, seeds: int, *, alpha: float = 0.05, power: f
     """The difference of two means that a two-sided t test of so many seeds a side finds with this probability.
 
     Args:
-        std: Of one side's runs.
-        seeds: Of each side; None is returned for fewer than 2, which have no spread of their own.
-        alpha: Of the test.
+        std: Standard deviation of one side's runs.
+        seeds: Number of seeds of each side; None is returned for fewer than 2, which have no spread of their own.
+        alpha: Rate of false findings of the test, 0 to 1.
         power: Probability of finding it.
 
     Source:

@@ -32,12 +32,12 @@ class Verdict:
             ``1 - alpha`` interval excludes 0; ``undecided``: neither.
         effect: Mean of the treatment minus mean of the baseline, in the unit of the values; None without two sides.
         low: Lower end of the effect's ``1 - alpha`` interval; None where there is no spread to tell it from.
-        high: Upper end.
-        p: Two-sided p-value of no effect, adjusted where the comparison is one of a family.
-        n: Runs behind it: pairs, or those of the smaller side.
-        seeds_needed: Of an undecided one with a margin: seeds a side that decide it with 80 % probability, from the
-            spread of the runs and the margin alone, never from the effect that was seen.
-        notes: What a reader has to know besides, a sentence each.
+        high: Upper end of the interval, None where ``low`` is None.
+        p: Two-sided p-value of no effect, 0 to 1, adjusted where the comparison is one of a family.
+        n: Number of runs behind the comparison: pairs, or those of the smaller side.
+        seeds_needed: Seeds a side that decide the comparison with 80 % probability, from the spread of the runs and
+            the margin alone, never from the effect that was seen; None where it is decided or has no margin.
+        notes: Sentences on what a reader has to know besides.
     """
 
     kind: Kind
@@ -134,7 +134,7 @@ def seeds_needed(
         std: Standard deviation of one side's runs; of the differences where paired.
         margin: Smallest effect of interest, in the same unit.
         paired: Pairs are counted.
-        alpha: Of the verdict.
+        alpha: Rate of false verdicts, 0 to 0.5.
         power: Probability of deciding.
         groups: Comparisons in one family: alpha is shared out among them.
 
@@ -169,7 +169,7 @@ def alpha_spending(alpha: float, fractions: Sequence[float]) -> list[float]:
     look may use what was added since the one before.
 
     Args:
-        alpha: Of all looks together.
+        alpha: Rate of false verdicts of all looks together, 0 to 0.5.
         fractions: Runs at each look over runs planned, rising, the last at most 1.
 
     Raises:

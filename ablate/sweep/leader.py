@@ -12,7 +12,6 @@ from ablate.contract import task
 from ablate.design.sweep import SweepError
 from ablate.provenance import provenance
 from ablate.report import report_study
-from ablate.report.pages.text import Format
 from ablate.sweep.crew import work_together
 from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.interrupts import remembered, terminable
@@ -218,7 +217,7 @@ def _tell(plan: Plan, record: RunWriter) -> None:
         record.artifact(name, content)
 
 
-def _table(plan: Plan, format: Format) -> str:
+def _table(plan: Plan, format: str) -> str:
     return report_study(plan.config.tracking, plan.sweep.name, format, study=plan.study)
 
 

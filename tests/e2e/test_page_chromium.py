@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.report.pages import html as page
+from ablate.report.pages import html
 from ablate.report.sources import records
 from tests.e2e.chromium import browser, shot
 
@@ -38,7 +38,7 @@ CONTRAST = """() => {
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     with contextlib.chdir(ROOT):
-        path.write_text(page.page(records.read(DEMO)), "utf-8")
+        path.write_text(html.page(records.read(DEMO)), "utf-8")
     return path
 
 

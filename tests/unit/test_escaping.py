@@ -1,7 +1,6 @@
 """Hostile names through every door: shown as they stand, obeyed by nothing."""
 
 import csv
-import html.parser
 import io
 import itertools
 import json
@@ -10,6 +9,7 @@ import logging.config
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,12 @@ from ablate.cli import main as cli
 from ablate.data import DataSpec, load
 from ablate.escaping import visible
 from ablate.report import Reading, records_table, render
-from ablate.report.pages import figures, frames
-from ablate.report.pages import html as page
+from ablate.report.pages import figures, frames, html
 from ablate.report.sources.foreign import from_csv
 from ablate.report.sources.records import Records
-from ablate.report.table import captions
 from ablate.sweep import output
 from ablate.sweep.screen import SweepScreen
-from ablate.tasks.classify import card
+from ablate.tasks.classify import card, published_figures
 
 NAMES = (
     *("$\\write18{id}$", "\\input{/etc/passwd}", "50% & #1_{x}^~", "a^b", "}", "{", "*r", "\\", "$", "\\$b$"),
@@ -194,7 +192,7 @@ def test_json_is_the_names_themselves_and_shows_no_terminal_anything(table):
     assert [next(iter(row["levels"].values())) for row in json.loads(text)["rows"]] == list(NAMES)
 
 
-class _Page(html.parser.HTMLParser):
+class _Page(HTMLParser):
     def __init__(self):
         super().__init__()
         self.tags, self.attributes, self.links, self.cells = set(), set(), [], []
@@ -213,12 +211,12 @@ class _Page(html.parser.HTMLParser):
 @pytest.mark.parametrize("start", range(0, len(NAMES), 16))
 def test_page_and_its_figures_hold_no_markup_of_a_name(start):
     names = NAMES[start : start + 16]
-    made = page.files(_study(names))
+    made = html.files(_study(names))
     parser = _Page()
     parser.feed(made.pop("report.html"))
     parser.close()
     plain = _Page()
-    plain.feed(page.page(_study([f"m{n}" for n in range(len(names))])))
+    plain.feed(html.page(_study([f"m{n}" for n in range(len(names))])))
     assert parser.tags == plain.tags and parser.attributes == plain.attributes and parser.links == ["data:,"]
     assert [cell for cell in parser.cells if cell in map(visible, names)][: len(names)] == list(map(visible, names))
     for drawing in made.values():
@@ -230,7 +228,7 @@ def test_page_and_its_figures_hold_no_markup_of_a_name(start):
 
 
 def test_page_shows_a_command_that_a_shell_takes_as_one_word():
-    assert "<pre>python -m ablate +sweep=&#x27;pe; rm -rf ~&#x27;</pre>" in page.page(_study(("a", "b")))
+    assert "<pre>python -m ablate +sweep=&#x27;pe; rm -rf ~&#x27;</pre>" in html.page(_study(("a", "b")))
 
 
 @pytest.mark.parametrize("along", ["first", "second"])
@@ -248,9 +246,9 @@ def test_figures_of_notebooks_draw_any_name(along):
     runs, factors = frames.tidy(study)
     canvas = Figure(figsize=(9, 9))
     figures.response(runs, canvas.subplots(), along, factors, "$y$")
-    canvas.suptitle(captions.stage(study))
+    canvas.suptitle(published_figures.figure_title(study))
     canvas.savefig(io.BytesIO(), format="svg")
-    assert captions.stage(study).splitlines()[0] == "\\$x\\$ a b"
+    assert published_figures.figure_title(study).splitlines()[0] == "\\$x\\$ a b"
 
 
 def test_galleries_draw_any_class_and_rows_name():
@@ -350,5 +348,5 @@ def test_metric_and_columns_of_anybodys_runs_are_escaped_too(tmp_path):
         assert not HIDDEN.search(render(table, format, notes)), format
     assert render(table, "csv").startswith("'=f,metric,")
     parser = _Page()
-    parser.feed(page.page(found, Reading("$m$|<b>")))
+    parser.feed(html.page(found, Reading("$m$|<b>")))
     assert "b" not in parser.tags

@@ -42,6 +42,15 @@ MAY = {
 }
 """Room -> the rooms that it may import; the package's own ``__init__`` (its version, its public names) is anybody's."""
 
+REPORT = {
+    "errors": set(),
+    "sources": {"errors"},
+    "table": {"errors", "sources"},
+    "pages": {"errors", "sources", "table"},
+    "reports": {"errors", "sources", "table", "pages"},
+}
+"""Part of ``ablate.report`` -> the parts that it may import."""
+
 ONLY = {
     "mlflow": {"tracking/client.py", "tracking/model_registry.py", "tracking/writer.py"},
     "optuna": {"sweep/queue.py", "sweep/sampler.py"},
@@ -98,6 +107,21 @@ def test_imports_point_down():
         for module, others in _arrows().items()
         for other in others
         if module != "ablate" and _room(other) not in MAY[_room(module)] | {_room(module), ""}
+    )
+    assert not wrong, "\n".join(wrong)
+
+
+def test_imports_within_report_point_from_pages_to_tables_to_sources():
+    def part(module: str) -> str:
+        return module.removeprefix("ablate.report").lstrip(".").split(".")[0]
+
+    within = {module: others for module, others in _arrows().items() if module.startswith("ablate.report.")}
+    assert {part(module) for module in within} == REPORT.keys()
+    wrong = sorted(
+        f"{module} imports {other}"
+        for module, others in within.items()
+        for other in others
+        if _room(other) == "report" and part(other) not in REPORT[part(module)] | {part(module)}
     )
     assert not wrong, "\n".join(wrong)
 

@@ -73,9 +73,9 @@ def effects(frame: "pd.DataFrame", ax: Axes, unit: str, *, margin: float | None 
     """Each level's effect against its baseline, which is the line at 0, with simultaneous intervals.
 
     Args:
-        frame: What ``ablate.report.pages.frames.contrasts`` gives.
-        ax: Where to draw; it wants a quarter of an inch a row and a heading's row a factor.
-        unit: What effects are in.
+        frame: Rows of ``ablate.report.pages.frames.contrasts``.
+        ax: Axes that are filled; they want a quarter of an inch a row and a heading's row a factor.
+        unit: Unit of the effects.
         margin: Smallest effect of interest; shaded.
     """
     ticks: list[str] = []
@@ -119,10 +119,10 @@ def learning_curves(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], lab
     """Mean of each cell after each epoch, and the range of its seeds as a band.
 
     Args:
-        frame: What ``ablate.report.pages.frames.curves`` gives.
-        ax: Where to draw.
+        frame: Rows of ``ablate.report.pages.frames.curves``.
+        ax: Axes that are filled.
         factors: Columns that make a cell: colours tell the first, dashes the others.
-        label: Of the values, with their unit.
+        label: Name of the values, with their unit.
     """
     frame = _as_text(frame, factors)
     colour, markers = _looks(frame, factors)
@@ -145,10 +145,10 @@ def points(frame: "pd.DataFrame", ax: Axes, factors: Sequence[str], label: str) 
     """Every run as a point, a row a cell, and each cell's mean as a bar.
 
     Args:
-        frame: What ``ablate.report.pages.frames.results`` gives.
-        ax: Where to draw; it wants a quarter of an inch a cell.
+        frame: Rows of ``ablate.report.pages.frames.results``.
+        ax: Axes that are filled; they want a quarter of an inch a cell.
         factors: The first one gives the colour.
-        label: Of the values, with their unit.
+        label: Name of the values, with their unit.
     """
     colour, _ = _looks(frame, factors)
     for at, (cell, group) in enumerate(frame.groupby("cell", sort=False)):
@@ -170,11 +170,11 @@ def response(frame: "pd.DataFrame", ax: Axes, along: str, factors: Sequence[str]
     Levels that are numbers stand at their place, on a logarithmic scale where the largest is ten times the least.
 
     Args:
-        frame: What ``ablate.report.pages.frames.results`` gives; one row a run.
-        ax: Where to draw.
+        frame: Rows of ``ablate.report.pages.frames.results``, one a run.
+        ax: Axes that are filled.
         along: The factor on the horizontal axis.
         factors: All of them: colours tell the first that is not ``along``, which gives the colour where it is alone.
-        label: Of the values, with their unit.
+        label: Name of the values, with their unit.
     """
     hue = next((factor for factor in factors if factor != along), along)
     frame = _as_text(frame, dict.fromkeys((along, hue)))
@@ -220,9 +220,9 @@ def beside(frame: "pd.DataFrame", ax: Axes, label: str) -> Axes:
     """Published numbers, a row each, and ours where there are any, with their intervals.
 
     Args:
-        frame: Of one data set, from what ``ablate.report.pages.frames.beside`` gives.
-        ax: Where to draw; it wants a quarter of an inch a row.
-        label: Of the values, with their unit.
+        frame: Rows of one data set: ``row``, ``published``, ``verified``, ``ours``, ``low``, ``high`` and ``n``.
+        ax: Axes that are filled; they want a quarter of an inch a row.
+        label: Name of the values, with their unit.
     """
     rows = list(frame["row"].drop_duplicates())
     place = frame["row"].map(rows.index)
@@ -270,13 +270,13 @@ def pareto(
     """Mean of each cell against what it costs; cells that no cheaper one equals are filled and joined.
 
     Args:
-        frame: What ``ablate.report.pages.frames.results`` gives.
-        ax: Where to draw.
+        frame: Rows of ``ablate.report.pages.frames.results``.
+        ax: Axes that are filled.
         cost: A column of the frame, the less the better.
-        cost_label: What it is, with its unit.
-        label: Of the values, with their unit.
+        cost_label: Name of the cost, with its unit.
+        label: Name of the values, with their unit.
         factors: Colours tell the first, markers the others.
-        higher_is_better: Of the values.
+        higher_is_better: Whether more of the value is better.
     """
     frame = _as_text(frame, factors)
     colour, shape = _looks(frame, factors)
@@ -455,10 +455,10 @@ def gallery(
     Args:
         axes: ``(1 + kinds, images)`` Axes, as `matplotlib.pyplot.subplots` gives them with ``squeeze=False``.
         images: ``(images, height, width, channels)`` uint8.
-        maps: What a row shows -> weights, ``(images, tokens)``.
+        maps: Name of a row -> weights, ``(images, tokens)``.
         grid: Rows and columns of tokens.
         labels: True class of each image.
-        predicted: What the model said; a mistake's title is red.
+        predicted: Class that the model predicted for each image; a mistake's title is red.
         classes: Names, by label.
 
     Raises:
@@ -505,7 +505,7 @@ def concentration(ax: Axes, weights: Array, right: Array) -> None:
     """Over how many tokens SeqPool's weights are spread, for images that were classified rightly and wrongly.
 
     Args:
-        ax: Where to draw.
+        ax: Axes that are filled.
         weights: ``(images, tokens)``.
         right: ``(images,)`` bool.
     """

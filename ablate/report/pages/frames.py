@@ -2,19 +2,16 @@
 
 import itertools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ablate.report.sources.records import Records
 from ablate.report.table import searches
 from ablate.report.table.rows import short
-from ablate.report.table.runs import Run, attempts, counted
+from ablate.report.table.runs import Attempt, attempts, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.contrasts import Analysis
 from ablate.stats.verdicts import verdict
-from ablate.tasks.classify import paper
-from ablate.tasks.classify.published import Layout
 from ablate.tracking import param_text
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ def tidy(records: Records, *, metric: str = METRIC) -> tuple["pd.DataFrame", tup
 
     Args:
         records: A study; of a search, every finished trial is a cell, and the columns are what it drew.
-        metric: What ``value`` holds.
+        metric: Name of the metric in the column ``value``.
 
     Returns:
         What ``results`` gives, and its factors.
@@ -62,9 +59,9 @@ def results(
 
     Args:
         frame: Runs of one study, in the columns of ``tracking.read_runs``.
-        definition: What the sweep recorded of itself.
+        definition: The sweep's record of itself.
         factors: Names of its axes, as the table shows them.
-        metric: What ``value`` holds.
+        metric: Name of the metric in the column ``value``.
 
     Returns:
         A column a factor, then ``cell`` (the levels in one), ``seed``, ``repeat``, ``value``, the costs that were
@@ -83,7 +80,7 @@ def results(
     return told.astype({factor: str for factor in factors})
 
 
-def _row(run: Run, definition: Mapping[str, Any], factors: Sequence[str]) -> dict[str, Any]:
+def _row(run: Attempt, definition: Mapping[str, Any], factors: Sequence[str]) -> dict[str, Any]:
     levels = dict(json.loads(run.point))
     shown = [param_text(levels.get(axis)) for axis in definition["axes"]]
     named = dict(zip(factors, shown, strict=True))
@@ -95,8 +92,8 @@ def curves(records: Records, runs: "pd.DataFrame", metric: str = "val/top1_perce
     """One row an epoch of a run.
 
     Args:
-        records: Where the curves are.
-        runs: What ``results`` gave.
+        records: The study that has the curves.
+        runs: Rows of ``results``.
         metric: A metric that is logged after each epoch.
 
     Returns:
@@ -144,8 +141,8 @@ def steps(runs: "pd.DataFrame", *, alpha: float = 0.05) -> "pd.DataFrame":
     """Each cell against the one before it, in their order: Welch's intervals, alpha shared out among the steps.
 
     Args:
-        runs: What ``results`` gives of a sweep whose cells are a chain, each one step from the last.
-        alpha: Of all steps together.
+        runs: Rows of ``results`` of a sweep whose cells are a chain, each one step from the last.
+        alpha: Rate of false verdicts of all steps together, 0 to 0.5.
 
     Returns:
         The columns of ``contrasts`` with ``mean`` (of the level) and ``n``.
@@ -167,7 +164,7 @@ def noise(runs: "pd.DataFrame") -> "pd.DataFrame":
     """Runs in which nothing was changed, by what differs between them: their seeds, or nothing that was set.
 
     Args:
-        runs: What ``results`` gives.
+        runs: Rows of ``results``.
 
     Returns:
         Rows of ``runs`` with ``differs`` (in words) and ``cell`` (the cell, and what differs): each seed's first run,
@@ -181,53 +178,3 @@ def noise(runs: "pd.DataFrame") -> "pd.DataFrame":
             parts.append(group.assign(differs=f"repeats of seed {seed}"))
     told = pd.concat(parts, ignore_index=True)
     return told.assign(cell=told["cell"] + ", " + told["differs"])
-
-
-def beside(found: Layout) -> "pd.DataFrame":
-    """A published table's numbers, a row each, and each of ours beside the one it belongs to.
-
-    Returns:
-        ``row`` (the labels in one), ``data``, ``published``, ``verified``; ``ours`` (a mean), ``low``, ``high``, ``n``
-        and ``study``, blank where nothing was run.
-    """
-    import pandas as pd
-
-    rows = []
-    for line in found.lines:
-        for data, one in line.printed.items():
-            told = {"row": ", ".join(line.labels), "data": data, "published": float(one.value)}
-            told["verified"] = one.verified
-            for ours in line.ours.get(data, ()):
-                mean = ours.estimate
-                rows.append({**told, "ours": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n,
-                             "study": ours.study})  # fmt: skip
-            if not line.ours.get(data):
-                rows.append(told)
-    columns = ["row", "data", "published", "verified", "ours", "low", "high", "n", "study"]
-    return pd.DataFrame(rows, columns=columns).astype({"ours": float, "low": float, "high": float})
-
-
-def printed(column: str, table: str = "table1") -> "pd.DataFrame":
-    """Verified rows of a published table that has costs, in the columns of ``results``.
-
-    Args:
-        column: Of the results, such as ``CIFAR-10_top1_pct``.
-        table: A table with ``params_M`` and ``MACs_G``.
-
-    Returns:
-        ``family``, ``cell`` (the model), ``value``, ``params`` and ``macs``, as printed.
-    """
-    import pandas as pd
-
-    rows = [
-        {
-            "family": re.split(r"V?\d|-", row["model"])[0],
-            "cell": row["model"],
-            "value": float(row[column]),
-            "params": 1e6 * float(row["params_M"]),
-            "macs": 1e9 * float(row["MACs_G"]),
-        }
-        for row in paper.rows(table)
-        if row["verified"] == "yes" and row[column] and row["params_M"] and row["MACs_G"]
-    ]
-    return pd.DataFrame(rows, columns=["family", "cell", "value", "params", "macs"])

@@ -4,51 +4,21 @@ Nothing in it is fetched: style and figures (SVG) stand inside, and no script is
 from the page, so that one drawing serves light and dark.
 """
 
-import io
-import re
 import shlex
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ablate.escaping import html_text
-from ablate.report.pages import frames
-from ablate.report.pages import text as rendering
+from ablate.report.pages import findings, frames, sentences, text
+from ablate.report.pages.drawings import MOST_ROWS, Drawing, drawings
 from ablate.report.sources.records import Records
-from ablate.report.table import audit, findings, searches
-from ablate.report.table import equal_compute as compute
+from ablate.report.table import equal_compute, searches
 from ablate.report.table.rows import Reading, records_table
-from ablate.report.table.table import ALPHA, Table, confidence, label
-from ablate.stats.contrasts import Contrast
-from ablate.stats.verdicts import Kind
+from ablate.report.table.table import Table, label
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-
-WIDTH = 5.3
-"""Inches of a figure: about 510 pixels, so that its text is still read when a phone shrinks it to 360."""
-MOST_ROWS, MOST_CELLS, MOST_PLACES = 48, 16, 6
-"""What a figure, a figure with a legend, and a sentence hold before they can no longer be read."""
-MOST_DIFFERENCES = 3
-"""Things that differ besides the factor, as a sentence names them; the notes have all."""
-_INK, _GRID = "#010203", "#040506"  # stand for the page's own colours until the SVG is written
-_CURVES = {"val/top1_percent": "validation top-1 %", "train/loss": "training loss"}
-_COSTS = {"macs": "MACs of an image's forward pass", "params": "parameters"}
-_KIND_WORDS = {Kind.helps: "helps", Kind.hurts: "hurts", Kind.equivalent: "makes no difference that matters",
-               Kind.undecided: "is undecided"}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing and what it says, for those who cannot see it too; ``name`` is for a file."""
-
-    name: str
-    svg: str
-    caption: str
 
 
 def page(records: Records, reading: Reading | None = None) -> str:
@@ -70,13 +40,13 @@ def files(records: Records, reading: Reading | None = None) -> dict[str, str]:
     table, notes = records_table(records, reading)
     frame, definition = searches.rows(records.frame, records.definition)
     if reading.at is not None:
-        frame, _ = compute.read_at(frame, records.curves, compute.parse(reading.at), images=reading.images)
+        frame, _ = equal_compute.read_at(frame, records.curves, equal_compute.parse(reading.at), images=reading.images)
     factors = table.factors
     if "trial" in definition["axes"]:  # the table has what it drew and reached: elsewhere its number tells it
         factors, definition = ("trial",), {**definition, "axes": {"trial": definition["axes"]["trial"]}}
-    figures = _figures(records, frame, definition, table, factors, reading.margin)
-    whole = _whole(records, frame, definition, table, notes, factors, figures)
-    return {"report.html": whole} | {f"figures/{figure.name}.svg": figure.svg for figure in figures}
+    drawn = drawings(records, frame, definition, table, factors, reading.margin)
+    whole = _whole(records, frame, definition, table, notes, factors, drawn)
+    return {"report.html": whole} | {f"figures/{each.name}.svg": each.svg for each in drawn}
 
 
 def _whole(
@@ -86,7 +56,7 @@ def _whole(
     table: Table,
     notes: Sequence[str],
     factors: Sequence[str],
-    figures: Sequence[Figure],
+    drawn: Sequence[Drawing],
 ) -> str:
     asked, _, budget = table.title.partition("\n")
     parts = [
@@ -94,7 +64,7 @@ def _whole(
         f"<p class=budget>{html_text(budget)}</p></header>",
         _section("Verdicts", _verdicts(table)),
         _section("Table", _table(table)),
-        _section("Figures", f"<div class=figures>{''.join(map(_figure, figures))}</div>" if figures else ""),
+        _section("Figures", f"<div class=figures>{''.join(map(_figure, drawn))}</div>" if drawn else ""),
         _section("Cost", _cost(records, table, frame, definition, factors)),
         _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table, definition)])),
         _section("How to reproduce", _reproduce(records, definition)),
@@ -130,10 +100,11 @@ def _verdicts(table: Table) -> str:
     """A sentence a factor, then one a level, each of which can be quoted alone."""
     if table.analysis is None or not table.analysis.contrasts:
         return "<p>Nothing is compared: a verdict needs runs of at least two levels.</p>"
-    unit, out, say = _points(label(table.metric)), [], partial(sentence, alpha=table.alpha)
-    for factor, baseline, found in _by_factor(table):
+    unit, out = sentences.effect_unit(label(table.metric)), []
+    say = partial(sentences.sentence, alpha=table.alpha)
+    for factor, baseline, found in sentences.by_factor(table):
         rows = "".join(f"<li class={c.verdict.kind}>{html_text(say(c, unit, flags))}</li>" for c, flags in found)
-        lead = html_text(_led(factor, baseline, found))
+        lead = html_text(sentences.headline(factor, baseline, found))
         told = f"<ul class=verdicts>{rows}</ul>"
         if len(found) > MOST_ROWS:
             told = f"<details><summary>all {len(found)} comparisons</summary>{told}</details>"
@@ -141,122 +112,11 @@ def _verdicts(table: Table) -> str:
     return "".join(out)
 
 
-def said(table: Table) -> list[str]:
-    """One sentence on each factor of a table, which can be quoted alone; none where nothing is compared."""
-    return [_led(factor, baseline, found) for factor, baseline, found in _by_factor(table)]
-
-
-_Flagged = tuple[Contrast, Sequence[audit.Difference]]
-
-
-def _by_factor(table: Table) -> list[tuple[str, str, list[_Flagged]]]:
-    """Factor, baseline, and its contrasts, each with what its sides differ in besides."""
-    if table.analysis is None:
-        return []
-    flags: dict[int, list[audit.Difference]] = {}
-    for each in table.audit:
-        for index in each.contrasts:
-            flags.setdefault(index, []).append(each)
-    flagged = [(each, flags.get(index, [])) for index, each in enumerate(table.analysis.contrasts)]
-    groups = groupby(flagged, lambda each: (each[0].factor, each[0].baseline))
-    return [(factor, baseline, list(group)) for (factor, baseline), group in groups]
-
-
-def _led(factor: str, baseline: str, found: Sequence[_Flagged]) -> str:
-    return summary(factor, baseline, [each for each, _ in found], [each for each, flags in found if flags])
-
-
-def summary(factor: str, baseline: str, contrasts: Sequence[Contrast], flagged: Sequence[Contrast] = ()) -> str:
-    """One sentence on a factor: which level does what, and where that is.
-
-    Args:
-        factor: Its name.
-        baseline: The level that others are held against.
-        contrasts: Of this factor.
-        flagged: Those of them whose sides differ in more than the factor: marked.
-    """
-    told, marked = [], {id(each) for each in flagged}
-    for level, group in groupby(sorted(contrasts, key=lambda each: each.level), lambda each: each.level):
-        found = list(group)
-        by_kind = [(kind, [each for each in found if each.verdict.kind is kind]) for kind in Kind]
-        words = [_where(kind, some, len(found), marked) for kind, some in by_kind if some]
-        told.append(f"{level} {' and '.join(words)}")
-    more = f" ({findings.FLAG} not only {factor} differs)" if flagged else ""
-    return f"Against {factor} = {baseline}: {'; '.join(told)}{more}."
-
-
-def _where(kind: Kind, some: Sequence[Contrast], of: int, marked: Set[int]) -> str:
-    marks = [f" {findings.FLAG}" if id(each) in marked else "" for each in some]
-    if of == 1:
-        return f"{_KIND_WORDS[kind]}{marks[0]}"
-    places = [f"{', '.join(each.at.values())}{mark}" for each, mark in zip(some, marks, strict=True)]
-    if len(some) == of:
-        return f"{_KIND_WORDS[kind]}{max(marks)} everywhere ({of} comparisons)"
-    listed = len(places) <= MOST_PLACES
-    where = f"at {' / '.join(places)}" if listed else f"in {len(places)} of {of} comparisons{max(marks)}"
-    return f"{_KIND_WORDS[kind]} {where}"
-
-
-def sentence(
-    contrast: Contrast, unit: str, differences: Sequence[audit.Difference] = (), *, alpha: float = ALPHA
-) -> str:
-    """One comparison, with effect, interval and n.
-
-    Args:
-        contrast: The comparison.
-        unit: Of its effect.
-        differences: What its sides differ in besides the factor: marks the verdict, and stands in the sentence.
-        alpha: Its interval is of 1 - alpha.
-    """
-    found = contrast.verdict
-    at = f", at {', '.join(f'{name} = {level}' for name, level in contrast.at.items())}," if contrast.at else ""
-    who = f"{contrast.factor} = {contrast.level} instead of {contrast.baseline}{at}"
-    kind = _KIND_WORDS[found.kind] + (f" {findings.FLAG}" if differences else "")
-    more = _besides(contrast, differences)
-    if found.effect is None:
-        return f"{who} {kind}: there are not enough results (n = {_n(contrast)}){more}."
-    sure = ""
-    if found.low is not None and found.high is not None:
-        seeds = f"{confidence(alpha)} simultaneous interval over seeds {_signed(found.low)} to {_signed(found.high)}"
-        sure = f" ({seeds}; n = {_n(contrast)})"
-    if (images := contrast.over_images) is not None:
-        sure += f", over {images.images:,} test images {_signed(images.low)} to {_signed(images.high)}"
-    needed = f"; {found.seeds_needed} seeds a side decide in 4 of 5 cases" if found.seeds_needed else ""
-    lost = sum(contrast.diverged)
-    diverged = f"; {lost} of {sum(contrast.runs)} runs diverged" if lost else ""
-    return f"{who} {kind}: {_signed(found.effect)} {unit}{sure}{needed}{diverged}{more}."
-
-
-def _n(contrast: Contrast) -> str:
-    """Runs with a result behind a verdict: of the level and of its baseline, where these are not as many."""
-    level, baseline = (runs - lost for runs, lost in zip(contrast.runs, contrast.diverged, strict=True))
-    return f"{level} and {baseline}" if level != baseline else f"{contrast.verdict.n} a side"
-
-
-def _besides(contrast: Contrast, differences: Sequence[audit.Difference]) -> str:
-    """The end of a sentence: what else differs, one thing each, the first few in full."""
-    if not differences:
-        return ""
-    listed = [f"{each.kind} ({each.treatment} against {each.baseline})" for each in differences[:MOST_DIFFERENCES]]
-    rest = len(differences) - len(listed)
-    told = ", ".join([*listed, *([f"{rest} more"] if rest else [])])
-    return f"; {findings.FLAG} not only {contrast.factor} differs: {told}"
-
-
-def _points(unit: str) -> str:
-    """A difference of percentages is in percentage points."""
-    return f"percentage points of {unit.removesuffix(' %')}" if unit.endswith(" %") else unit
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
-
-
 # ------------------------------------------------------------------------------------------------- table, cost, origin
 
 
 def _table(table: Table) -> str:
-    head, body = rendering.cells(table)
+    head, body = text.cells(table)
     return _html_table(head, body, len(table.factors))
 
 
@@ -312,140 +172,15 @@ def _reproduce(records: Records, definition: Mapping[str, Any]) -> str:
     versions = [f"{c.removeprefix(prefix)} {' or '.join(_distinct(frame, c))}" for c in frame if c.startswith(prefix)]
     told |= {"versions": ", ".join(versions), "platform": " or ".join(_distinct(frame, "tags.ablate.platform"))}
     told["data digest"] = " or ".join(_distinct(frame, "tags.ablate.data.digest"))
-    lines = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in told.items() if text)
+    lines = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(what)}</dd>" for name, what in told.items() if what)
     command = "" if definition.get("foreign") else f"<pre>python -m ablate {html_text(_again(definition))}</pre>"
     runs = ", ".join(map(str, frame["run_id"])) if len(frame) <= 200 else f"{len(frame)} of them"
     return f"{command}<dl>{lines}</dl><details><summary>run ids</summary><p class=ids>{html_text(runs)}</p></details>"
 
 
-# ------------------------------------------------------------------------------------------------------------- figures
-
-
-def _figures(
-    records: Records,
-    frame: "pd.DataFrame",
-    definition: Mapping[str, Any],
-    table: Table,
-    factors: Sequence[str],
-    margin: float | None,
-) -> list[Figure]:
-    from ablate.report.pages import figures
-
-    unit, better = label(table.metric), table.higher_is_better
-    most = f"cells, those with the {'highest' if better else 'lowest'} means"
-    runs = frames.results(frame, definition, factors, metric=table.metric)
-    out = []
-    if table.analysis is not None and table.analysis.contrasts:
-        every = frames.contrasts(table.analysis)
-        largest = every["effect"].astype(float).abs().sort_values(ascending=False, kind="stable").index[:MOST_ROWS]
-        effects = every.loc[sorted(largest)]
-        rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
-        said = "Effect of each level against its factor's baseline, with simultaneous "
-        said += f"{confidence(table.alpha)} intervals over seeds"
-        said += _some(len(effects), len(every), "comparisons, those with the largest effects")
-        out.append(
-            drawn("effects", lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said)
-        )
-    if runs.empty or not factors:
-        return out
-    cells = runs.groupby("cell", sort=False)["value"].mean()
-    cells = cells.sort_values(ascending=not better, kind="stable")
-    listed, few = (runs[runs["cell"].isin(cells.index[:many])] for many in (MOST_ROWS, MOST_CELLS))
-    rows = listed["cell"].nunique()
-    said = f"Each finished run, and the mean of its cell (bar){_some(rows, len(cells), most)}"
-    out.append(drawn("runs", lambda ax: figures.points(listed, ax, factors, unit), 0.9 + 0.27 * rows, said))
-    for name, shown in _CURVES.items():
-        told = frames.curves(records, few, name)
-        if not told.empty and told["epoch"].max() > 1:
-            draw = _curve(told, factors, shown)
-            said = f"{shown.capitalize()} after each epoch: mean of the seeds, band their range"
-            said += _some(few["cell"].nunique(), len(cells), most)
-            out.append(drawn(name.replace("/", "_"), draw, 3.6, said))
-    for name, shown in _COSTS.items():
-        if name in runs and runs[name].nunique() > 1:
-            chosen = _cheapest_and_best(runs, name, higher_is_better=better)
-            said = f"Mean {unit} against {shown}; filled: no cell is as good for less"
-            said += _some(chosen["cell"].nunique(), len(cells), "cells, first those that are filled")
-            draw = _front(chosen, name, shown, unit, factors, higher_is_better=better)
-            out.append(drawn(name, draw, 3.8, said))
-    return out
-
-
-def _some(shown: int, of: int, which: str) -> str:
-    """The end of a caption: what a figure leaves out, if anything."""
-    return "." if shown == of else f"; {shown} of {of} {which}."
-
-
-def _cheapest_and_best(runs: "pd.DataFrame", cost: str, *, higher_is_better: bool) -> "pd.DataFrame":
-    """Runs of the cells on the Pareto front, then of the best others, as many cells as a legend can tell apart."""
-    from ablate.report.pages import figures
-
-    cells = runs.groupby("cell", sort=False).agg({cost: "mean", "value": "mean"})
-    gain = (1 if higher_is_better else -1) * cells["value"]
-    cells = cells.assign(gain=gain, behind=~figures.front(cells[cost].to_numpy(), gain.to_numpy()))
-    chosen = cells.sort_values(["behind", "gain"], ascending=[True, False], kind="stable").index[:MOST_CELLS]
-    return runs[runs["cell"].isin(chosen)]
-
-
-def _curve(told: "pd.DataFrame", factors: Sequence[str], label: str) -> "Callable[[Axes], object]":
-    from ablate.report.pages import figures
-
-    return lambda ax: figures.learning_curves(told, ax, factors, label)
-
-
-def _front(
-    runs: "pd.DataFrame", cost: str, cost_label: str, unit: str, factors: Sequence[str], *, higher_is_better: bool
-) -> "Callable[[Axes], object]":
-    from ablate.report.pages import figures
-
-    return lambda ax: figures.pareto(runs, ax, cost, cost_label, unit, factors, higher_is_better=higher_is_better)
-
-
-def drawn(name: str, draw: "Callable[[Axes], object]", height: float, caption: str) -> Figure:
-    """A figure as SVG whose text is text, in the colours of the page that it stands in.
-
-    Args:
-        name: Of the figure as a file.
-        draw: What fills the Axes.
-        height: Inches.
-        caption: What it shows.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
-
-    settings: Any = {
-        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
-        **{"grid.color": _GRID, "svg.fonttype": "none", "svg.hashsalt": caption, "font.size": 10.5},
-        **{"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "legend.fontsize": 10},
-    }
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # The reader's fonts draw the text, and names that are wider than the figure can still be read.
-        for said in ("Glyph .* missing from font", "constrained_layout not applied"):
-            warnings.filterwarnings("ignore", said)
-        canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
-        draw(canvas.subplots())
-        buffer = io.StringIO()
-        canvas.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator"), None))
-    return Figure(name, _inline(buffer.getvalue()), caption)
-
-
-def _inline(svg: str) -> str:
-    """What may stand in HTML: no prologue, no names of groups (each figure has the same), the page's colours."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"]*"', "<g", body)
-    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
-    body = re.sub(r"font: (\d+|bold) ([\d.]+)px [^;\"]*", r"font-weight: \1; font-size: \2px", body)
-    return (
-        body.replace(_INK, "currentColor")
-        .replace(_GRID, "var(--line, #ccc)")
-        .replace("<svg ", '<svg font-family="system-ui, sans-serif" ', 1)
-    )
-
-
-def _figure(figure: Figure) -> str:
-    said = html_text(figure.caption)
-    return f'<figure><div role=img aria-label="{said}">{figure.svg}</div><figcaption>{said}</figcaption></figure>'
+def _figure(drawing: Drawing) -> str:
+    said = html_text(drawing.caption)
+    return f'<figure><div role=img aria-label="{said}">{drawing.svg}</div><figcaption>{said}</figcaption></figure>'
 
 
 # --------------------------------------------------------------------------------------------------------------- shell

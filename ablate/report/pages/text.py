@@ -9,27 +9,26 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
-from rich.cells import cell_len
+from ablate.escaping import csv_row, json_text, latex, markdown, visible
+from ablate.report.errors import ReportError
+from ablate.report.pages import findings
+from ablate.report.pages.grids import aligned, latex_tabular, markdown_table
+from ablate.report.table import marks
+from ablate.report.table.table import COSTS, RANK, Row, Table, label
 
-from ablate.escaping import csv_row, json_text, latex, markdown, markdown_cell, visible
-from ablate.report.table.table import COSTS, RANK, ReportError, Row, Table, label
-
-Format = Literal["text", "md", "latex", "csv", "json"]
-
-ON_TEST, UNFINISHED, ENDED = "†", "°", "§"
 _SHOWN_COSTS = {"params": "params", "macs": "MACs", "tokens": "tokens"}
 
 
-def render(table: Table, format: Format | str, notes: Sequence[str] = ()) -> str:
+def render(table: Table, format: str, notes: Sequence[str] = ()) -> str:
     """Writes a table out.
 
     Args:
-        table: What to write.
+        table: The table that is written.
         format: ``text``, ``md``, ``latex`` (needs the package booktabs), ``csv`` (rows alone: numbers, every cost and
             the run ids) or ``json`` (all there is).
-        notes: Further ones, said below the table's own.
+        notes: Further notes, said below the table's own.
 
     Raises:
         ReportError: There is no such format.
@@ -41,27 +40,25 @@ def render(table: Table, format: Format | str, notes: Sequence[str] = ()) -> str
 
 def _text(table: Table, notes: Sequence[str]) -> str:
     head, body = cells(table)
-    aligned = _aligned(head, body, len(table.factors))
+    lines = aligned(head, body, len(table.factors))
     title = map(visible, table.title.partition("\n")[::2])
-    return "\n".join([*title, "", *aligned, "", *_found(table, "lines"), *map(visible, notes)])
+    return "\n".join([*title, "", *lines, "", *_found(table, findings.lines), *map(visible, notes)])
 
 
 def _md(table: Table, notes: Sequence[str]) -> str:
     asked, _, budget = table.title.partition("\n")
     head, body = cells(table)
-    found = _found(table, "markdown")
+    found = _found(table, findings.markdown)
     rows = markdown_table(head, body, len(table.factors))
     asked, budget, *said = (markdown(line, begins=True) for line in (asked, budget, *notes))
     return "\n".join([f"### {asked}", "", budget, "", *rows, "", *found, *(f"- {note}" for note in said)])
 
 
-def _found(table: Table, form: Literal["lines", "markdown"]) -> list[str]:
-    """The verdicts, and a blank line after them."""
+def _found(table: Table, write: Callable[..., list[str]]) -> list[str]:
+    """The verdicts, as ``findings.lines`` or ``findings.markdown`` writes them, and a blank line after them."""
     if table.analysis is None:
         return []
-    from ablate.report.table import findings
-
-    text = getattr(findings, form)(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
+    text = write(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
     return [*text, ""] if text else []
 
 
@@ -102,33 +99,13 @@ def _cell(row: Row) -> str:
     if estimate is None:
         return ""
     half = f" ± {estimate.half:.2f}" if estimate.half is not None else ""
-    marks = ON_TEST * ("test" in row.select) + UNFINISHED * row.unfinished + ENDED * row.ended
-    return f"{estimate.mean:.2f}{half}" + (f" {marks}" if marks else "")
+    signs = marks.ON_TEST * ("test" in row.select) + marks.UNFINISHED * row.unfinished + marks.ENDED * row.ended
+    return f"{estimate.mean:.2f}{half}" + (f" {signs}" if signs else "")
 
 
 def _range(values: Sequence[int]) -> str:
     ends = dict.fromkeys((values[0], values[-1])) if values else {}
     return " to ".join(f"{value:,}" for value in ends)
-
-
-def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], factors: int) -> list[str]:
-    """Columns under their heads, numbers to the right."""
-    lines = [[visible(cell) for cell in line] for line in [head, *body]]
-    widths = [max(cell_len(line[n]) for line in lines) for n in range(len(head))]
-
-    def write(line: Sequence[str]) -> str:
-        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
-        pairs = enumerate(zip(line, blanks, strict=True))
-        return "  ".join(cell + blank if n < factors else blank + cell for n, (cell, blank) in pairs).rstrip()
-
-    return [write(lines[0]), "  ".join("-" * width for width in widths), *map(write, lines[1:])]
-
-
-def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Lines of a Markdown table, its first ``left`` columns to the left and numbers to the right."""
-    rule = ["---" if n < left else "---:" for n in range(len(head))]
-    lines = [list(map(markdown_cell, line)) for line in [head, *body]]
-    return ["| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]]]
 
 
 # --------------------------------------------------------------------------------------------------------------- LaTeX
@@ -140,20 +117,10 @@ def _latex(table: Table, notes: Sequence[str]) -> str:
     lines = [r"% needs \usepackage[utf8]{inputenc} and \usepackage{booktabs}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{latex(asked)} {latex(budget)}.}}", *latex_tabular(head, body, len(table.factors))]
     if table.analysis is not None and table.analysis.contrasts:
-        from ablate.report.table import findings
-
         rows = findings.rows(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
         remarks = findings.remarks(table.analysis, table.audit)
         lines += [r"\par\medskip", *latex_tabular(rows[0], rows[1:], len(rows[0])), *_small(remarks)]
     return "\n".join([*lines, *_small(notes), r"\end{table}"])
-
-
-def latex_tabular(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Lines of a booktabs table."""
-    columns = "".join("l" if n < left else "r" for n in range(len(head)))
-    lines = [rf"{' & '.join(map(latex, row))} \\" for row in [head, *body]]
-    return [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule",
-            r"\end{tabular}"]  # fmt: skip
 
 
 def _small(notes: Sequence[str]) -> list[str]:
@@ -190,7 +157,7 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
 
 
 _EFFECTS = ("effect", "seeds_low", "seeds_high", "images_low", "images_high")
-"""Of a level against its factor's baseline: with its interval over seeds, and that over test images."""
+"""Columns on a level against its factor's baseline: effect, interval over seeds, interval over test images."""
 
 
 def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None, ...]]]:

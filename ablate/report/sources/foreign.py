@@ -93,14 +93,15 @@ def from_rows(
 
     Args:
         rows: A run each, all with the same columns.
-        factors: See ``from_csv``, as the following.
-        value: ``metrics.NAME`` is called NAME in reports.
-        seed: Or empty.
-        baseline: A factor with dots in its name may come as mappings in each other.
-        name: Of the study.
-        source: Where they come from, for people.
-        logged: They are MLflow's, with ``run_id`` and ``status``.
-        notes: Said below the table.
+        factors: Columns that are compared.
+        value: Column of the result; ``metrics.NAME`` is called NAME in reports.
+        seed: Column that tells runs of one cell apart; empty numbers them in their order.
+        baseline: Factor -> level that others are held against; a factor with dots in its name may come as mappings in
+            each other.
+        name: Name of the study.
+        source: File or experiment that the rows were read from, for people.
+        logged: The rows are MLflow's, with ``run_id`` and ``status``.
+        notes: Sentences for below the table.
 
     Raises:
         RecordsError: There are no rows, not those columns, a value that is no number, or one seed twice.
@@ -196,9 +197,9 @@ def _finished(
 
     Args:
         rows: A run each.
-        ids: Of them.
+        ids: Id of each run.
         wanted: Columns that are asked for: one of these says nothing of how a run ended.
-        source: Where they come from, for people.
+        source: File or experiment that the rows were read from, for people.
 
     Raises:
         RecordsError: None finished.

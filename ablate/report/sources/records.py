@@ -36,11 +36,11 @@ class Records:
 
     Attributes:
         study: Name of the study.
-        definition: What the sweep recorded of itself.
-        started: When it was first started, as text, UTC.
+        definition: The sweep's record of itself: ``name``, ``axes``, ``seeds`` and the like.
+        started: Time at which the study was first started, UTC, like ``2026-01-31 09:30 UTC``; empty where unknown.
         frame: Runs in the columns of ``tracking.read_runs``, times and places left out but for ``seconds``.
         curves: Run id -> metric -> its value after each epoch.
-        source: Where they come from, for people.
+        source: File, store or experiment that the records were read from, for people.
     """
 
     study: str

@@ -16,11 +16,11 @@ from ablate.tracking import param_text
 
 FORMAT, VERSION = "ablate-records", 1
 MOST_BYTES = 512 * 2**20
-"""Of a file: a study of 100,000 runs takes about half of it."""
+"""Bytes of a file: a study of 100,000 runs takes about half of it."""
 _DEEPEST = 16
 """Lists and mappings in each other: a sweep's definition has six."""
 LARGEST = 1e150
-"""Of a number's magnitude: the squares of all numbers of a study can still be added."""
+"""Largest magnitude of a number: the squares of all numbers of a study can still be added."""
 _MOST_ROWS = 1_000_000
 _SHOWN = 60
 """Characters of a wrong value that a sentence shows."""
@@ -285,7 +285,7 @@ class _Design:
 
     Attributes:
         levels: Axis -> its levels, as tables show them.
-        combinations: As JSON; None where every one may be there.
+        combinations: Combinations of levels that may be there, each as JSON; None where every one may be.
         searched: Points are trials, whose levels are drawn.
     """
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ablate import tracking
-from ablate.report.table.table import ReportError
+from ablate.report.errors import ReportError
 from ablate.tracking import StudyRecord, TrackingSpec
 
 

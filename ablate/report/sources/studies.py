@@ -23,7 +23,7 @@ from ablate.tracking.workers import lives, sign_of_worker
 
 CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
 READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
-"""Those that a page draws and readings at equal compute go by."""
+"""Curves that a page draws and readings at equal compute go by."""
 SUFFIX = ".jsonl"
 STARTED = "%Y-%m-%d %H:%M UTC"
 TESTED = f"tags.{IMAGES}"
@@ -60,7 +60,7 @@ def gather(files: str | Sequence[str], tracking_uri: str = "", study: str = "") 
     Args:
         files: Names or patterns of files that ``export`` wrote; not read where a store is named.
         tracking_uri: A store to read instead.
-        study: Its sweep, by name; the study of that name that ran last.
+        study: A sweep of that store, by name; the study of that name that ran last.
 
     Raises:
         RecordsError: No file fits, or one holds something else.
@@ -135,7 +135,7 @@ def to_store(records: Records, where: TrackingSpec, *, tell: Callable[[str], Non
     has a result there by another run.
 
     Args:
-        records: What is written.
+        records: The study that is written.
         where: The store.
         tell: Hears what became of the runs.
 

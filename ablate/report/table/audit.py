@@ -8,12 +8,10 @@ where or with how many hands (`identity.LEFT_OUT`) changes nothing.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ablate.identity import LEFT_OUT
-
-if TYPE_CHECKING:
-    from ablate.stats.contrasts import Contrast
+from ablate.stats.contrasts import Contrast
 
 EPOCHS = "metrics.final.epochs_trained"
 _SHOWN = 3
@@ -44,9 +42,9 @@ class Difference:
 
     Attributes:
         kind: What differs: a leaf under its config name, or words.
-        treatment: Its values there, for people.
-        baseline: Likewise.
-        contrasts: Indices of the contrasts that it touches.
+        treatment: Values on the treatment's side, for people.
+        baseline: Values on the baseline's side, for people.
+        contrasts: Indices of the contrasts that the difference touches.
     """
 
     kind: str
@@ -60,8 +58,8 @@ class Side:
     """The runs of one combination of levels.
 
     Attributes:
-        runs: Those behind the mean, by seed and repeat: columns of ``tracking.read_runs``.
-        outcomes: How all of them ended.
+        runs: Seed and repeat -> the run, of those behind the mean, in the columns of ``tracking.read_runs``.
+        outcomes: Outcome -> number of runs, those without a result among them.
     """
 
     runs: Mapping[tuple[Any, Any], Mapping[str, Any]]
@@ -69,7 +67,7 @@ class Side:
 
 
 def audit(
-    contrasts: Sequence["Contrast"],
+    contrasts: Sequence[Contrast],
     sides: Sequence[tuple[Side, Side]],
     factors: Mapping[str, Sequence[str]],
     *,
@@ -78,8 +76,8 @@ def audit(
     """What should not differ and does.
 
     Args:
-        contrasts: Of one analysis.
-        sides: Treatment and baseline of each.
+        contrasts: Contrasts of one analysis.
+        sides: Treatment and baseline of each contrast.
         factors: Factor as the contrasts name it -> its axes' config names.
         declared: Leaves that the sweep itself sets from point to point, such as epochs at equal training MACs.
 
@@ -96,7 +94,7 @@ def audit(
     return [Difference(*what, tuple(where)) for what, where in found.items()]
 
 
-def lines(differences: Sequence[Difference], contrasts: Sequence["Contrast"]) -> list[str]:
+def lines(differences: Sequence[Difference], contrasts: Sequence[Contrast]) -> list[str]:
     """One line for each kind of difference: what it is, between which levels, and in which contrasts."""
     kinds: dict[str, list[Difference]] = {}
     for each in differences:
@@ -104,7 +102,7 @@ def lines(differences: Sequence[Difference], contrasts: Sequence["Contrast"]) ->
     return [_line(kind, several, contrasts) for kind, several in kinds.items()]
 
 
-def _line(kind: str, several: Sequence[Difference], contrasts: Sequence["Contrast"]) -> str:
+def _line(kind: str, several: Sequence[Difference], contrasts: Sequence[Contrast]) -> str:
     said = [f"{one.treatment} against {one.baseline}" for one in several[:_SHOWN]]
     if len(several) > _SHOWN:
         said.append(f"{len(several) - _SHOWN} more pairs")
@@ -117,7 +115,7 @@ def _line(kind: str, several: Sequence[Difference], contrasts: Sequence["Contras
     return f"not only the factor differs: {kind} {'; '.join(said)} ({where})"
 
 
-def _name(contrast: "Contrast") -> str:
+def _name(contrast: Contrast) -> str:
     at = ", ".join(contrast.at.values())
     return f"{contrast.level} against {contrast.baseline}" + (f" at {at}" if at else "")
 

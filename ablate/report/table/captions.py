@@ -5,17 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablate.escaping import label as shown
 from ablate.escaping import sentence
-from ablate.report.pages.text import ON_TEST, UNFINISHED
-from ablate.report.sources.records import Records
-from ablate.report.table import equal_compute as compute
-from ablate.report.table.runs import Run, attempts, counted, point_name, recorded
+from ablate.report.table import equal_compute
+from ablate.report.table.marks import ON_TEST, UNFINISHED
+from ablate.report.table.runs import Attempt, point_name, recorded
 from ablate.report.table.table import ALPHA, RANK, Row, confidence, label
 from ablate.stats.estimates import mean_interval
 
-PUBLISHED_EPOCHS = 300
-"""Of the paper's models on small images (its configuration files)."""
 _REASONS_SHOWN = 5
 _SELECTED = {
     "best": "weights of the epoch with the best validation accuracy",
@@ -26,7 +22,7 @@ _SELECTED = {
 
 def title(
     definition: Mapping[str, Any],
-    runs: Sequence[Run],
+    runs: Sequence[Attempt],
     metric: str,
     *,
     alpha: float = ALPHA,
@@ -49,57 +45,26 @@ def title(
     return f"{asked}\n{'; '.join(parts)}"
 
 
-def stage(records: Records, *, asked: bool = True) -> str:
-    """A figure's title: the question, and on a second line data, images, length beside the published one, and n.
-
-    Args:
-        records: What the figure draws.
-        asked: Whether the question stands above.
-    """
-    question = sentence(records.definition.get("question", "")) if asked else ""
-    return "\n".join(shown(line) for line in (question, _behind(records)) if line)
-
-
-def _behind(records: Records) -> str:
-    runs = [run for run in counted(attempts(records.frame)) if run.outcome == "finished"]
-    seeds = _seeds_a_cell(runs)
-    n = f"n = {_ends(seeds)} seed{'' if seeds == [1] else 's'} a cell" if runs else "no finished run"
-    if records.definition.get("foreign"):
-        return f"{records.definition['name']}: {n}"
-    counts = map(compute.whole, recorded(runs, "train.epochs"))
-    epochs = [count for count in counts if count is not None]
-    early = "early training, " if epochs and max(epochs) < PUBLISHED_EPOCHS else ""
-    said = f"{early}{trained(runs)} (published: {PUBLISHED_EPOCHS} epochs)" if early else trained(runs)
-    return f"{records.definition['name']} on {data(runs)}: {said}, {n}"
-
-
-def trained(runs: Sequence[Run]) -> str:
+def trained(runs: Sequence[Attempt]) -> str:
     """How long runs trained, and on how many images where they tell."""
-    images = sorted({int(count) for run in runs if (count := run.record.get(compute.IMAGES, 0)) and count == count})
-    return f"{_length(runs)}{f' of {_ends(images)} images' if images else ''}"
+    images = sorted(
+        {int(count) for run in runs if (count := run.record.get(equal_compute.IMAGES, 0)) and count == count}
+    )
+    return f"{_length(runs)}{f' of {span(images)} images' if images else ''}"
 
 
-def _seeds_a_cell(runs: Sequence[Run]) -> list[int]:
-    """How many seeds the cells have, in rising order."""
-    cells: dict[str, set[object]] = {}
-    for run in runs:
-        point = dict(json.loads(run.point))
-        rest = {axis: level for axis, level in point.items() if axis not in ("seed", "repeat")}
-        cells.setdefault(json.dumps(rest, sort_keys=True), set()).add(point.get("seed"))
-    return sorted({len(seeds) for seeds in cells.values()})
-
-
-def _ends(values: Sequence[int]) -> str:
+def span(values: Sequence[int]) -> str:
+    """Counts in rising order as people read them: one, or the first to the last."""
     return " to ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
 
 
-def _selected(runs: Sequence[Run], metric: str) -> str:
-    if metric == compute.METRIC:
+def _selected(runs: Sequence[Attempt], metric: str) -> str:
+    if metric == equal_compute.METRIC:
         return "weights of the epoch that is read, none selected"
     return " or ".join(_SELECTED.get(rule, rule) for rule in recorded(runs, "train.select")) or "no run yet"
 
 
-def _length(runs: Sequence[Run]) -> str:
+def _length(runs: Sequence[Attempt]) -> str:
     """How long a run trained: epochs, or seconds where time ended it."""
     times = [time for time in recorded(runs, "train.seconds") if time != "null"]
     if times:
@@ -108,17 +73,17 @@ def _length(runs: Sequence[Run]) -> str:
     return f"{epochs} epoch{'' if epochs == '1' else 's'}{_cooldown(runs)}"
 
 
-def _cooldown(runs: Sequence[Run]) -> str:
+def _cooldown(runs: Sequence[Attempt]) -> str:
     """What comes on top of the epochs, where anything does."""
     extra = recorded(runs, "train.cooldown_epochs")
     return f" + {' or '.join(extra)} of cooldown" if set(extra) - {"0"} else ""
 
 
-def _values(runs: Sequence[Run], name: str) -> str:
+def _values(runs: Sequence[Attempt], name: str) -> str:
     return " or ".join(recorded(runs, name)) or "?"
 
 
-def data(runs: Sequence[Run]) -> str:
+def data(runs: Sequence[Attempt]) -> str:
     """The sources, and for local files their last name, if it says more: the full path is the reader's own affair."""
     names = (
         (run.budget.get("data.source", "?"), run.budget.get("data.root", "null").rstrip("/").rpartition("/")[2])
@@ -129,7 +94,7 @@ def data(runs: Sequence[Run]) -> str:
     return " or ".join(dict.fromkeys(said)) or "?"
 
 
-def outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+def outcome_notes(rows: Sequence[Row], runs: Sequence[Attempt]) -> list[str]:
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.outcomes)
@@ -151,7 +116,7 @@ def outcome_notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _repeat_notes(runs: Sequence[Run]) -> list[str]:
+def _repeat_notes(runs: Sequence[Attempt]) -> list[str]:
     """What repeats of one seed differ by: the part of the noise that is the machine's."""
     cells: dict[str, list[float]] = {}
     for run in runs:

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ablate.report.pages.text import ENDED as MARK
+from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
-from ablate.report.table.table import ReportError
+from ablate.report.table import marks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,13 @@ IMAGES = "metrics.data.train_images"
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much each run may have spent when it is read."""
+class ComputeBudget:
+    """How much each run may have spent when it is read.
+
+    Attributes:
+        unit: Unit of compute.
+        amount: Epochs, training MACs or seconds, above 0.
+    """
 
     unit: Unit
     amount: float
@@ -52,14 +57,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One run at a budget.
+class EpochReading:
+    """One run, read at the last epoch that ended within a budget.
 
     Attributes:
-        epoch: Last epoch that ended within the budget; 0 where none did.
-        of: Epochs of the whole schedule.
-        value: Validation top-1, percent, after that epoch; None where there is none.
-        spent: What had been spent by then, in the budget's unit.
+        epoch: Last epoch that ended within the budget, from 1; 0 where none did.
+        of: Number of epochs of the whole schedule.
+        value: Validation top-1, percent, after the epoch; None where there is none.
+        spent: Compute that the run had spent after the epoch, in the budget's unit.
         ended: The run had no further epoch, though the budget had room for one: it spent less than the budget.
     """
 
@@ -75,7 +80,7 @@ class Reading:
         return self.epoch >= self.of
 
 
-def parse(text: str) -> Budget:
+def parse(text: str) -> ComputeBudget:
     """Takes ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
 
     Raises:
@@ -88,17 +93,19 @@ def parse(text: str) -> Budget:
         amount = math.nan
     for known in UNITS:
         if unit == known and amount > 0 and math.isfinite(amount):
-            return Budget(known, amount)
+            return ComputeBudget(known, amount)
     raise ReportError(f"at must be epoch:N, macs:N or seconds:N with N above 0, got {text!r}; e.g. at=epoch:3.")
 
 
-def reading(run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]], budget: Budget) -> Reading:
+def reading(
+    run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]], budget: ComputeBudget
+) -> EpochReading:
     """What a run had reached when the budget was spent.
 
     Args:
         run: In the columns of ``tracking.read_runs``.
         curves: Metric -> its value after each epoch.
-        budget: Where to read.
+        budget: Compute at which the run is read.
 
     Raises:
         ReportError: The run has no validation curve, or does not say what an epoch of it costs.
@@ -116,15 +123,15 @@ def reading(run: Mapping[str, Any], curves: Mapping[str, Sequence[float | None]]
             break
         spent, epoch = spent + cost, epoch + 1
     ended = epoch == len(costs) and spent + sum(costs) / len(costs) <= limit
-    return Reading(epoch, _schedule(run, len(values)), values[epoch - 1] if epoch else None, spent, ended)
+    return EpochReading(epoch, _schedule(run, len(values)), values[epoch - 1] if epoch else None, spent, ended)
 
 
-def shared(records: Records, unit: Unit, *, images: int | None = None) -> Budget:
+def shared(records: Records, unit: Unit, *, images: int | None = None) -> ComputeBudget:
     """The largest budget that every finished run spent: what the cheapest of them cost in all.
 
     Args:
         records: A study.
-        unit: Of the budget.
+        unit: Unit of the budget.
         images: Training images of an epoch, for runs that do not record it.
 
     Raises:
@@ -136,7 +143,7 @@ def shared(records: Records, unit: Unit, *, images: int | None = None) -> Budget
         spent.append(sum(_costs(run, mine, unit, len(mine.get(CURVE, ())))))
     if not spent or not min(spent) > 0:
         raise ReportError(f"at={unit} needs finished runs with validation curves, got {len(spent)} finished runs.")
-    return Budget(unit, min(spent))
+    return ComputeBudget(unit, min(spent))
 
 
 def readable(records: Records, *, images: int | None = None) -> list[Unit]:
@@ -191,14 +198,14 @@ def _known(value: Any) -> bool:
 
 
 def read_at(
-    frame: "pd.DataFrame", curves: Curves, budget: Budget, *, images: int | None = None
+    frame: "pd.DataFrame", curves: Curves, budget: ComputeBudget, *, images: int | None = None
 ) -> tuple["pd.DataFrame", list[str]]:
     """Runs with their readings in place of their final results.
 
     Args:
         frame: Runs of one study.
         curves: Run id -> metric -> value after each epoch.
-        budget: Where to read.
+        budget: Compute at which the runs are read.
         images: Training images of an epoch, for runs that do not record it.
 
     Returns:
@@ -209,7 +216,7 @@ def read_at(
     """
     frame = _with_images(frame, images)
     columns: dict[str, list[Any]] = {f"metrics.{METRIC}": [], READ: [], UNFINISHED: [], ENDED: []}
-    readings: list[Reading] = []
+    readings: list[EpochReading] = []
     assumed = 0
     for run in frame.to_dict("records"):
         if run.get("tags.ablate.status") != "finished" or not isinstance(run.get("tags.ablate.point"), str):
@@ -228,11 +235,11 @@ def read_at(
                                      *_ended(budget, readings)]  # fmt: skip
 
 
-def _told(found: Reading) -> str:
+def _told(found: EpochReading) -> str:
     return f"epoch {found.epoch} of {found.of}{' (ended)' if found.ended else ''}"
 
 
-def _ended(budget: Budget, readings: Sequence[Reading]) -> list[str]:
+def _ended(budget: ComputeBudget, readings: Sequence[EpochReading]) -> list[str]:
     """What is said of runs that had ended before.
 
     Raises:
@@ -248,8 +255,8 @@ def _ended(budget: Budget, readings: Sequence[Reading]) -> list[str]:
             f"further epoch: the largest that all of them share is {largest}."
         )
     return [
-        f"{MARK} {len(ended)} of {len(readings)} runs had ended before it and spent less: rows with one are in no "
-        f"verdict; the largest budget that all runs share is {largest}"
+        f"{marks.ENDED} {len(ended)} of {len(readings)} runs had ended before it and spent less: rows with one are in "
+        f"no verdict; the largest budget that all runs share is {largest}"
     ]
 
 
@@ -259,7 +266,7 @@ def _with_images(frame: "pd.DataFrame", images: int | None) -> "pd.DataFrame":
     return frame.assign(**{IMAGES: frame[IMAGES].fillna(images) if IMAGES in frame else images})
 
 
-def _notes(budget: Budget, short: int, assumed: int) -> list[str]:
+def _notes(budget: ComputeBudget, short: int, assumed: int) -> list[str]:
     notes = [f"read at {budget}: each run after the last epoch that ended within it, from the curve of one training"]
     if budget.unit == "macs":
         notes.append("training MACs: 3 x MACs of a forward pass x training images, validation not counted")

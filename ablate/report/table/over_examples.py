@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.report.table.runs import Run, Sides
+from ablate.report.table.runs import Attempt, Sides
 from ablate.report.table.table import ALPHA, METRIC
 from ablate.stats.contrasts import Analysis, OverImages
 from ablate.stats.estimates import count_interval
@@ -19,7 +19,13 @@ _NOT_KEPT = "not every run of both sides keeps which images of one test set it g
 
 @dataclass(frozen=True)
 class _Right:
-    """A side's runs: of how many each image was classified right."""
+    """A side's runs: of how many each image was classified right.
+
+    Attributes:
+        images: Digest of the test set.
+        counts: ``(images,)``, number of runs that got each image right.
+        runs: Number of runs.
+    """
 
     images: str
     counts: NDArray[np.int64]
@@ -32,7 +38,7 @@ def over_images(analysis: Analysis, sides: Sequence[Sides], metric: str, *, alph
     Args:
         analysis: What the runs say.
         sides: The runs of each contrast's treatment and baseline.
-        metric: In the table: only top-1 on the test set is a mean over its images.
+        metric: Metric of the table: only top-1 on the test set is a mean over its images.
         alpha: Intervals are of 1 - alpha.
 
     Raises:
@@ -64,8 +70,8 @@ def _noted(analysis: Analysis, why: str) -> Analysis:
     return replace(analysis, notes=[*analysis.notes, f"intervals are {which}{f': {why}' if why else ''}"])
 
 
-def _right(runs: Iterable[Run]) -> _Right | None:
-    """Of the runs in the mean; None unless all of them tell, and of the same images: else it were another effect."""
+def _right(runs: Iterable[Attempt]) -> _Right | None:
+    """Right answers of the runs in the mean; None unless all tell, of the same images: else it were another effect."""
     told = [unpacked(run.record) for run in runs if run.outcome == "finished" and run.value is not None]
     kept = [each for each in told if each is not None]
     if not kept or len(kept) < len(told) or len({images for images, _ in kept}) > 1:

@@ -1,4 +1,4 @@
-"""Runs -> the table of a sweep; reads records alone, imports nothing heavy. `rendering` writes it out."""
+"""Runs -> the table of a sweep; reads records alone, imports nothing heavy."""
 
 import itertools
 import json
@@ -8,53 +8,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate import tracking
-from ablate.report.pages.text import Format, render
+from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
-from ablate.report.sources.stored import choose, whereabouts
-from ablate.report.table import equal_compute as compute
-from ablate.report.table import over_examples as examples
-from ablate.report.table import searches
-from ablate.report.table.audit import EPOCHS, Side, audit
+from ablate.report.table import equal_compute, over_examples, searches
+from ablate.report.table.analysis import analyse_runs
+from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
-from ablate.report.table.runs import Run, Sides, attempts, by_seed, counted, recorded
-from ablate.report.table.table import ALPHA, COSTS, METRIC, ReportError, Row, Table, more_is_better
+from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
+from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
+from ablate.stats.contrasts import Analysis, Rule
 from ablate.stats.estimates import best_of, mean_interval
-from ablate.tracking import TrackingSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ablate.report.table.audit import Difference
-    from ablate.stats.contrasts import Analysis, Rule
-
 _DATA = ("params.data.", "tags.ablate.data")
-
-
-def report_study(
-    where: TrackingSpec,
-    name: str,
-    format: Format | str = "text",
-    *,
-    study: str | None = None,
-    reading: "Reading | None" = None,
-) -> str:
-    """The table of a sweep, from the tracking store alone.
-
-    Args:
-        where: The tracking store.
-        name: The sweep's name, as in ``+sweep=name``.
-        format: ``text``, ``md`` or ``csv``.
-        study: One study of that name; None takes the one that ran last.
-        reading: How; its ``at`` takes records, whose curves were read.
-
-    Raises:
-        ReportError: The store knows no such study, or the reading does not fit it.
-        TrackingError: The store cannot be read.
-    """
-    chosen, others = choose(where, name, study)
-    frame, definition = searches.rows(tracking.read_runs(where, study=chosen.study), chosen.definition)
-    table = report_table(frame, definition, reading)
-    return render(table, format, [*definition.get("notes", []), *whereabouts(where, chosen, others)])
 
 
 @dataclass(frozen=True)
@@ -62,12 +30,13 @@ class Reading:
     """How a study's runs are read.
 
     Attributes:
-        metric: The metric in the cells.
+        metric: Name of the metric in the cells.
         margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
         at: Compute at which the validation curves are read instead: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
         images: Training images of an epoch, for runs that do not record it.
-        alpha: Of all verdicts together, and of each interval; smaller where runs are looked at more than once.
-        higher_is_better: Which way the metric is better; None goes by its name.
+        alpha: Rate of false verdicts of the whole table, 0 to 0.5: intervals are of 1 - alpha. Smaller where runs are
+            looked at more than once.
+        higher_is_better: Whether more of the metric is better; None goes by its name.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
     """
 
@@ -80,27 +49,10 @@ class Reading:
     blocks: bool = False
 
     @property
-    def rule(self) -> "Rule":
+    def rule(self) -> Rule:
         """How its verdicts are made."""
-        from ablate.stats.contrasts import Rule
-
         better = more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
         return Rule(self.margin, better, self.alpha, self.blocks)
-
-
-def report_records(records: Records, format: Format | str = "text", reading: Reading | None = None) -> str:
-    """The table of a study that was read from a file or made of somebody else's runs.
-
-    Args:
-        records: The study.
-        format: See ``render``.
-        reading: How.
-
-    Raises:
-        ReportError: ``at`` is something else, or the runs do not say enough to read them there.
-    """
-    table, notes = records_table(records, reading)
-    return render(table, format, notes)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
@@ -111,8 +63,9 @@ def records_table(records: Records, reading: Reading | None = None) -> tuple[Tab
     if reading.at is not None:
         if definition.get("foreign"):
             raise ReportError("at= reads the curves of runs of ours, got runs that others made: they have none here.")
-        frame, more = compute.read_at(frame, records.curves, compute.parse(reading.at), images=reading.images)
-        reading, notes = replace(reading, metric=compute.METRIC), [*notes, *more]
+        budget = equal_compute.parse(reading.at)
+        frame, more = equal_compute.read_at(frame, records.curves, budget, images=reading.images)
+        reading, notes = replace(reading, metric=equal_compute.METRIC), [*notes, *more]
     table = report_table(frame, definition, reading, curves=records.curves)
     started = f", started {records.started}" if records.started else ""
     return table, [*notes, f"study {records.study}{started}, from {records.source}"]
@@ -131,8 +84,9 @@ def report_table(
         frame: Runs of one study, in the columns of ``tracking.read_runs``; several attempts at a point count once.
         definition: What the sweep recorded: ``name``, ``question``, ``axes`` (axis -> levels), ``seeds``, ``points``,
             and where they are not every combination, ``combinations``: each row's levels, in the order of the axes.
-        reading: How they are read; its ``at`` was done before.
-        curves: Of these runs, where they are at hand: they tell the epochs of older runs, which do not record them.
+        reading: How the runs are read; ``at`` was done before.
+        curves: Curves of these runs, where they are at hand: they tell the epochs of older runs, which do not record
+            them.
 
     Raises:
         ReportError: Alpha is out of range, or seeds are no blocks.
@@ -144,7 +98,7 @@ def report_table(
     runs = counted(attempts(_with_epochs(frame, curves or {}), metric))
     if rule.blocks:
         _require_blocks(runs)
-    by_levels: dict[str, list[Run]] = {}
+    by_levels: dict[str, list[Attempt]] = {}
     for run in runs:
         levels = dict(json.loads(run.point))
         by_levels.setdefault(_key([levels.get(axis) for axis in definition["axes"]]), []).append(run)
@@ -154,7 +108,7 @@ def report_table(
         for levels in _combinations(definition, by_levels)
     ]
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
-    analysis = _analysis(definition, runs, factors, rule)
+    analysis = analyse_runs(definition, runs, factors, rule)
     audit: list[Difference] = []
     if analysis is not None:
         names, sides = _sides(definition, runs, factors, analysis)
@@ -162,7 +116,7 @@ def report_table(
         if definition.get("foreign"):
             notes += [_NOT_AUDITED] if analysis.contrasts else []
         else:
-            analysis = examples.over_images(analysis, sides, metric, alpha=alpha)
+            analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
     return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better)
 
@@ -173,7 +127,7 @@ _NOT_AUDITED = (
 )
 
 
-def _require_blocks(runs: Iterable[Run]) -> None:
+def _require_blocks(runs: Iterable[Attempt]) -> None:
     """Runs of one seed must share split, subset and data order, as far as their records tell."""
     seen: dict[Any, dict[str, Any]] = {}
     for run in runs:
@@ -196,13 +150,13 @@ def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
 
 
 def _sides(
-    definition: Mapping[str, Any], runs: Sequence[Run], factors: Sequence[str], analysis: "Analysis"
+    definition: Mapping[str, Any], runs: Sequence[Attempt], factors: Sequence[str], analysis: Analysis
 ) -> tuple[Mapping[str, Sequence[str]], list[Sides]]:
     """Each factor's axes, and the runs of both sides of each contrast."""
     axes = list(definition["axes"])
     names = dict(zip(factors, ([axis] for axis in axes), strict=True))
     zipped = definition.get("method") == "zip"
-    cells: dict[tuple[str, ...], list[Run]] = {}
+    cells: dict[tuple[str, ...], list[Attempt]] = {}
     for run in runs:
         shown = tuple(tracking.param_text(dict(json.loads(run.point)).get(axis)) for axis in axes)
         cells.setdefault((", ".join(shown),) if zipped else shown, []).append(run)
@@ -217,8 +171,8 @@ def _sides(
 
 
 def _audit(
-    definition: Mapping[str, Any], names: Mapping[str, Sequence[str]], sides: Sequence[Sides], analysis: "Analysis"
-) -> list["Difference"]:
+    definition: Mapping[str, Any], names: Mapping[str, Sequence[str]], sides: Sequence[Sides], analysis: Analysis
+) -> list[Difference]:
     """Both sides of each contrast, run by run."""
     cells = {id(runs): runs for pair in sides for runs in pair}  # a baseline has many pairs
     side = {key: Side(_by_chance(runs), Counter(run.outcome for run in runs)) for key, runs in cells.items()}
@@ -227,43 +181,13 @@ def _audit(
     return audit(analysis.contrasts, pairs, names, declared=declared)
 
 
-def _by_chance(runs: Iterable[Run]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
+def _by_chance(runs: Iterable[Attempt]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
     """Seed and repeat -> the run, of those in the mean."""
     points = [(dict(json.loads(run.point)), run) for run in runs if run.outcome == "finished" and run.value is not None]
     return {(point.get("seed"), point.get("repeat")): run.record for point, run in points}
 
 
-def _analysis(
-    definition: Mapping[str, Any],
-    runs: Sequence[Run],
-    factors: Sequence[str],
-    rule: "Rule",
-) -> "Analysis | None":
-    """Finished runs and diverged ones, which have an outcome and no value, by their levels as the table shows them."""
-    if "baseline" not in definition:
-        return None
-    from ablate.report.table import findings
-    from ablate.stats.contrasts import Observation
-
-    observations = []
-    unequal: set[tuple[str, ...]] = set()  # cells with a run that spent less than the others
-    for run in runs:
-        levels = dict(json.loads(run.point))
-        value = run.value if run.outcome == "finished" else None
-        shown = tuple(tracking.param_text(levels.get(axis)) for axis in definition["axes"])
-        if run.record.get(compute.ENDED) == "true":
-            unequal.add(shown)
-        if value is not None or run.outcome == "diverged":
-            observations.append(Observation(shown, int(levels["seed"]), float("nan") if value is None else value))
-    observations = [each for each in observations if each.levels not in unequal]
-    shown_as = ([tracking.param_text(level) for level in levels] for levels in definition["axes"].values())
-    place = [{level: number for number, level in reversed(list(enumerate(levels)))} for levels in shown_as]
-    observations.sort(key=lambda each: [at[level] for at, level in zip(place, each.levels, strict=True)])
-    baseline = [tracking.param_text(definition["baseline"][axis]) for axis in definition["axes"]]
-    return findings.find(observations, factors, definition, baseline, rule)
-
-
-def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int, *, alpha: float, higher_is_better: bool) -> Row:
+def _row(levels: Sequence[Any], runs: Sequence[Attempt], planned: int, *, alpha: float, higher_is_better: bool) -> Row:
     finished = [run for run in runs if run.outcome == "finished" and run.value is not None]
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
     values, sign = list(by_seed(finished).values()), 1 if higher_is_better else -1
@@ -275,9 +199,11 @@ def _row(levels: Sequence[Any], runs: Sequence[Run], planned: int, *, alpha: flo
         run_ids=tuple(run.run_id for run in finished),
         select=tuple(recorded(finished, "train.select")),
         best_of_4=sign * best_of([sign * value for value in values], 4) if len(values) >= 4 else None,
-        read=tuple(dict.fromkeys(read for run in finished if isinstance(read := run.record.get(compute.READ), str))),
-        unfinished=any(run.record.get(compute.UNFINISHED) == "true" for run in finished),
-        ended=any(run.record.get(compute.ENDED) == "true" for run in finished),
+        read=tuple(
+            dict.fromkeys(read for run in finished if isinstance(read := run.record.get(equal_compute.READ), str))
+        ),
+        unfinished=any(run.record.get(equal_compute.UNFINISHED) == "true" for run in finished),
+        ended=any(run.record.get(equal_compute.ENDED) == "true" for run in finished),
     )
 
 

@@ -19,14 +19,18 @@ _BUDGET = (
 
 
 @dataclass(frozen=True)
-class Run:
-    """The attempt that counts for a point.
+class Attempt:
+    """One attempt at a point of a study, as its record tells.
 
     Attributes:
-        value: The metric; None where the run has none.
-        cost: ``cost.*`` metrics, by the name after the dot.
-        budget: Parameters that belong in the table's title.
-        record: All that is recorded of it, in the columns of ``tracking.read_runs``.
+        point: The point, as JSON: pairs of axis and level.
+        run_id: Id of the run.
+        outcome: How the run ended.
+        value: Result in the metric's unit; None where the run has none.
+        reason: Why the run ended early; empty where it did not.
+        cost: Name of a ``cost.*`` metric, after the dot -> its value.
+        budget: Parameter that belongs in the table's title -> its value.
+        record: All that is recorded of the run, in the columns of ``tracking.read_runs``.
     """
 
     point: str
@@ -39,11 +43,11 @@ class Run:
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-Sides = tuple[Sequence[Run], Sequence[Run]]
+Sides = tuple[Sequence[Attempt], Sequence[Attempt]]
 """Runs of a contrast's treatment and of its baseline."""
 
 
-def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
+def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Attempt]:
     """The runs that belong to a point of the study, oldest first."""
     if "tags.ablate.point" not in frame:
         return []
@@ -54,13 +58,13 @@ def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Run]:
     return [_run(row, metric) for row in rows if row.get("tags.ablate.status") != "superseded"]
 
 
-def _run(row: Mapping[str, Any], metric: str) -> Run:
+def _run(row: Mapping[str, Any], metric: str) -> Attempt:
     params = {key.removeprefix("params."): value for key in _BUDGET if isinstance(value := row.get(key), str)}
     costs = {name: _metric(row, f"cost.{name}") for name in COSTS}
     reason, outcome, value = row.get("tags.ablate.reason"), _outcome(row), _metric(row, metric)
     if value is not None and math.isinf(value):  # no mean can hold it
         outcome, value = "diverged" if outcome == "finished" else outcome, None
-    return Run(
+    return Attempt(
         point=row["tags.ablate.point"],
         run_id=row["run_id"],
         outcome=outcome,
@@ -87,9 +91,9 @@ def _outcome(row: Mapping[str, Any]) -> Outcome:
     return next((outcome for outcome in RANK if outcome == status), "running")
 
 
-def counted(runs: Iterable[Run]) -> list[Run]:
+def counted(runs: Iterable[Attempt]) -> list[Attempt]:
     """One run a point: of several attempts the one with the best outcome, the latest of equals."""
-    best: dict[str, Run] = {}
+    best: dict[str, Attempt] = {}
     for run in runs:
         present = best.get(run.point)
         if present is None or RANK.index(run.outcome) <= RANK.index(present.outcome):
@@ -97,7 +101,7 @@ def counted(runs: Iterable[Run]) -> list[Run]:
     return list(best.values())
 
 
-def by_seed(runs: Iterable[Run]) -> dict[int, float]:
+def by_seed(runs: Iterable[Attempt]) -> dict[int, float]:
     """Seed -> the mean of its repeats: a repeat is no further draw of what the interval is over."""
     values: dict[int, list[float]] = {}
     for run in runs:
@@ -106,7 +110,7 @@ def by_seed(runs: Iterable[Run]) -> dict[int, float]:
     return {seed: sum(several) / len(several) for seed, several in values.items()}
 
 
-def recorded(runs: Iterable[Run], name: str) -> list[str]:
+def recorded(runs: Iterable[Attempt], name: str) -> list[str]:
     """What runs recorded of a parameter that belongs in the title, each value once."""
     return list(dict.fromkeys(run.budget[name] for run in runs if name in run.budget))
 

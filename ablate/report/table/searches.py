@@ -20,7 +20,7 @@ def rows(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.Data
 
     Args:
         frame: Runs of one study.
-        definition: What its sweep recorded.
+        definition: The sweep's record of itself.
 
     Returns:
         Runs and definition; ``notes`` in it say what the rows do not.
@@ -122,7 +122,7 @@ def _value(value: float) -> str:
 
 
 def _front(best: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those that no other one equals or beats in all objectives, and beats in one."""
+    """Trials that no other one equals or beats in all objectives, and beats in one."""
 
     def beats(one: Sequence[float], other: Sequence[float]) -> bool:
         return one != other and all(a >= b for a, b in zip(one, other, strict=True))

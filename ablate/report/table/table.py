@@ -1,15 +1,13 @@
-"""A sweep's table before it is written in any format: what `report` makes and `rendering` writes."""
+"""A sweep's table before it is written in any format: what ``rows`` makes and ``pages`` write."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from ablate.report.table.audit import Difference
+from ablate.stats.contrasts import Analysis
 from ablate.stats.estimates import Estimate
-
-if TYPE_CHECKING:
-    from ablate.report.table.audit import Difference
-    from ablate.stats.contrasts import Analysis
 
 Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "no result", "running"]
 
@@ -24,23 +22,20 @@ _METRIC_LABELS = {
 }
 
 
-class ReportError(ValueError):
-    """Nothing to report; one sentence."""
-
-
 @dataclass(frozen=True)
 class Row:
     """One combination of levels.
 
     Attributes:
-        levels: In the order of the table's factors.
-        estimate: Over the finished runs; None without any.
-        cost: Name -> the distinct values among the runs, in rising order: one, unless a factor hidden here moves it.
-        outcomes: Counted points; ``not run`` for those that have no run yet.
-        run_ids: The runs behind the estimate.
-        select: Rules by which their weights were chosen; a row that the test set chose is marked.
-        best_of_4: Expected best of 4 runs, as papers print; None below 4 runs.
-        read: Where in their schedules the runs were read, as ``epoch 3 of 4``, at equal compute; else empty.
+        levels: A level a factor, in the order of the table's factors.
+        estimate: Mean and interval over the finished runs, in the metric's unit; None without any.
+        cost: Name of a cost -> the distinct values among the runs, in rising order: one, unless a factor hidden here
+            moves it.
+        outcomes: Outcome -> number of points; ``not run`` for points without a run yet.
+        run_ids: Ids of the runs behind the estimate.
+        select: Rules by which the runs' weights were chosen; a row that the test set chose is marked.
+        best_of_4: Expected best of 4 runs, in the metric's unit, as papers print; None below 4 runs.
+        read: Epochs at which the runs were read, as ``epoch 3 of 4``, at equal compute; else empty.
         unfinished: Some run was read before its schedule had ended.
         ended: Some run had ended before the compute at which it is read was spent: its row is in no verdict.
     """
@@ -62,13 +57,14 @@ class Table:
     """What a sweep measured.
 
     Attributes:
-        title: What was measured, under what budget and rule.
+        title: What was asked, and on a second line the metric, the budget and the rule of selection.
         factors: Names of the leading columns.
-        metric: In the cells.
-        notes: Said below the table, a sentence or two each.
+        metric: Name of the metric in the cells.
+        rows: A row a combination of levels.
+        notes: Notes for below the table, a sentence or two each.
         analysis: Verdicts on the levels; None where the design compares nothing.
-        audit: What the two sides of a contrast differ in besides its factor.
-        alpha: Intervals are of 1 - alpha.
+        audit: Differences between the two sides of a contrast besides its factor.
+        alpha: Rate of false verdicts, 0 to 0.5: intervals are of 1 - alpha.
         higher_is_better: False for a loss, an error, a time.
     """
 
@@ -77,8 +73,8 @@ class Table:
     metric: str
     rows: Sequence[Row]
     notes: Sequence[str] = field(default_factory=list)
-    analysis: "Analysis | None" = None
-    audit: Sequence["Difference"] = ()
+    analysis: Analysis | None = None
+    audit: Sequence[Difference] = ()
     alpha: float = ALPHA
     higher_is_better: bool = True
 

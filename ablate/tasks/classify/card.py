@@ -13,7 +13,7 @@ from ablate import tracking
 from ablate.config.recorded import as_yaml
 from ablate.escaping import markdown, markdown_code, visible
 from ablate.report.sources.records import Records
-from ablate.report.table.runs import Run, attempts, by_seed, counted
+from ablate.report.table.runs import Attempt, attempts, by_seed, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.estimates import Estimate, mean_interval
 from ablate.tracking import TrackingSpec
@@ -78,9 +78,9 @@ def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license:
     """A card.
 
     Args:
-        rows: The run and what is to be averaged with it, in the columns of ``tracking.read_runs``.
-        run_id: The run.
-        where: They were read from, for the error.
+        rows: The run and the runs that it is averaged with, in the columns of ``tracking.read_runs``.
+        run_id: Id of the run.
+        where: Store or file that the rows were read from, for the error.
         license: A licence's name on the hub; None states none.
 
     Raises:
@@ -103,14 +103,14 @@ def _known(value: Any) -> bool:
 
 
 def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Estimate:
-    """Of the runs that differ from this one by seed alone; of a run by itself, its own result."""
+    """Mean over the runs that differ from this one by seed alone; of a run by itself, its own result."""
     import pandas as pd
 
     value = float(row[f"metrics.{METRIC}"])
     if "tags.ablate.point" not in row:
         return mean_interval([value])
     levels = _levels(row["tags.ablate.point"])
-    runs: list[Run] = counted(attempts(pd.DataFrame(rows)))
+    runs: list[Attempt] = counted(attempts(pd.DataFrame(rows)))
     mine = [run for run in runs if run.outcome == "finished" and _levels(run.point) == levels]
     return mean_interval(by_seed(mine).values())
 

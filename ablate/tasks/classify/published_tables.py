@@ -8,7 +8,8 @@ from typing import Any
 from ablate.report.pages.text import content, render
 from ablate.report.sources import records
 from ablate.report.table.rows import records_table
-from ablate.tasks.classify import published
+from ablate.tasks.classify import published, published_text
+from ablate.tasks.classify.published_numbers import TITLES
 
 RECORDS, TABLES = Path("docs/records"), Path("docs/tables")
 _PAPER = {"name", "title", "labels", "columns", "lines", "further"}
@@ -36,11 +37,11 @@ def pages(folder: Path) -> dict[str, str]:
         notes.append(f"study {study.study}, from {folder.as_posix()}/{stem}.jsonl")
         out[f"{stem}.md"] = render(table, "md", notes)
         out[f"{stem}.json"] = json.dumps(content(table, notes), indent=1, ensure_ascii=False)
-    for name in published.TITLES:
+    for name in TITLES:
         mine = [study for study in studies.values() if study.definition.get("table") == name]
         found = published.layout(name, mine)
-        out[f"paper_{name}.md"] = published.markdown(found)
-        out[f"paper_{name}.json"] = json.dumps(published.content(found), indent=1, ensure_ascii=False)
+        out[f"paper_{name}.md"] = published_text.markdown(found)
+        out[f"paper_{name}.json"] = json.dumps(published_text.content(found), indent=1, ensure_ascii=False)
     return {name: text + "\n" for name, text in sorted(out.items())}
 
 
@@ -99,7 +100,7 @@ def _is_ours(path: Path) -> bool:
     if path.suffix == ".md":
         last = text.rstrip().rpartition("\n")[2]
         return _is_source(last.removeprefix("- "), path.stem) or (
-            path.stem.startswith("paper_") and published.SUBTITLE in text
+            path.stem.startswith("paper_") and published_text.SUBTITLE in text
         )
     try:
         found: Any = json.loads(text)

@@ -3,15 +3,9 @@
 import json
 
 import pandas as pd
-import pytest
 
-from ablate.report import ReportError
 from ablate.report.pages import frames
-from ablate.report.sources import studies
-from ablate.report.sources.records import Records, RecordsError, write
-from ablate.report.table import captions
-from ablate.report.table import equal_compute as compute
-from ablate.tasks.classify import published
+from ablate.report.sources.records import Records
 
 
 def _run(n, point, **more):
@@ -33,8 +27,8 @@ def _records(rows, definition, curves=None):
     return Records("made-1", told, "", pd.DataFrame(rows), curves or {}, "made up")
 
 
-def _steps(values, **more):
-    """A chain of cells, so many runs each."""
+def chain(values, **more):
+    """A study whose cells are a chain, so many runs each."""
     rows = [
         _run(f"{level}{seed}", [["model.convs", level], ["seed", seed]], **{"metrics.final.test_top1_percent": value})
         for level, several in values.items()
@@ -46,7 +40,7 @@ def _steps(values, **more):
 
 
 def test_tidy_names_the_cells_of_a_sweep_by_its_axes_last_words():
-    runs, factors = frames.tidy(_steps({"2": [50, 52], "1": [70.0]}))
+    runs, factors = frames.tidy(chain({"2": [50, 52], "1": [70.0]}))
     assert factors == ("convs",)
     assert list(runs["cell"]) == ["2", "2", "1"] and list(runs["value"]) == [50, 52, 70]
     assert list(runs["macs"]) == [10] * 3 and list(runs["repeat"]) == [0] * 3
@@ -71,7 +65,7 @@ def test_tidy_gives_every_finished_trial_of_a_search_with_what_it_drew():
 
 
 def test_steps_hold_each_cell_against_the_one_before_it_and_share_alpha_out():
-    runs, _ = frames.tidy(_steps({"a": [50, 51, 52], "b": [70, 71, 72], "c": [71, 71, 73]}))
+    runs, _ = frames.tidy(chain({"a": [50, 51, 52], "b": [70, 71, 72], "c": [71, 71, 73]}))
     told = frames.steps(runs)
     assert list(told["level"]) == ["b", "c"] and list(told["effect"].round(6)) == [20.0, 0.666667]
     assert list(told["kind"]) == ["helps", "undecided"] and list(told["n"]) == [3, 3]
@@ -94,60 +88,9 @@ def test_noise_tells_seeds_from_repeats_and_a_first_run_belongs_to_both():
     }
 
 
-def test_beside_has_every_published_number_and_ours_where_there_is_one():
-    blank = frames.beside(published.layout("table1", []))
-    assert blank["ours"].isna().all() and blank["verified"].all()
-    assert blank[(blank["row"] == "CCT-7/3x1") & (blank["data"] == "CIFAR-10")]["published"].item() == 96.53
-
-
-def test_printed_takes_a_tables_costs_and_families():
-    told = frames.printed("CIFAR-10_top1_pct").set_index("cell")
-    assert told.loc["CCT-2/3x2"].to_dict() == {"family": "CCT", "value": 89.75, "params": 0.28e6, "macs": 0.04e9}
-    assert set(told["family"]) == {"ResNet", "MobileNet", "ViT", "CVT", "CCT"}
-    assert "Proxyless-G" not in told.index  # its MACs were not printed
-
-
-def test_stage_says_that_training_was_short_and_how_many_seeds_there_are():
-    study = _steps({"2": [50, 52], "1": [70.0]}, question="Which?")
-    asked, said = captions.stage(study).splitlines()
-    assert asked == "Which?"
-    assert (
-        said
-        == "made on mnist5k: early training, 4 epochs of 100 images (published: 300 epochs), n = 1 to 2 seeds a cell"
-    )
-    assert captions.stage(study, asked=False) == said
-    whole = study.frame.assign(**{"params.train.epochs": "300"})
-    long = Records(study.study, study.definition, "", whole, {}, "")
-    assert captions.stage(long, asked=False) == "made on mnist5k: 300 epochs of 100 images, n = 1 to 2 seeds a cell"
-
-
-def test_shared_budget_is_what_the_cheapest_finished_run_spent():
-    study = _steps({"2": [50], "1": [70.0]})
-    curves = {"r20": {compute.CURVE: [1.0, 2.0]}, "r10": {compute.CURVE: [1.0, 2.0, 3.0]}}
-    study = Records(study.study, study.definition, "", study.frame, curves, "")
-    assert compute.shared(study, "epoch").amount == 2
-    assert compute.shared(study, "macs").amount == 3 * 10 * 100 * 2
-    assert compute.shared(study, "macs", images=7).amount == 3 * 10 * 100 * 2  # what runs record counts
-    assert compute.readable(study) == ["epoch", "macs"]
-    old = Records("", study.definition, "", study.frame.drop(columns=compute.IMAGES), curves, "")
-    assert compute.readable(old) == ["epoch"] and compute.shared(old, "macs", images=7).amount == 3 * 10 * 7 * 2
-    with pytest.raises(ReportError, match="at=epoch needs finished runs"):
-        compute.shared(Records("", study.definition, "", study.frame, {}, ""), "epoch")
-
-
 def test_logged_names_the_first_metric_that_has_values():
-    study = _steps({"2": [50]})
+    study = chain({"2": [50]})
     curves = {"r20": {"val/top1_percent": [None, None], "train/top1_percent": [0.0, 0.0]}}
     study = Records(study.study, study.definition, "", study.frame, curves, "")
     assert frames.logged(study, ["val/top1_percent", "train/top1_percent"]) == "train/top1_percent"
     assert frames.logged(study, ["val/top1_percent", "val/loss"]) == "val/loss"
-
-
-def test_gather_reads_each_file_that_fits_once_and_says_when_none_does(tmp_path):
-    for name in ("pe-a", "pe-b", "other"):
-        write(_steps({"2": [50.0]}, question=name), tmp_path / f"{name}.jsonl")
-    found = studies.gather([f"{tmp_path}/pe-*.jsonl", f"{tmp_path}/pe-b.jsonl"])
-    assert [each.definition["question"] for each in found] == ["pe-a", "pe-b"]
-    assert len(studies.gather(f"{tmp_path}/other.jsonl")) == 1
-    with pytest.raises(RecordsError, match="records must name files"):
-        studies.gather([f"{tmp_path}/none-*.jsonl"])

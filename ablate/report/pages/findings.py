@@ -1,56 +1,20 @@
 """A sweep's analysis in words: which level helps, hurts or makes no difference, and how sure that is."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 from rich.cells import cell_len
 
 from ablate.escaping import markdown as escaped
 from ablate.escaping import visible
-from ablate.report.pages.text import markdown_table
+from ablate.report.pages.grids import markdown_table
 from ablate.report.table.audit import Difference
 from ablate.report.table.audit import lines as audited
+from ablate.report.table.marks import FLAG
 from ablate.report.table.table import ALPHA, confidence
-from ablate.stats.contrasts import Analysis, Contrast, Effect, Observation, Rule, analyse
+from ablate.stats.contrasts import Analysis, Contrast
+from ablate.stats.model import Effect
 from ablate.stats.verdicts import Kind, Verdict
-
-METHODS = ("grid", "one_factor", "zip")
-"""Sweeps whose points are levels to compare; those of a search were chosen by their results."""
-
-
-def find(
-    observations: Sequence[Observation],
-    axes: Sequence[str],
-    definition: Mapping[str, Any],
-    baseline: Sequence[str],
-    rule: Rule,
-) -> Analysis | None:
-    """The analysis of a sweep, or None where its design compares nothing.
-
-    Args:
-        observations: Runs, with their levels as the table shows them.
-        axes: As the table names them.
-        definition: The sweep's record: ``method``, and ``compare``, the axes that are judged.
-        baseline: The level of each axis that others are held against, as the table shows it.
-        rule: How verdicts are made.
-    """
-    method = definition.get("method", "grid")
-    if method not in METHODS or len({run.levels for run in observations}) < 2:
-        return None
-    judged = definition.get("compare") or list(definition["axes"])
-    compare = [axis for axis, full in zip(axes, definition["axes"], strict=True) if full in judged]
-    if method == "zip":  # axes that move together are one factor
-        observations = [Observation((", ".join(run.levels),), run.seed, run.value) for run in observations]
-        axes, baseline = [" + ".join(axes)], [", ".join(baseline)]
-        compare = list(axes)
-    held = dict(zip(axes, baseline, strict=True))
-    return analyse(observations, axes, held, compare=compare, **asdict(rule))
-
-
-FLAG = "‡"
-"""Marks a contrast whose sides differ in more than its factor."""
 
 
 def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[str]:
@@ -72,7 +36,7 @@ def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), al
 
 
 def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[list[str]]:
-    """The same as a table: its head, and a row a contrast."""
+    """The contrasts as a table: its head, and a row a contrast."""
     two, sure = _two(analysis), confidence(alpha)
     effect = f"effect on {unit}{_interval(analysis, f' [{sure} over seeds, simultaneous]')}"
     images = [f"{sure} over test images"] * two
@@ -90,7 +54,7 @@ def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alp
 
 
 def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[str]:
-    """That table in Markdown, and remarks below it."""
+    """The contrasts as a table in Markdown, and remarks below it."""
     if not analysis.contrasts:
         return []
     head, *body = rows(analysis, unit=unit, audit=audit, alpha=alpha)

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from ablate.report import Reading, report_records
+from ablate.report.errors import ReportError
 from ablate.report.sources.records import Records
-from ablate.report.table.equal_compute import Budget, parse, read_at, reading
-from ablate.report.table.table import ReportError
+from ablate.report.table import equal_compute
+from ablate.report.table.equal_compute import ComputeBudget, parse, read_at, reading
+from tests.unit.report.pages.test_report_frames import chain
 
 CURVES = {"val/top1_percent": [10.0, 20.0, 30.0, 25.0], "train/seconds_per_epoch": [5.0, 1.0, 1.0, 1.0]}
 
@@ -53,7 +55,7 @@ def test_reading_is_the_last_epoch_that_ended_within_the_budget(
 
 def test_reading_knows_a_schedule_that_was_cut_short() -> None:
     run = _run(**{"params.train.epochs": "4", "params.train.cooldown_epochs": "2"})
-    found = reading(run, CURVES, Budget("epoch", 9))
+    found = reading(run, CURVES, ComputeBudget("epoch", 9))
     assert (found.epoch, found.of, found.finished) == (4, 6, False)
 
 
@@ -137,3 +139,18 @@ def test_report_at_leaves_a_run_blank_that_had_not_ended_an_epoch() -> None:
 
 def test_report_without_at_reports_the_test_set() -> None:
     assert "99.00" in report_records(_records())
+
+
+def test_shared_budget_is_what_the_cheapest_finished_run_spent():
+    study = chain({"2": [50], "1": [70.0]})
+    curves = {"r20": {equal_compute.CURVE: [1.0, 2.0]}, "r10": {equal_compute.CURVE: [1.0, 2.0, 3.0]}}
+    study = Records(study.study, study.definition, "", study.frame, curves, "")
+    assert equal_compute.shared(study, "epoch").amount == 2
+    assert equal_compute.shared(study, "macs").amount == 3 * 10 * 100 * 2
+    assert equal_compute.shared(study, "macs", images=7).amount == 3 * 10 * 100 * 2  # what runs record counts
+    assert equal_compute.readable(study) == ["epoch", "macs"]
+    old = Records("", study.definition, "", study.frame.drop(columns=equal_compute.IMAGES), curves, "")
+    assert equal_compute.readable(old) == ["epoch"]
+    assert equal_compute.shared(old, "macs", images=7).amount == 3 * 10 * 7 * 2
+    with pytest.raises(ReportError, match="at=epoch needs finished runs"):
+        equal_compute.shared(Records("", study.definition, "", study.frame, {}, ""), "epoch")

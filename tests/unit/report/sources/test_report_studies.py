@@ -12,9 +12,11 @@ import pytest
 
 from ablate.report import Reading, report_records, report_study
 from ablate.report.sources import records, studies
+from ablate.report.sources.records import RecordsError, write
 from ablate.tracking import Store, TrackingSpec, read_runs, workers
+from tests.unit.report.pages.test_report_frames import chain
 
-SHIPPED = Path(__file__).parents[3] / "docs" / "records"
+SHIPPED = Path(__file__).parents[4] / "docs" / "records"
 SEEDS = (0, 1)
 
 
@@ -252,3 +254,13 @@ def test_files_of_earlier_versions_import_and_report_the_same(name: str, store_u
     told = report_records(found, reading=Reading()).splitlines()
     heads = ("study ", "artifacts", "MLflow UI")
     assert _body(where, found.definition["name"]) == [line for line in told if not line.startswith(heads)]
+
+
+def test_gather_reads_each_file_that_fits_once_and_says_when_none_does(tmp_path):
+    for name in ("pe-a", "pe-b", "other"):
+        write(chain({"2": [50.0]}, question=name), tmp_path / f"{name}.jsonl")
+    found = studies.gather([f"{tmp_path}/pe-*.jsonl", f"{tmp_path}/pe-b.jsonl"])
+    assert [each.definition["question"] for each in found] == ["pe-a", "pe-b"]
+    assert len(studies.gather(f"{tmp_path}/other.jsonl")) == 1
+    with pytest.raises(RecordsError, match="records must name files"):
+        studies.gather([f"{tmp_path}/none-*.jsonl"])

@@ -1,18 +1,15 @@
 """The report page: one file that fetches nothing, says what the table says, and shows no text as markup."""
 
-import html.parser
 import re
 import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
 
 import pandas as pd
-import pytest
 
 from ablate.report import Reading, report_records
-from ablate.report.pages import html as page
+from ablate.report.pages import html
 from ablate.report.sources.foreign import from_rows
 from ablate.report.sources.records import Records
-from ablate.stats.contrasts import Contrast
-from ablate.stats.verdicts import Kind, Verdict
 
 VOID = {"meta", "link", "br"}
 
@@ -54,7 +51,7 @@ def _ours():
     return Records("pe-1", definition, "2026-01-01", pd.DataFrame(rows), curves, "pe.jsonl")
 
 
-class _Balance(html.parser.HTMLParser):
+class _Balance(HTMLParser):
     def __init__(self):
         super().__init__()
         self.open, self.seen, self.links = [], [], []
@@ -80,7 +77,7 @@ def _parsed(text):
 
 
 def test_page_fetches_nothing_and_escapes_what_runs_say():
-    text = page.page(_runs(), Reading("top1"))
+    text = html.page(_runs(), Reading("top1"))
     parsed = _parsed(text)
     assert "script" not in parsed.seen
     assert parsed.links == ["data:,"]
@@ -89,7 +86,7 @@ def test_page_fetches_nothing_and_escapes_what_runs_say():
 
 
 def test_page_holds_verdicts_table_figures_cost_and_origin():
-    text = page.page(_ours())
+    text = html.page(_ours())
     titles = re.findall("<h2>(.*?)</h2>", text)
     assert titles == ["Verdicts", "Table", "Figures", "Cost", "Notes and audit", "How to reproduce"]
     assert len(re.findall("<figure>", text)) == 6  # effects, runs, two curves, MACs, parameters
@@ -99,13 +96,13 @@ def test_page_holds_verdicts_table_figures_cost_and_origin():
 
 
 def test_page_of_runs_without_curves_costs_and_variance_still_stands():
-    text = page.page(_runs(levels=("only",), seeds=1), Reading("top1"))
+    text = html.page(_runs(levels=("only",), seeds=1), Reading("top1"))
     _parsed(text)
     assert "Nothing is compared" in text and "<h2>Cost</h2>" not in text
 
 
 def test_page_figures_take_their_colours_from_the_page_and_share_no_names():
-    text = page.page(_ours())
+    text = html.page(_ours())
     drawings = re.findall("<svg.*?</svg>", text, flags=re.DOTALL)
     names = [set(re.findall(' id="([^"]*)"', drawing)) for drawing in drawings]
     for drawing in drawings:
@@ -116,11 +113,11 @@ def test_page_figures_take_their_colours_from_the_page_and_share_no_names():
 
 
 def test_page_is_the_same_for_the_same_records():
-    assert page.page(_ours()) == page.page(_ours())
+    assert html.page(_ours()) == html.page(_ours())
 
 
 def test_page_of_many_cells_draws_what_can_be_read_and_says_what_it_leaves_out():
-    text = page.page(_runs(levels=[f"level {n:02d}" for n in range(60)], seeds=2), Reading("top1"))
+    text = html.page(_runs(levels=[f"level {n:02d}" for n in range(60)], seeds=2), Reading("top1"))
     _parsed(text)
     captions = re.findall("<figcaption>(.*?)</figcaption>", text)
     assert "48 of 59 comparisons, those with the largest effects." in captions[0]
@@ -137,34 +134,10 @@ def test_page_draws_the_first_of_comparisons_whose_effects_are_equal():
         for n, level in enumerate(levels)
         for seed in range(2)
     ]
-    text = page.page(from_rows(rows, ["model"], "top1", "seed", {}, name="a", source="runs.csv"), Reading("top1"))
+    text = html.page(from_rows(rows, ["model"], "top1", "seed", {}, name="a", source="runs.csv"), Reading("top1"))
     drawn = set(re.findall(r">(level \d\d)<", re.findall("<svg.*?</svg>", text, flags=re.DOTALL)[0]))
     zero = levels[3::3]  # no different from the baseline, level 00; of 59 effects 40 are larger, and 48 are drawn
     assert drawn >= set(levels[1::3] + levels[2::3]) and drawn & set(zero) == set(zero[:8])
-
-
-@pytest.mark.parametrize(
-    ("verdict", "said"),
-    [
-        (Verdict(Kind.hurts, -1.5, -2.0, -1.0, 0.01, 3, None), "hurts: \N{MINUS SIGN}1.50 points"),
-        (Verdict(Kind.undecided, 0.2, -1.0, 1.4, 0.6, 3, 9), "n = 3 a side); 9 seeds a side decide in 4 of 5 cases."),
-        (Verdict(Kind.undecided, None, None, None, None, 0, None), "not enough results (n = 0 a side)."),
-    ],
-)
-def test_page_sentence_says_effect_interval_and_n(verdict, said):
-    contrast = Contrast("pooling", "mean", "seqpool", {"model": "cct"}, verdict)
-    text = page.sentence(contrast, "points")
-    assert text.startswith("pooling = mean instead of seqpool, at model = cct,") and said in text
-
-
-def test_page_summary_names_where_a_level_does_what():
-    def at(model, kind):
-        return Contrast("pe", "none", "sine", {"model": model}, Verdict(kind, 1.0, 0.0, 2.0, 0.1, 3, None))
-
-    found = [at("vit", Kind.hurts), at("cvt", Kind.hurts), at("cct", Kind.undecided)]
-    assert page.summary("pe", "sine", found) == "Against pe = sine: none hurts at vit / cvt and is undecided at cct."
-    everywhere = "Against pe = sine: none hurts everywhere (2 comparisons)."
-    assert page.summary("pe", "sine", found[:2]) == everywhere
 
 
 def _csv(*rows):
@@ -173,17 +146,17 @@ def _csv(*rows):
 
 
 def test_page_calls_runs_that_nobody_recorded_not_audited():
-    found = page.page(_runs(), Reading("top1"))
+    found = html.page(_runs(), Reading("top1"))
     assert "not audited: these records hold no configuration" in found and "differ in nothing but" not in found
     assert "\nnot audited: these records hold no configuration" in report_records(_runs(), "text", Reading("top1"))
-    assert "differ in nothing but the declared factor" in page.page(_ours())
-    alone = page.page(_runs(levels=("only",)), Reading("top1"))
+    assert "differ in nothing but the declared factor" in html.page(_ours())
+    alone = html.page(_runs(levels=("only",)), Reading("top1"))
     assert "audit" not in alone.replace("Notes and audit", "")
 
 
 def test_page_marks_verdicts_whose_sides_differ_in_more_and_says_in_what():
     runs = ("a,90.1,0", "a,90.4,1", "a,90.2,2", "b,91.1,0", "b,91.4,1", "b,91.2,2", "c,88,0", "c,nan,1", "c,87.8,2")
-    text = page.page(_csv(*runs), Reading("acc"))
+    text = html.page(_csv(*runs), Reading("acc"))
     (lead,) = re.findall("<p class=lead>(.*?)</p>", text)
     assert lead.startswith("Against model = a: b ") and "; c hurts ‡ (‡ not only model differs)." in lead
     assert "‡" not in lead.partition("; c")[0]
@@ -195,20 +168,11 @@ def test_page_marks_verdicts_whose_sides_differ_in_more_and_says_in_what():
     assert "<li>‡ not only the factor differs: seeds" in text and "differ in nothing but" not in text
 
 
-def test_page_summary_marks_the_places_that_are_flagged():
-    found = [
-        Contrast("pe", "none", "sine", {"model": model}, Verdict(kind, 1.0, 0.0, 2.0, 0.1, 3, None))
-        for model, kind in (("vit", Kind.hurts), ("cvt", Kind.hurts), ("cct", Kind.undecided))
-    ]
-    said = page.summary("pe", "sine", found, found[1:2])
-    assert said == "Against pe = sine: none hurts at vit / cvt ‡ and is undecided at cct (‡ not only pe differs)."
-    said = page.summary("pe", "sine", found[:2], found[1:2])
-    assert said == "Against pe = sine: none hurts ‡ everywhere (2 comparisons) (‡ not only pe differs)."
-
-
-def test_page_says_n_of_both_sides_where_they_differ():
-    found = Verdict(Kind.hurts, -2.7, -3.9, -1.6, 0.01, 2, None)
-    contrast = Contrast("model", "c", "a", {}, found, diverged=(1, 0), runs=(3, 3))
-    assert "; n = 2 and 3)" in page.sentence(contrast, "points")
-    contrast = Contrast("model", "c", "a", {}, found, diverged=(1, 1), runs=(3, 3))
-    assert "; n = 2 a side)" in page.sentence(contrast, "points")
+def test_a_page_of_many_cells_shows_those_with_the_lowest_errors():
+    rows = [{"model": f"m{n:02d}", "error": str(n + seed / 10)} for n in range(60) for seed in range(2)]
+    found = from_rows(rows, ["model"], "error", "", {}, name="a", source="a.csv")
+    for better, which, shown, hidden in ((None, "lowest", "m05", "m55"), (True, "highest", "m55", "m05")):
+        said = html.files(found, Reading("error", higher_is_better=better))
+        assert f"cells, those with the {which} means" in said["report.html"]
+        drawn = said["figures/runs.svg"]
+        assert f">{shown}<" in drawn and f">{hidden}<" not in drawn

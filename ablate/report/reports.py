@@ -1,0 +1,51 @@
+"""A study -> its table in one of the formats: the one way from records to text."""
+
+from ablate import tracking
+from ablate.report.pages.text import render
+from ablate.report.sources.records import Records
+from ablate.report.sources.stored import choose, whereabouts
+from ablate.report.table import searches
+from ablate.report.table.rows import Reading, records_table, report_table
+from ablate.tracking import TrackingSpec
+
+
+def report_study(
+    where: TrackingSpec,
+    name: str,
+    format: str = "text",
+    *,
+    study: str | None = None,
+    reading: Reading | None = None,
+) -> str:
+    """The table of a sweep, from the tracking store alone.
+
+    Args:
+        where: The tracking store.
+        name: The sweep's name, as in ``+sweep=name``.
+        format: One of ``render``'s.
+        study: One study of that name; None takes the one that ran last.
+        reading: How its runs are read; ``at`` takes records, whose curves were read.
+
+    Raises:
+        ReportError: The store knows no such study, or the reading does not fit it.
+        TrackingError: The store cannot be read.
+    """
+    chosen, others = choose(where, name, study)
+    frame, definition = searches.rows(tracking.read_runs(where, study=chosen.study), chosen.definition)
+    table = report_table(frame, definition, reading)
+    return render(table, format, [*definition.get("notes", []), *whereabouts(where, chosen, others)])
+
+
+def report_records(records: Records, format: str = "text", reading: Reading | None = None) -> str:
+    """The table of a study that was read from a file or made of somebody else's runs.
+
+    Args:
+        records: The study.
+        format: One of ``render``'s.
+        reading: How its runs are read.
+
+    Raises:
+        ReportError: ``at`` is something else, or the runs do not say enough to read them there.
+    """
+    table, notes = records_table(records, reading)
+    return render(table, format, notes)

@@ -1,0 +1,10 @@
+"""Signs beside a number or a verdict, each of which a note below the table explains."""
+
+ON_TEST = "†"
+"""Beside a mean: the test set chose the epoch of the weights."""
+UNFINISHED = "°"
+"""Beside a mean: a run was read before its schedule had ended."""
+ENDED = "§"
+"""Beside a mean: a run had ended before the compute at which it is read was spent."""
+FLAG = "‡"
+"""Beside a verdict: the sides of the contrast differ in more than its factor."""

@@ -1,0 +1,94 @@
+"""Runs of a sweep -> its cells, and the pairs of cells that are compared."""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Levels = tuple[str, ...]
+"""A cell: a level a factor, in the order of the factors."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One run.
+
+    Attributes:
+        levels: A level a factor, in the order of the factors.
+        seed: Seed of the run; where seeds are blocks, its block.
+        value: Result of the run; NaN for a run without one.
+    """
+
+    levels: Levels
+    seed: int
+    value: float
+
+
+def require_design(
+    observations: Sequence[Observation],
+    factors: Sequence[str],
+    baseline: Mapping[str, str],
+    compare: Sequence[str] | None,
+) -> None:
+    """Raises ValueError where factors, their baselines and the runs' levels do not fit each other."""
+    if unknown := [factor for factor in compare or [] if factor not in factors]:
+        raise ValueError(f"compare must name factors of {', '.join(factors)}, got {', '.join(unknown)}.")
+    if missing := [factor for factor in factors if factor not in baseline]:
+        raise ValueError(f"every factor must have a baseline level, got none for {', '.join(missing)}.")
+    if wrong := next((run for run in observations if len(run.levels) != len(factors)), None):
+        raise ValueError(f"a run must have a level for each of {', '.join(factors)}, got {wrong.levels}.")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cells that differ in one factor.
+
+    Attributes:
+        factor: Index of the factor.
+        level: The cell at the level that is judged.
+        baseline: The cell at the factor's baseline.
+    """
+
+    factor: int
+    level: Levels
+    baseline: Levels
+
+
+def mean_by_seed(observations: Sequence[Observation]) -> list[Observation]:
+    """Runs with a result, in their order; repeats of a seed, which are not independent runs, as their mean."""
+    found: dict[tuple[Levels, int], list[float]] = {}
+    for run in observations:
+        if math.isfinite(run.value):
+            found.setdefault((run.levels, run.seed), []).append(run.value)
+    return [Observation(levels, seed, math.fsum(of) / len(of)) for (levels, seed), of in found.items()]
+
+
+def by_cell(observations: Sequence[Observation]) -> dict[Levels, NDArray[np.float64]]:
+    """Cell -> the results of its runs, ``(runs,)``."""
+    grouped: dict[Levels, list[float]] = {}
+    for run in observations:
+        grouped.setdefault(run.levels, []).append(run.value)
+    return {levels: np.array(values) for levels, values in grouped.items()}
+
+
+def pairs_of(
+    cells: Collection[Levels], factors: Sequence[str], judged: Sequence[int], baseline: Mapping[str, str]
+) -> list[Pair]:
+    """Cells that differ from a cell at the baseline of one factor in that factor alone."""
+    pairs = []
+    for index in judged:
+        for levels in cells:
+            other = (*levels[:index], baseline[factors[index]], *levels[index + 1 :])
+            if other != levels and other in cells:
+                pairs.append(Pair(index, levels, other))
+    return pairs
+
+
+def ended(observations: Sequence[Observation]) -> dict[Levels, tuple[int, int]]:
+    """Cell -> its runs, and how many of them have no result."""
+    runs = Counter(run.levels for run in observations)
+    lost = Counter(run.levels for run in observations if not math.isfinite(run.value))
+    return {levels: (count, lost[levels]) for levels, count in runs.items()}

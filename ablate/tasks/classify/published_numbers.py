@@ -1,0 +1,166 @@
+"""What the paper printed: each number of its tables, the model and the data it is about, and how it was got."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+BEST_OF = 4
+"""Runs of which the paper prints the best (its Table 1)."""
+
+_DATA = {
+    "CIFAR-10_top1_pct": ("CIFAR-10", "cifar10"),
+    "CIFAR-100_top1_pct": ("CIFAR-100", "cifar100"),
+    "FashionMNIST_top1_pct": ("Fashion-MNIST", "fashion_mnist"),
+    "MNIST_top1_pct": ("MNIST", "mnist"),
+}
+_POSITIONAL = {"learnable": "learnable", "sinusoidal": "sine", "none": "none"}
+_NAMES = {
+    "ViT-12/16": "vit_12_16_32",
+    "ViT-Lite-7/8": "vit_7_8_32",
+    "CVT-7/8": "cvt_7_8_32",
+    "CCT-7/7": "cct_7_7x1_32",
+    "CCT-7/3x2": "cct_7_3x2_32",
+    "CCT-7/3x1": "cct_7_3x1_32",
+    "CCT-7/7x1-noSeqPool": "cct_7_7x1_32",
+    "CCT-7/7x2": "cct_7_7x2_224",
+    "CCT-14/7x2": "cct_14_7x2_384",
+}
+"""Rows of tables that have no column with our names."""
+_PAPER_CIFAR = {"cifar10": "paper_cifar", "cifar100": "paper_cifar100"}
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How a number was got, as far as its source says.
+
+    Attributes:
+        said: The procedure in words.
+        runs: Number of runs of which the number is the best; None where it is not stated.
+        select: What chose the epoch, in the words of ``train.select``; None where it is not stated.
+        epochs: Epochs of training, as ``train.epochs``; None where they are not stated.
+        recipe: Our recipe of the same settings, with further words; empty where they are not on record.
+    """
+
+    said: str
+    runs: int | None = None
+    select: str | None = None
+    epochs: int | None = None
+    recipe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One published number.
+
+    Attributes:
+        value: Top-1, percent, with the digits that are printed.
+        verified: Somebody held the number against its source.
+        origin: Where it is printed: a paper's table or a file of the official repository.
+        rule: How the number was got.
+        name: The model as ``python -m ablate models`` knows it; None for one that we do not build, or not so.
+        source: Our name of the data set.
+        positional: Our name of the positional embedding; None is the named model's own.
+        pooling: Our name of the pooling; None is the named model's own.
+        augmented: Whether training images were augmented; None matches either.
+        epochs: Epochs of training in tables whose rows differ by them; None matches any.
+    """
+
+    value: str
+    verified: bool
+    origin: str
+    rule: Procedure
+    name: str | None
+    source: str
+    positional: str | None = None
+    pooling: str | None = None
+    augmented: bool | None = None
+    epochs: int | None = None
+
+
+_ON_TEST = "best of 4 runs, each at the epoch that was best on the test set"
+_UNKNOWN = Procedure("number of runs and settings not stated")
+_README = Procedure("one number, number of runs not stated")
+TITLES = {
+    "table1": "Table 1: from scratch on small images",
+    "pe_ablation": "Positional embeddings",
+    "vit_to_cct_steps": "From ViT to CCT, step by step",
+    "longer_training": "Longer training",
+    "imagenet": "ImageNet",
+    "flowers102": "Flowers-102",
+}
+"""Table -> its title; the layouts there are."""
+
+LABELS = {
+    "table1": {"model": "model"},
+    "pe_ablation": {
+        "model": "model",
+        "positional_embedding": "positional embedding",
+        "extra_augmentation_and_tuning": "augmentation and tuning",
+    },
+    "vit_to_cct_steps": {
+        "model": "model",
+        **{name: name for name in ("cls_or_pool", "n_conv", "conv_size", "augmentation", "tuning")},
+    },
+    "longer_training": {"model": "model", "epochs": "epochs", "positional_embedding": "positional embedding"},
+    "imagenet": {"model": "model", "resolution": "resolution", "epochs": "epochs"},
+    "flowers102": {
+        "model": "model",
+        "resolution": "resolution",
+        "pretraining": "pretraining",
+        "positional_embedding": "positional embedding",
+    },
+}
+"""Table -> column of its file that names a row -> the column's head."""
+_COLUMNS = {
+    "imagenet": {"top1_pct": ("ImageNet-1k", "imagenet")},
+    "flowers102": {"top1_pct": ("Flowers-102", "flowers102")},
+}
+COSTS = {"params_M": "M params", "MACs_G": "G MACs"}
+"""Column of a table's file with parameters or MACs -> the column's head."""
+
+
+def columns(table: str) -> Mapping[str, tuple[str, str]]:
+    """Column of a table's file with results, percent -> the column's head, and our name of the data set."""
+    return _COLUMNS.get(table, _DATA)
+
+
+def printed(table: str, row: Mapping[str, str], source: str, value: str) -> Printed:
+    """One number of a row.
+
+    Args:
+        table: One of ``TITLES``.
+        row: The table's row, by column.
+        source: Our name of the data set.
+        value: Top-1, percent, with the digits that are printed.
+    """
+    name = row.get("name") or _NAMES.get(row["model"])
+    positional = _POSITIONAL.get(row.get("positional_embedding", ""))
+    augmented = {"no": False, "yes": True, "yes(dagger)": True}.get(
+        row.get("augmentation") or row.get("extra_augmentation_and_tuning", "")
+    )
+    tuned = row.get("tuning") == "yes"  # which settings the tuning ended in is not on record
+    other = row["model"].endswith(("*", "Distilled")) or row.get("pretraining", "none") != "none"
+    epochs = int(row["epochs"]) if table == "longer_training" else None
+    return Printed(
+        value=value,
+        verified=row["verified"] == "yes",
+        origin=row["source"],
+        rule=_rule(table, row, source, name),
+        name=None if other or tuned else name or None,
+        source=source,
+        positional=positional,
+        pooling="class_token" if row["model"].endswith("noSeqPool") else None,
+        augmented=augmented,
+        epochs=epochs,
+    )
+
+
+def _rule(table: str, row: Mapping[str, str], source: str, name: str | None) -> Procedure:
+    tuned = table == "table1" or row.get("extra_augmentation_and_tuning") == "yes(dagger)"
+    if tuned and name and source in _PAPER_CIFAR and not row["model"].endswith("*"):
+        # the official file for this model and data set turns erasing off
+        more = ("augment.erasing_probability=0",) if (name, source) == ("cct_7_3x1_32", "cifar10") else ()
+        recipe = (f"recipe={_PAPER_CIFAR[source]}", *more)
+        return Procedure(f"{_ON_TEST}; 300 epochs", BEST_OF, "test", 300, recipe)
+    if table in ("table1", "pe_ablation", "vit_to_cct_steps"):
+        return Procedure("best of 4 runs; settings not on record", BEST_OF)
+    return _README if "README" in row["source"] else _UNKNOWN
