@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ablate.contract import Epoch, Observer, Result, Runner
 from ablate.sweep.interrupts import check, training
-from ablate.tracking import RunWriter, Status, TrackingError
+from ablate.tracking import RunStatus, RunWriter, TrackingError
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 class CutShort(Exception):
     """A run that its sweep ends before it is done; the message says why, ``status`` what its record says."""
 
-    status: ClassVar[Status]
+    status: ClassVar[RunStatus]
 
 
 class Pruned(CutShort):
@@ -124,7 +124,7 @@ def _in_our_words(error: Exception) -> bool:
     return isinstance(error, ValueError) and type(error).__module__.startswith("ablate.")
 
 
-def _close(writer: RunWriter, status: Status, reason: str, trace: str = "") -> None:
+def _close(writer: RunWriter, status: RunStatus, reason: str, trace: str = "") -> None:
     """Ends the record of a run that did not finish; where even that cannot be written, why it ended is still told."""
     try:
         if trace:

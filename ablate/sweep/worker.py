@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ablate.contract import Epoch, Observer, task
 from ablate.design.points import Point
+from ablate.provenance import provenance
 from ablate.sweep.interrupts import check
 from ablate.sweep.plan import Plan
 from ablate.sweep.planned import PlannedPoint
@@ -15,7 +16,8 @@ from ablate.sweep.queue import Claim, open_study
 from ablate.sweep.record import Pruned, Superseded, recorded
 from ablate.sweep.sampler import Proposal, Searcher
 from ablate.sweep.screen import Screen
-from ablate.tracking import WORKER, Finished, RunWriter, Store, TrackingError, Training, provenance
+from ablate.tracking import Finished, RunWriter, Store, TrackingError, Training
+from ablate.tracking.names import WORKER
 from ablate.tracking.workers import lives, sign_of_worker
 
 logger = logging.getLogger(__name__)

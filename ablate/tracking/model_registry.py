@@ -9,10 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ablate.tracking.names import MODEL_FILE, MODEL_INPUT_FILE, VERSION
 from ablate.tracking.spec import TrackingError
 
-MODEL, INPUT = "model.keras", "model.input.json"
-"""A run's artifacts: its model, and as JSON what goes in: shape, mean, std, classes, modules of plugins."""
 _LOADER = "ablate.models.serving"
 _FOLDER = "model"
 _REQUIRED = ("ablate", "keras", "tensorflow", "jax")
@@ -43,7 +42,7 @@ def register(client: Any, run_id: str, name: str, tags: Mapping[str, str]) -> Re
 
     Args:
         client: MLflow's.
-        run_id: A run with the artifacts ``MODEL`` and ``INPUT``.
+        run_id: A run with the artifacts ``MODEL_FILE`` and ``MODEL_INPUT_FILE``.
         name: Of the registered model; what MLflow takes for no name becomes an underscore.
         tags: Of the version.
 
@@ -69,7 +68,7 @@ def _write(client: Any, run: Any) -> None:
 
     run_id = run.info.run_id
     there = [entry.path for entry in client.list_artifacts(run_id)]
-    if missing := [each for each in (MODEL, INPUT) if each not in there]:
+    if missing := [each for each in (MODEL_FILE, MODEL_INPUT_FILE) if each not in there]:
         raise TrackingError(
             f"run {run_id} must hold {' and '.join(missing)} to be registered, it has {', '.join(there) or 'none'}; "
             "train it with tracking.log_model=true."
@@ -77,10 +76,10 @@ def _write(client: Any, run: Any) -> None:
     with TemporaryDirectory(prefix="ablate-") as scratch:
         files, whole = Path(scratch) / "files", Path(scratch) / _FOLDER
         files.mkdir()
-        for name in (MODEL, INPUT):
+        for name in (MODEL_FILE, MODEL_INPUT_FILE):
             client.download_artifacts(run_id, name, str(files))
-        told = json.loads((files / INPUT).read_text("utf-8"))
-        versions = {name: run.data.tags.get(f"ablate.version.{name}") for name in _REQUIRED}
+        told = json.loads((files / MODEL_INPUT_FILE).read_text("utf-8"))
+        versions = {name: run.data.tags.get(f"{VERSION}{name}") for name in _REQUIRED}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*input example")  # the signature is known without one
             save_model(

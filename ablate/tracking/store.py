@@ -13,20 +13,32 @@ from typing import Any, TypeVar
 from ablate.tracking.client import deleted, deleted_runs, opened
 from ablate.tracking.databases import Lock
 from ablate.tracking.model_registry import Registered, register
+from ablate.tracking.names import (
+    ATTEMPT,
+    FINISHED,
+    IDENTITY,
+    KILLED,
+    MLFLOW_FINISHED,
+    MLFLOW_RUNNING,
+    ORIGINAL_RUN,
+    PARENT,
+    POINT,
+    ROLE,
+    RUN,
+    RUNNING,
+    SHARED_VIEW,
+    SOURCE_NAME,
+    SOURCE_TYPE,
+    STATUS,
+    STUDY,
+    SWEEP,
+    VIEW,
+    WITHOUT_ID,
+    WORKER,
+)
 from ablate.tracking.spec import TrackingError, TrackingSpec
 from ablate.tracking.spool import About, Entry, Journal, left, waiting
-from ablate.tracking.tags import (
-    FIRST,
-    MARK,
-    UNBORN,
-    WORKER,
-    fitted_tags,
-    in_batches,
-    noted,
-    redrawn,
-    serves,
-    shown_in,
-)
+from ablate.tracking.tags import fitted_tags, in_batches, noted, redrawn, serves, shown_in, tag_filter
 from ablate.tracking.uris import error_of, guard, redact_of, redact_uri
 from ablate.tracking.view import view_state
 from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, is_gone, milliseconds, refuse
@@ -34,7 +46,8 @@ from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, is_
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_STARTED = {"ablate.status": "running", "mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
+_OPEN = f"attributes.status = '{MLFLOW_RUNNING}'"
+_STARTED = {STATUS: RUNNING, SOURCE_NAME: "ablate", SOURCE_TYPE: "LOCAL"}
 
 
 class Store:
@@ -68,21 +81,21 @@ class Store:
         Raises:
             TrackingError: Somebody has deleted or renamed the experiment since it was opened.
         """
-        wanted = f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'sweep'"
+        wanted = tag_filter({STUDY: study, ROLE: SWEEP})
         with guard(self._uri), self._lock():
             self._check_experiment()
             found = self._search(wanted)
             if found:
                 run_id: str = found[0].info.run_id
-                self._client.update_run(run_id, status="RUNNING")
+                self._client.update_run(run_id, status=MLFLOW_RUNNING)
                 return run_id
-            ours = {**_STARTED, "ablate.study": study, "ablate.role": "sweep"}
+            ours = {**_STARTED, STUDY: study, ROLE: SWEEP}
             entries = fitted_tags({**tags, **ours})
             start = milliseconds(started)
             made = self._client.create_run(self.experiment_id, start_time=start, tags=entries, run_name=study)
             run_id = str(made.info.run_id)
-            for run in self._search(f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'run'"):
-                self._client.set_tag(run.info.run_id, "mlflow.parentRunId", run_id)  # theirs is gone
+            for run in self._search(tag_filter({STUDY: study, ROLE: RUN})):
+                self._client.set_tag(run.info.run_id, PARENT, run_id)  # theirs is gone
             return run_id
 
     def _check_experiment(self) -> None:
@@ -113,12 +126,12 @@ class Store:
             parent: Run id of the sweep it belongs to.
             started: When it was; None for now.
         """
-        joined = {"mlflow.parentRunId": parent} if parent else {}
+        joined = {PARENT: parent} if parent else {}
         for said in self.deliver().aside:
             logger.warning("%s", said)
         mark = uuid.uuid4().hex
-        ours = {**_STARTED, **joined, "ablate.role": "run", MARK: mark}
-        ours |= shown_in(tags.get("ablate.study"), tags.get("ablate.point"))
+        ours = {**_STARTED, **joined, ROLE: RUN, ATTEMPT: mark}
+        ours |= shown_in(tags.get(STUDY), tags.get(POINT))
         entry = {
             "kind": "create", "name": name[:250],
             "tags": fitted_tags({**tags, **ours}), "time": milliseconds(started), "again": False,
@@ -127,7 +140,7 @@ class Store:
             writer = self._writer(create(self._client, entry, self.experiment_id), name, [entry])
         except Exception as error:
             refuse(self._uri, error)
-            writer = self._writer(f"{UNBORN}{mark}", name)
+            writer = self._writer(f"{WITHOUT_ID}{mark}", name)
             writer.defer({**entry, "again": True}, error)
         for some in in_batches(params):
             writer.tell({"kind": "params", "params": some})
@@ -190,7 +203,7 @@ class Store:
 
     def waiting(self) -> set[str]:
         """Ids, or names from before they had one, of this store's runs of which something is still to be told."""
-        return {each.about.run_id or _unborn(each) for each in waiting(self._spool) if self._is_ours(each)}
+        return {each.about.run_id or _without_id(each) for each in waiting(self._spool) if self._is_ours(each)}
 
     def _is_ours(self, journal: Journal) -> bool:
         about = journal.about  # an older one may show more of its store's URI
@@ -219,7 +232,7 @@ class Store:
             return ""
 
     def _writer(self, run_id: str, name: str, before: Iterable[Entry] = (), *, sweep: bool = False) -> "RunWriter":
-        known = None if run_id.startswith(UNBORN) else run_id
+        known = None if run_id.startswith(WITHOUT_ID) else run_id
         about = About(redact_uri(self._uri), self._experiment, known, name, sweep)
         journal = Journal.new(self._spool, about, before)
         return RunWriter(self._client, self._uri, run_id, self.experiment_id, journal)
@@ -231,20 +244,20 @@ class Store:
 
     def abandon(self, parent: str, point: str) -> None:
         """Closes the runs of a point that a dead worker left open."""
-        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"
+        wanted = f"{tag_filter({PARENT: parent})} and {_OPEN}"
         with guard(self._uri):
             runs = self._client.search_runs([self.experiment_id], wanted)
         for run in runs:
-            if run.data.tags.get("ablate.point") == point:
-                self.resume(run.info.run_id).finish("killed", reason="its worker died")
+            if run.data.tags.get(POINT) == point:
+                self.resume(run.info.run_id).finish(KILLED, reason="its worker died")
 
     def finished(self, parent: str, point: str) -> "Finished | None":
         """The finished run of a point, if there is one: a worker may die between record and queue."""
-        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`ablate.status` = 'finished'"
+        wanted = tag_filter({PARENT: parent, STATUS: FINISHED})
         with guard(self._uri):
             runs = self._client.search_runs([self.experiment_id], wanted, max_results=50_000)
         for run in runs:
-            if run.data.tags.get("ablate.point") == point and run.info.status == "FINISHED":
+            if run.data.tags.get(POINT) == point and run.info.status == MLFLOW_FINISHED:
                 return Finished(run.info.run_id, run.data.metrics)
         return None
 
@@ -264,12 +277,12 @@ class Store:
             study: The study that wants it.
             point: Its point.
         """
-        wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
+        wanted = tag_filter({IDENTITY: identity, STATUS: FINISHED})
         with guard(self._uri):
             for run in self._search(wanted):
                 tags = run.data.tags
-                free = tags.get("ablate.study") != study and tags.get(serves(study), point) == point
-                if free and run.info.status == "FINISHED":
+                free = tags.get(STUDY) != study and tags.get(serves(study), point) == point
+                if free and run.info.status == MLFLOW_FINISHED:
                     self._client.set_tag(run.info.run_id, serves(study), point)
                     for key, value in shown_in(study, point).items():
                         self._client.set_tag(run.info.run_id, key, value)
@@ -278,14 +291,11 @@ class Store:
 
     def in_training(self, study: str) -> list["Training"]:
         """Runs that are open and no part of the study, the oldest first; whether they live is for who trains to say."""
-        wanted = "attributes.status = 'RUNNING' and tags.`ablate.role` = 'run'"
+        wanted = f"{_OPEN} and {tag_filter({ROLE: RUN})}"
         with guard(self._uri):
             tags = [(run.info.run_id, run.data.tags) for run in self._search(wanted)]
-        others = [each for each in tags if each[1].get("ablate.study") != study and "ablate.identity" in each[1]]
-        return [
-            Training(run_id, told["ablate.identity"], told.get("ablate.study"), told.get(WORKER))
-            for run_id, told in others
-        ]
+        others = [each for each in tags if each[1].get(STUDY) != study and IDENTITY in each[1]]
+        return [Training(run_id, told[IDENTITY], told.get(STUDY), told.get(WORKER)) for run_id, told in others]
 
     def one_at_a_time(self, act: Callable[[], _T]) -> _T:
         """What ``act`` gives, while nobody else who writes to this store does the like, whatever their queues.
@@ -305,13 +315,13 @@ class Store:
             study: The search's.
             point: The trial that drew it again.
         """
-        wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
+        wanted = tag_filter({IDENTITY: identity, STATUS: FINISHED})
         with guard(self._uri):
             for run in self._search(wanted):
                 tags = run.data.tags
-                mine = tags.get("ablate.study") == study or serves(study) in tags
-                if mine and run.info.status == "FINISHED":
-                    if point != tags.get(serves(study), tags.get("ablate.point")):
+                mine = tags.get(STUDY) == study or serves(study) in tags
+                if mine and run.info.status == MLFLOW_FINISHED:
+                    if point != tags.get(serves(study), tags.get(POINT)):
                         text = noted(tags.get(redrawn(study)), dict(json.loads(point))["trial"])
                         self._client.set_tag(run.info.run_id, redrawn(study), text)
                     return Finished(run.info.run_id, run.data.metrics)
@@ -323,9 +333,9 @@ class Store:
         How the UI keeps views is documented nowhere, so whatever goes wrong here is said and ends nothing.
         """
         try:
-            tag = f"mlflow.sharedViewState.{study}"
+            tag = f"{SHARED_VIEW}{study}"
             self._client.set_experiment_tag(self.experiment_id, tag, json.dumps(view_state(study, definition)))
-            self._client.set_tag(parent, "ablate.view", study)
+            self._client.set_tag(parent, VIEW, study)
         except Exception as error:
             logger.warning("study %s has no view in the MLflow UI: %s", study, error_of(self._uri, error))
 
@@ -345,11 +355,11 @@ class Store:
 
     def has_copy(self, study: str, first: str) -> bool:
         """Whether the study has a run here that was imported, or is being imported, from the store that calls it so."""
-        wanted = f"tags.`ablate.study` = '{study}'"
+        wanted = tag_filter({STUDY: study})
         if first.replace("-", "").isalnum():  # a file may call a run anything: a quote would end the question
-            wanted += f" and tags.`{FIRST}` = '{first}'"
+            wanted += f" and {tag_filter({ORIGINAL_RUN: first})}"
         with guard(self._uri):
-            return any(run.data.tags.get(FIRST) == first for run in self._search(wanted))
+            return any(run.data.tags.get(ORIGINAL_RUN) == first for run in self._search(wanted))
 
     def discard(self, run_id: str) -> None:
         """Moves a run to MLflow's bin: a copy that was not made to its end."""
@@ -357,13 +367,13 @@ class Store:
             self._client.delete_run(run_id)
 
 
-def _unborn(journal: Journal) -> str:
+def _without_id(journal: Journal) -> str:
     """What a run is called that MLflow has no id for yet."""
     try:
         told = [*journal.before, *journal.entries()]
     except ValueError:  # damaged: to be set aside when its turn comes
         return ""
-    return next((f"{UNBORN}{entry['tags'][MARK]}" for entry in told if entry["kind"] == "create"), "")
+    return next((f"{WITHOUT_ID}{entry['tags'][ATTEMPT]}" for entry in told if entry["kind"] == "create"), "")
 
 
 @dataclass(frozen=True)
@@ -411,8 +421,3 @@ class Finished:
 
     run_id: str
     metrics: Mapping[str, float]
-
-    @property
-    def value(self) -> float:
-        """The metric that a queue keeps of it."""
-        return float(self.metrics.get("final.val_top1_percent", self.metrics.get("final.test_top1_percent", 0.0)))

@@ -18,9 +18,9 @@ from ablate.sweep.record import recorded
 from ablate.sweep.screen import RunScreen
 from ablate.tasks.classify.run import RunRecord, Workbench, counted, identify, run
 from ablate.tasks.classify.spec import Config, RunSpec
-from ablate.tracking import WORKER, Store
-from ablate.tracking.correctness import PREDICTIONS, packed
-from ablate.tracking.model_registry import INPUT, MODEL
+from ablate.tracking import Store
+from ablate.tracking.correctness import packed
+from ablate.tracking.names import MODEL_FILE, MODEL_INPUT_FILE, PREDICTIONS_FILE, WORKER
 from ablate.tracking.workers import sign_of_worker
 from ablate.training.hardware import prepare
 from ablate.training.history import History, Predictions
@@ -102,12 +102,12 @@ class Trained:
         if history.status == "diverged":
             return
         if (test := history.test_predictions) is not None:
-            record.artifact(PREDICTIONS, _archive(test))
+            record.artifact(PREDICTIONS_FILE, _archive(test))
             record.tag(packed(test.predicted == test.label, test.label))
         if model:
-            with record.local_artifact(MODEL) as path:
+            with record.local_artifact(MODEL_FILE) as path:
                 self._record.model.save(path)
-            record.artifact(INPUT, _input(spec, splits))
+            record.artifact(MODEL_INPUT_FILE, _input(spec, splits))
         record.log(_final(history))
 
     def release(self) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ablate import identity, tracking
 from ablate.config.overrides import ConfigError
 from ablate.config.schema import StudySpec
+from ablate.provenance import provenance
 from ablate.report import ReportError
 from ablate.report.sources import stored, studies
 from ablate.tasks.classify import card
@@ -71,7 +72,7 @@ def test_a_run_comes_back_as_it_was_written(store_uri: str) -> None:
     ("status", "mlflow_status"),
     [("finished", "FINISHED"), ("diverged", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED")],
 )
-def test_finish_tells_mlflow_and_ourselves(store_uri: str, status: tracking.Status, mlflow_status: str) -> None:
+def test_finish_tells_mlflow_and_ourselves(store_uri: str, status: tracking.RunStatus, mlflow_status: str) -> None:
     _run(Store(_spec(store_uri))).finish(status, reason=f"could not open postgresql://me:{SECRET}@db/x")
     (row,) = read_runs(_spec(store_uri)).to_dict("records")
     assert (row["status"], row["tags.ablate.status"]) == (mlflow_status, status)
@@ -508,7 +509,7 @@ def test_ui_hint_is_bound_to_this_machine_and_hides_passwords() -> None:
 def test_provenance_names_commit_versions_and_machine() -> None:
     import numpy as np
 
-    tags = tracking.provenance()
+    tags = provenance()
     assert tags["ablate.version.numpy"] == np.__version__
     assert {"ablate.version.keras", "ablate.version.mlflow"} <= tags.keys()
     assert tags["ablate.version.python"] == sys.version.split()[0]
