@@ -29,6 +29,7 @@ from ablate.tracking.names import (
     SETTINGS,
     STATUS,
     STUDY,
+    TAG_COLUMN,
     TEST_TOP1,
     VIEW,
     WITHOUT_ID,
@@ -344,7 +345,7 @@ def _from_server(
     probe_server(uri)
     client = client_class()(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
-    of_study = (tag_filter({STUDY: study}), f"tags.`{serves(study)}` != ''") if study is not None else ("",)
+    of_study = (tag_filter({STUDY: study}), f"{TAG_COLUMN}`{serves(study)}` != ''") if study is not None else ("",)
     runs = [run for wanted in of_study if found for run in _search(client, found.experiment_id, wanted)]
     runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
     rows = [tuple(getattr(run.info, name) for name in _RUN_COLUMNS) for run in runs]

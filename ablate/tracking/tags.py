@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ablate.tracking.names import DEFINITION, LEVEL, REDRAWN, RUN, SERVES, SHOWN
+from ablate.tracking.names import DEFINITION, LEVEL, REDRAWN, RUN, SERVES, SHOWN, TAG_COLUMN
 
 _PARAM_LIMIT = 6000
 _TAG_LIMIT = 8000
@@ -42,7 +42,7 @@ def in_batches(params: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
 def tag_filter(tags: Mapping[str, str]) -> str:
     """MLflow's search expression for runs that have these tags."""
-    return " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    return " and ".join(f"{TAG_COLUMN}`{key}` = '{value}'" for key, value in tags.items())
 
 
 def serves(study: str) -> str:

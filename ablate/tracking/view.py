@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.tracking.names import LEVEL, MACS, PARAMS, RUN, SHOWN, TEST_TOP1, VAL_TOP1
+from ablate.tracking.names import LEVEL, MACS, METRIC_COLUMN, PARAMS, RUN, SHOWN, TAG_COLUMN, TEST_TOP1, VAL_TOP1
 from ablate.tracking.tags import param_text, tag_filter
 
 _WIDTHS = {"attributes.`Run Name`": 480, "metrics": 190, "tags": 150}
@@ -20,12 +20,12 @@ def view_state(study: str, definition: Mapping[str, Any]) -> dict[str, Any]:
     """
     axes = list(definition["axes"])
     levels = [f"{LEVEL}{axis}" for axis in axes]
-    columns = [*(f"metrics.`{name}`" for name in _SHOWN_METRICS), *(f"tags.`{name}`" for name in levels)]
+    columns = [*(f"{METRIC_COLUMN}`{name}`" for name in _SHOWN_METRICS), *(f"{TAG_COLUMN}`{name}`" for name in levels)]
     name, *_ = _WIDTHS
     widths = {column: _WIDTHS[column.partition(".")[0]] for column in columns} | {name: _WIDTHS[name]}
     state = {
         "searchFilter": tag_filter({f"{SHOWN}{study}": RUN}),
-        "orderByKey": f"metrics.`{_SHOWN_METRICS[0]}`",
+        "orderByKey": f"{METRIC_COLUMN}`{_SHOWN_METRICS[0]}`",
         "orderByAsc": False,
         "selectedColumns": columns,
         "columnOrder": [name, *columns],
