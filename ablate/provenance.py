@@ -1,4 +1,4 @@
-"""Where a result came from: commit, versions, machine; tags of every run."""
+"""Provenance: commit, versions and machine that a result came from, as tags of every run."""
 
 import importlib.metadata
 import os

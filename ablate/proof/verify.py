@@ -1,8 +1,8 @@
 """Do the published numbers, and the official code's, come out here, on this machine? No Keras but for the golden part.
 
 A published figure is matched with every way of counting it, at the digits that are printed. What is found must be
-what ``ablate/tasks/classify/paper/expected.csv`` records, a figure that no count gives included: then a difference is
-news.
+what ``expected.csv`` of ``ablate.tasks.classify.paper`` records, a figure that no count gives included: then a
+difference is news.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ablate.proof.parity import Check
 
 CONVENTIONS: tuple[MacsConvention, ...] = get_args(MacsConvention)
-Row = dict[str, str]
-"""By column."""
+CsvRow = dict[str, str]
+"""A row of a CSV file: column -> text."""
 
 NOTHING = "nothing"
 _UNITS = {"params": ("params_M", 6, "M"), "macs": ("MACs_G", 9, "G")}  # column, power of ten, sign
@@ -33,13 +33,13 @@ class VerifyError(ValueError):
     """There is no such part of the proof."""
 
 
-class Claim(NamedTuple):
+class PublishedCount(NamedTuple):
     """A published figure.
 
     Attributes:
-        name: Model, by our name.
+        name: Name of the model in this package, e.g. ``cct_7_3x1_32``.
         quantity: ``params`` or ``macs``.
-        published: In millions or thousands of millions, with the digits that are printed.
+        published: The count as printed: parameters in millions, MACs in thousands of millions.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Section:
 
     Attributes:
         title: What is compared.
-        lines: A table for the screen.
-        held: How many comparisons came out as recorded.
+        lines: Lines of a table for the screen.
+        held: Number of comparisons that came out as recorded.
         differences: One sentence for each that did not.
     """
 
@@ -74,7 +74,7 @@ class Section:
 # -------------------------------------------------------------------------------------------------- published figures
 
 
-def published(rows: Sequence[Row] | None = None, expected: Sequence[Row] | None = None) -> Section:
+def published(rows: Sequence[CsvRow] | None = None, expected: Sequence[CsvRow] | None = None) -> Section:
     """Published parameters and MACs against ours under every convention.
 
     Args:
@@ -83,7 +83,7 @@ def published(rows: Sequence[Row] | None = None, expected: Sequence[Row] | None 
     """
     rows = [row for table in paper.TABLES for row in paper.rows(table)] if rows is None else rows
     expected = paper.rows("expected") if expected is None else expected
-    recorded = {Claim(row["name"], row["quantity"], row["published"]): row for row in expected}
+    recorded = {PublishedCount(row["name"], row["quantity"], row["published"]): row for row in expected}
     sources = _sources(rows, verified="yes")
     unverified = {claim: s for claim, s in _sources(rows, verified="no").items() if claim not in sources}
     section = Section("published parameters and MACs, and how we count to them")
@@ -100,7 +100,7 @@ def published(rows: Sequence[Row] | None = None, expected: Sequence[Row] | None 
     return section
 
 
-def find(claim: Claim) -> list[str]:
+def find(claim: PublishedCount) -> list[str]:
     """The counts that give a published figure at its digits; ``["nothing"]`` where none does.
 
     A figure that rounding does not give may be one whose further digits were cut off: marked ``(cut)``.
@@ -130,26 +130,26 @@ def counts(name: str, quantity: str) -> dict[str, int]:
     return {"params": spec.params(shape, classes), "params_without_pe": without.params(shape, classes)}
 
 
-def _printed(count: int, claim: Claim, rounding: str) -> str:
+def _printed(count: int, claim: PublishedCount, rounding: str) -> str:
     _, power, _ = _UNITS[claim.quantity]
     digits = Decimal(claim.published).as_tuple().exponent
     return str(Decimal(count).scaleb(-power).quantize(Decimal(1).scaleb(int(digits)), rounding=rounding))
 
 
-def _sources(rows: Sequence[Row], *, verified: str) -> dict[Claim, list[str]]:
+def _sources(rows: Sequence[CsvRow], *, verified: str) -> dict[PublishedCount, list[str]]:
     """Where each figure of a model that we build is printed."""
-    found: dict[Claim, list[str]] = {}
+    found: dict[PublishedCount, list[str]] = {}
     for row in rows:
         if not row.get("name") or row["verified"] != verified:
             continue
         for quantity, (column, _, _) in _UNITS.items():
             if row.get(column):
-                where = found.setdefault(Claim(row["name"], quantity, row[column]), [])
+                where = found.setdefault(PublishedCount(row["name"], quantity, row[column]), [])
                 where += [] if row["source"] in where else [row["source"]]
     return found
 
 
-def _difference(claim: Claim, matches: list[str], row: Row | None) -> str | None:
+def _difference(claim: PublishedCount, matches: list[str], row: CsvRow | None) -> str | None:
     got = "; ".join(matches)
     if row is None:
         return f"{_words(claim)} is published, but expected.csv has no row for it; here {got} gives it."
@@ -158,11 +158,11 @@ def _difference(claim: Claim, matches: list[str], row: Row | None) -> str | None
     return f"{_words(claim)} must be given by {row['matches']}, as recorded, but {got} gives it; ours: {_ours(claim)}."
 
 
-def _words(claim: Claim) -> str:
+def _words(claim: PublishedCount) -> str:
     return f"{claim.name}: {claim.published} {_UNITS[claim.quantity][2]} {claim.quantity}"
 
 
-def _ours(claim: Claim) -> str:
+def _ours(claim: PublishedCount) -> str:
     return ", ".join(f"{way} {count:,}" for way, count in counts(claim.name, claim.quantity).items())
 
 
@@ -170,7 +170,7 @@ _ROW = "{:<16}{:>10}  {:>15}  {:<42}{}"
 _HEAD = ("model", "published", "ours", "counted as", "where")
 
 
-def _line(claim: Claim, matches: list[str], where: str) -> str:
+def _line(claim: PublishedCount, matches: list[str], where: str) -> str:
     found = counts(claim.name, claim.quantity)
     figure = f"{claim.published} {_UNITS[claim.quantity][2]}"
     if matches == [NOTHING]:
@@ -186,7 +186,7 @@ def _shortened(matches: list[str], found: dict[str, int]) -> str:
     return "every way" if len(matches) == len(found) > 2 else ", ".join(matches)
 
 
-def _counts_table(claims: Sequence[Claim]) -> list[str]:
+def _counts_table(claims: Sequence[PublishedCount]) -> list[str]:
     ways = ("params", "params_without_pe", *CONVENTIONS)
     lines = [f"{'model':<16}" + "".join(f"{way:>18}" for way in ways)]
     for name in sorted({claim.name for claim in claims}):
@@ -195,7 +195,7 @@ def _counts_table(claims: Sequence[Claim]) -> list[str]:
     return lines
 
 
-def _by_source(sources: dict[Claim, list[str]]) -> list[str]:
+def _by_source(sources: dict[PublishedCount, list[str]]) -> list[str]:
     """How many of a source's MACs each convention gives: each source followed one, and never said which."""
     figures = {
         source: [find(claim) for claim in sources if claim.quantity == "macs" and source in sources[claim]]
@@ -222,11 +222,11 @@ _COLUMNS: dict[str, Callable[[ModelSpec, InputShape, int], int]] = {
 }
 
 
-def variants(rows: Sequence[Row] | None = None) -> Section:
+def variants(rows: Sequence[CsvRow] | None = None) -> Section:
     """Ours against the counts measured on the official code, to the last digit.
 
     Args:
-        rows: Of ``ablate/proof/reference/variants.csv``; all of them where None.
+        rows: Rows of ``ablate/proof/reference/variants.csv``; all of them where None.
     """
     rows = reference.variant_rows() if rows is None else rows
     section = Section(f"{len(rows)} models of the official code: parameters, tokens and MACs, each equal")
@@ -239,7 +239,7 @@ def variants(rows: Sequence[Row] | None = None) -> Section:
     return section
 
 
-def _as_built(row: Row) -> ModelSpec:
+def _as_built(row: CsvRow) -> ModelSpec:
     """By the column ``pe``, which is not always what a factory's name says."""
     return ModelSpec(
         tokenizer="conv" if row["family"] == "cct" else "patch",

@@ -43,8 +43,8 @@ from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.tracking import databases, redact_of, redact_uri
 from ablate.tracking.databases import Lock, ailment, lasts, probe, remedy
+from ablate.tracking.liveness import lives, sign_of_worker
 from ablate.tracking.schemas import Schema, make_whole
-from ablate.tracking.workers import lives, sign_of_worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -17,8 +17,8 @@ from ablate.sweep.record import Pruned, Superseded, recorded
 from ablate.sweep.sampler import Proposal, Searcher
 from ablate.sweep.screen import Screen
 from ablate.tracking import Finished, RunWriter, Store, TrackingError, Training
+from ablate.tracking.liveness import lives, sign_of_worker
 from ablate.tracking.names import WORKER
-from ablate.tracking.workers import lives, sign_of_worker
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -1,7 +1,7 @@
-"""The tracking store: writes runs to MLflow, reads them into frames; the only importer of mlflow.
+"""The tracking store: writes runs to MLflow, reads them into frames; the only package that imports mlflow.
 
 Nothing heavy is imported before it is used, and a database is read by plain SQL: ``report`` need not pay the seconds
-that importing mlflow costs. What a run carries besides parameters and metrics stands in ``tags``.
+that importing mlflow costs. The words of a run's record stand in ``names``.
 """
 
 from ablate.tracking.client import ask as ask

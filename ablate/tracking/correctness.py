@@ -1,4 +1,4 @@
-"""Which test images a run got right, as tags: a bit an image, so that an interval over images needs no artifact.
+"""Per-example correctness as tags: a bit for each test image, so that an interval over images needs no artifact.
 
 Ten thousand images are 1.7 kB. Tags travel where the record does: in any store, over a server, in an exported file.
 """

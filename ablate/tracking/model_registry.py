@@ -1,4 +1,4 @@
-"""MLflow's model registry: a run's model, with its signature, in the form that ``mlflow models serve`` runs."""
+"""Registered models in MLflow's model registry: a run's model and signature, as ``mlflow models serve`` runs them."""
 
 import json
 import re
@@ -22,9 +22,9 @@ class Registered:
     """A version of a registered model.
 
     Attributes:
-        name: Of the registered model.
-        version: A number that counts its versions.
-        run_id: The run that made it.
+        name: Name of the registered model.
+        version: Number of the version, from 1, as text.
+        run_id: Id of the run whose model it is.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Registered:
 
     @property
     def uri(self) -> str:
-        """By which MLflow finds it."""
+        """URI of the version, by which MLflow loads it."""
         return f"models:/{self.name}/{self.version}"
 
 
@@ -41,10 +41,10 @@ def register(client: Any, run_id: str, name: str, tags: Mapping[str, str]) -> Re
     """Registers a run's model under a name, unless that run already is a version of it.
 
     Args:
-        client: MLflow's.
+        client: MLflow's client.
         run_id: A run with the artifacts ``MODEL_FILE`` and ``MODEL_INPUT_FILE``.
-        name: Of the registered model; what MLflow takes for no name becomes an underscore.
-        tags: Of the version.
+        name: Name of the registered model; a character that MLflow takes in no name becomes an underscore.
+        tags: Tags of the version.
 
     Raises:
         TrackingError: The run keeps no model.

@@ -1,4 +1,4 @@
-"""Runs, studies and curves, read into frames; a database by plain SQL, a server by MLflow's client."""
+"""Reads runs, studies and curves into data frames: a database by plain SQL, a server by MLflow's client."""
 
 import json
 from collections import Counter
@@ -57,15 +57,15 @@ class StudyRecord:
     """A study as the store knows it.
 
     Attributes:
-        study: Its name: the sweep's and a digest.
-        run_id: The parent run.
-        experiment_id: Where the runs are.
+        study: Name of the study: the sweep's name and a digest.
+        run_id: Id of the parent run.
+        experiment_id: Id of the experiment that holds the runs.
         artifacts: Folder or URI that holds a folder for each run.
-        definition: What the sweep recorded of itself: name, question, table, axes, seeds, points.
-        started: When it was first started, UTC.
-        last: When one of its runs last started, UTC.
-        points: Those that are through: with a run that finished, diverged or was pruned.
-        view: Key of its view in the MLflow UI; None for one without.
+        definition: What the sweep recorded of itself: name, question, table, axes, seeds, number of points.
+        started: Moment, UTC, at which the study was first started.
+        last: Moment, UTC, at which one of its runs last started.
+        points: Keys of the points that are through: with a run that finished, diverged or was pruned.
+        view: Key of the study's view in the MLflow UI; None for a study without one.
     """
 
     study: str

@@ -1,4 +1,4 @@
-"""An experiment of a tracking store, open for writing: studies, runs, and what waits to be told."""
+"""An MLflow experiment, open for writing: studies, runs, registered models, and delivery of the spool."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ from ablate.tracking.names import (
     WORKER,
 )
 from ablate.tracking.spec import TrackingError, TrackingSpec
-from ablate.tracking.spool import About, Entry, Journal, left, waiting
+from ablate.tracking.spool import About, Journal, JournalEntry, left, waiting
 from ablate.tracking.tags import fitted_tags, in_batches, noted, redrawn, serves, shown_in, tag_filter
 from ablate.tracking.uris import error_of, guard, redact_of, redact_uri
 from ablate.tracking.view import view_state
@@ -76,7 +76,7 @@ class Store:
         Args:
             study: Name of the study.
             tags: Provenance, and the sweep's definition as JSON under ``ablate.sweep``.
-            started: When it was, of one that is made; None for now.
+            started: Start of a parent run that is made; None for now.
 
         Raises:
             TrackingError: Somebody has deleted or renamed the experiment since it was opened.
@@ -120,11 +120,11 @@ class Store:
         """Starts the record of one training.
 
         Args:
-            name: For people.
-            params: The spec's leaves; a retry is a new run, since MLflow never changes a parameter.
+            name: Name of the run, for people.
+            params: Settings by their dotted leaves; a retry is a new run, since MLflow never changes a parameter.
             tags: Provenance, study and point.
-            parent: Run id of the sweep it belongs to.
-            started: When it was; None for now.
+            parent: Id of the study's parent run; None for a run of its own.
+            started: Start of the run; None for now.
         """
         joined = {PARENT: parent} if parent else {}
         for said in self.deliver().aside:
@@ -150,9 +150,9 @@ class Store:
         """A writer for a run that exists.
 
         Args:
-            run_id: Of the run.
-            name: For people.
-            sweep: Whether it is a study's parent, which ``sweep_run`` makes anew where it is gone.
+            run_id: Id of the run.
+            name: Name of the run, for people; None takes the id.
+            sweep: Whether the run is a study's parent, which ``sweep_run`` makes anew where it is gone.
         """
         return self._writer(run_id, name or run_id, sweep=sweep)
 
@@ -231,7 +231,9 @@ class Store:
         except OSError:
             return ""
 
-    def _writer(self, run_id: str, name: str, before: Iterable[Entry] = (), *, sweep: bool = False) -> "RunWriter":
+    def _writer(
+        self, run_id: str, name: str, before: Iterable[JournalEntry] = (), *, sweep: bool = False
+    ) -> "RunWriter":
         known = None if run_id.startswith(WITHOUT_ID) else run_id
         about = About(redact_uri(self._uri), self._experiment, known, name, sweep)
         journal = Journal.new(self._spool, about, before)
@@ -273,9 +275,9 @@ class Store:
         none of the study that trained it.
 
         Args:
-            identity: What ``ablate.identity`` says of runs with the same result.
-            study: The study that wants it.
-            point: Its point.
+            identity: Value of ``ablate.identity``, the same for runs with the same result.
+            study: Name of the study that wants the run.
+            point: Key of the point of that study.
         """
         wanted = tag_filter({IDENTITY: identity, STATUS: FINISHED})
         with guard(self._uri):
@@ -311,9 +313,9 @@ class Store:
         The run notes the trial's number; the trial has no run of its own.
 
         Args:
-            identity: What ``ablate.identity`` says of runs with the same result.
-            study: The search's.
-            point: The trial that drew it again.
+            identity: Value of ``ablate.identity``, the same for runs with the same result.
+            study: Name of the search's study.
+            point: Key of the trial that drew the same again.
         """
         wanted = tag_filter({IDENTITY: identity, STATUS: FINISHED})
         with guard(self._uri):
@@ -344,8 +346,8 @@ class Store:
 
         Args:
             run_id: A run that keeps its model.
-            name: Of the registered model, of which this becomes a version.
-            tags: Of the version.
+            name: Name of the registered model, of which the run's model becomes a version.
+            tags: Tags of the version.
 
         Raises:
             TrackingError: The run keeps no model, or the registry does not take it.
@@ -381,11 +383,11 @@ class Delivered:
     """What became of what waited.
 
     Attributes:
-        told: Runs that were told whole.
-        waiting: Runs that still wait.
-        reason: Why, in one sentence; empty where they belong to other stores.
-        aside: What can never be told, a sentence a run.
-        elsewhere: For which other stores and experiments records wait, a sentence each.
+        told: Number of runs whose journals were delivered whole.
+        waiting: Number of runs whose journals still wait.
+        reason: Why they wait, in one sentence; empty where all of them belong to other stores.
+        aside: One sentence for each run whose journal can never be delivered.
+        elsewhere: One sentence for each other store or experiment that journals wait for.
     """
 
     told: int
@@ -400,10 +402,10 @@ class Training:
     """A run that is open.
 
     Attributes:
-        run_id: Its id.
-        identity: What ``ablate.identity`` says of runs with the same result.
-        study: Whose point it is; None for a run of its own.
-        worker: The process that trains it; None where it did not say.
+        run_id: Id of the run.
+        identity: Value of ``ablate.identity``, the same for runs with the same result.
+        study: Name of the study that the run is a point of; None for a run of its own.
+        worker: Value of ``ablate.worker``, the process that trains; None where it did not say.
     """
 
     run_id: str

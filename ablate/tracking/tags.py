@@ -1,4 +1,4 @@
-"""Tags made of other values: fitted to MLflow's limits, named after a study, searched by. Their keys: ``names``."""
+"""Tags made of other values: fitted to MLflow's limits, named after a study, searched by. ``names`` has their keys."""
 
 import hashlib
 import json

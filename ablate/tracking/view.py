@@ -1,4 +1,4 @@
-"""A study's view in the MLflow UI."""
+"""A study's shared view in the MLflow UI: which runs it filters, which columns it shows, what it groups by."""
 
 import itertools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One run, open for writing, whether or not the store can be reached meanwhile."""
+"""One MLflow run, open for writing: sent at once, or kept in the spool while the store cannot be reached."""
 
 import logging
 import tempfile
@@ -48,7 +48,7 @@ class RunWriter:
         """Stores a file among the run's artifacts.
 
         Args:
-            name: Its path there, e.g. ``tables/report.md``.
+            name: Path among the run's artifacts, e.g. ``tables/report.md``.
             content: Text, kept as UTF-8, or bytes.
         """
         with self.local_artifact(name) as path:
@@ -72,9 +72,9 @@ class RunWriter:
         """Ends the run.
 
         Args:
-            status: ``diverged`` is MLflow's FINISHED: an outcome like any other, told apart by its tag.
-            reason: One sentence for what did not finish.
-            ended: When it was; None for now.
+            status: How the run ended; ``diverged`` is MLflow's FINISHED, told apart by the tag ``ablate.status``.
+            reason: One sentence for a run that did not finish.
+            ended: End of the run; None for now.
         """
         self.tag({STATUS: status} | ({REASON: redact(reason)} if reason else {}))
         self.tell({"kind": "finish", "status": MLFLOW_STATUS[status], "time": milliseconds(ended)})

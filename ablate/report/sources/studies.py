@@ -19,8 +19,8 @@ from ablate.report.sources.records import Records, RecordsError, epochs, read, t
 from ablate.report.sources.stored import choose
 from ablate.tracking import TrackingSpec
 from ablate.tracking.correctness import packed
+from ablate.tracking.liveness import lives, sign_of_worker
 from ablate.tracking.names import ORIGINAL_RUN, OUTCOMES, PREDICTIONS_FILE, TESTED, WORKER, tag_column
-from ablate.tracking.workers import lives, sign_of_worker
 
 CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
 READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")

@@ -20,8 +20,8 @@ from ablate.tasks.classify.run import RunRecord, Workbench, counted, identify, r
 from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.tracking import Store
 from ablate.tracking.correctness import packed
+from ablate.tracking.liveness import sign_of_worker
 from ablate.tracking.names import MODEL_FILE, MODEL_INPUT_FILE, PREDICTIONS_FILE, WORKER
-from ablate.tracking.workers import sign_of_worker
 from ablate.training.hardware import prepare
 from ablate.training.history import History, Predictions
 
