@@ -126,7 +126,7 @@ def _known(value: Any) -> bool:
 
 
 def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Estimate:
-    """Of the runs that differ from this one by seed alone; of a run by itself, its own result."""
+    """Mean over the runs that differ from this one by seed alone; for a run by itself, its own result."""
     import pandas as pd
 
     value = float(row[metric_column(METRIC)])
