@@ -33,7 +33,7 @@ class VerifyError(ValueError):
     """There is no such part of the proof."""
 
 
-class PublishedCount(NamedTuple):
+class PublishedFigure(NamedTuple):
     """A published figure.
 
     Attributes:
@@ -83,7 +83,7 @@ def published(rows: Sequence[CsvRow] | None = None, expected: Sequence[CsvRow] |
     """
     rows = [row for table in paper.TABLES for row in paper.rows(table)] if rows is None else rows
     expected = paper.rows("expected") if expected is None else expected
-    recorded = {PublishedCount(row["name"], row["quantity"], row["published"]): row for row in expected}
+    recorded = {PublishedFigure(row["name"], row["quantity"], row["published"]): row for row in expected}
     sources = _sources(rows, verified="yes")
     unverified = {claim: s for claim, s in _sources(rows, verified="no").items() if claim not in sources}
     section = Section("published parameters and MACs, and how we count to them")
@@ -100,7 +100,7 @@ def published(rows: Sequence[CsvRow] | None = None, expected: Sequence[CsvRow] |
     return section
 
 
-def find(claim: PublishedCount) -> list[str]:
+def find(claim: PublishedFigure) -> list[str]:
     """The counts that give a published figure at its digits; ``["nothing"]`` where none does.
 
     A figure that rounding does not give may be one whose further digits were cut off: marked ``(cut)``.
@@ -130,26 +130,26 @@ def counts(name: str, quantity: str) -> dict[str, int]:
     return {"params": spec.params(shape, classes), "params_without_pe": without.params(shape, classes)}
 
 
-def _printed(count: int, claim: PublishedCount, rounding: str) -> str:
+def _printed(count: int, claim: PublishedFigure, rounding: str) -> str:
     _, power, _ = _UNITS[claim.quantity]
     digits = Decimal(claim.published).as_tuple().exponent
     return str(Decimal(count).scaleb(-power).quantize(Decimal(1).scaleb(int(digits)), rounding=rounding))
 
 
-def _sources(rows: Sequence[CsvRow], *, verified: str) -> dict[PublishedCount, list[str]]:
+def _sources(rows: Sequence[CsvRow], *, verified: str) -> dict[PublishedFigure, list[str]]:
     """Where each figure of a model that we build is printed."""
-    found: dict[PublishedCount, list[str]] = {}
+    found: dict[PublishedFigure, list[str]] = {}
     for row in rows:
         if not row.get("name") or row["verified"] != verified:
             continue
         for quantity, (column, _, _) in _UNITS.items():
             if row.get(column):
-                where = found.setdefault(PublishedCount(row["name"], quantity, row[column]), [])
+                where = found.setdefault(PublishedFigure(row["name"], quantity, row[column]), [])
                 where += [] if row["source"] in where else [row["source"]]
     return found
 
 
-def _difference(claim: PublishedCount, matches: list[str], row: CsvRow | None) -> str | None:
+def _difference(claim: PublishedFigure, matches: list[str], row: CsvRow | None) -> str | None:
     got = "; ".join(matches)
     if row is None:
         return f"{_words(claim)} is published, but expected.csv has no row for it; here {got} gives it."
@@ -158,11 +158,11 @@ def _difference(claim: PublishedCount, matches: list[str], row: CsvRow | None) -
     return f"{_words(claim)} must be given by {row['matches']}, as recorded, but {got} gives it; ours: {_ours(claim)}."
 
 
-def _words(claim: PublishedCount) -> str:
+def _words(claim: PublishedFigure) -> str:
     return f"{claim.name}: {claim.published} {_UNITS[claim.quantity][2]} {claim.quantity}"
 
 
-def _ours(claim: PublishedCount) -> str:
+def _ours(claim: PublishedFigure) -> str:
     return ", ".join(f"{way} {count:,}" for way, count in counts(claim.name, claim.quantity).items())
 
 
@@ -170,7 +170,7 @@ _ROW = "{:<16}{:>10}  {:>15}  {:<42}{}"
 _HEAD = ("model", "published", "ours", "counted as", "where")
 
 
-def _line(claim: PublishedCount, matches: list[str], where: str) -> str:
+def _line(claim: PublishedFigure, matches: list[str], where: str) -> str:
     found = counts(claim.name, claim.quantity)
     figure = f"{claim.published} {_UNITS[claim.quantity][2]}"
     if matches == [NOTHING]:
@@ -186,7 +186,7 @@ def _shortened(matches: list[str], found: dict[str, int]) -> str:
     return "every way" if len(matches) == len(found) > 2 else ", ".join(matches)
 
 
-def _counts_table(claims: Sequence[PublishedCount]) -> list[str]:
+def _counts_table(claims: Sequence[PublishedFigure]) -> list[str]:
     ways = ("params", "params_without_pe", *CONVENTIONS)
     lines = [f"{'model':<16}" + "".join(f"{way:>18}" for way in ways)]
     for name in sorted({claim.name for claim in claims}):
@@ -195,7 +195,7 @@ def _counts_table(claims: Sequence[PublishedCount]) -> list[str]:
     return lines
 
 
-def _by_source(sources: dict[PublishedCount, list[str]]) -> list[str]:
+def _by_source(sources: dict[PublishedFigure, list[str]]) -> list[str]:
     """How many of a source's MACs each convention gives: each source followed one, and never said which."""
     figures = {
         source: [find(claim) for claim in sources if claim.quantity == "macs" and source in sources[claim]]

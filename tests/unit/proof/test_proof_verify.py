@@ -7,7 +7,7 @@ import pytest
 
 from ablate.cli import facts as verbs
 from ablate.proof import reference, verify
-from ablate.proof.verify import PublishedCount
+from ablate.proof.verify import PublishedFigure
 from ablate.tasks.classify import paper
 
 ROW = {"name": "cct_7_3x1_32", "params_M": "3.76", "MACs_G": "1.19", "source": "a table", "verified": "yes"}
@@ -33,7 +33,7 @@ EXPECTED = [
     ],
 )
 def test_find_names_the_counts_at_the_printed_digits(claim, ways):
-    assert verify.find(PublishedCount(*claim)) == ways
+    assert verify.find(PublishedFigure(*claim)) == ways
 
 
 def test_published_and_variants_are_as_recorded():
