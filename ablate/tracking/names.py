@@ -60,6 +60,9 @@ SOURCES: Final = "ablate.sources"
 BACKEND: Final = "ablate.backend"
 """Keras' backend: ``tensorflow`` or ``jax``."""
 
+DATA: Final = "ablate.data."
+"""Prefix of what was found when the data was read: its digest, its notes."""
+
 DATA_DIGEST: Final = "ablate.data.digest"
 """Digest of the images, labels and split that were read."""
 
@@ -113,6 +116,12 @@ SUPERSEDED: Final = "superseded"
 RunStatus = Literal["finished", "diverged", "pruned", "failed", "killed", "superseded"]
 """How a run ended."""
 
+NO_RESULT: Final = "no result"
+"""What a report says of somebody else's run whose value is empty; no run records it."""
+
+Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "no result", "running"]
+"""What a report says of a run that counts for its point."""
+
 OUTCOMES: Final = (FINISHED, DIVERGED, PRUNED)
 """Values of ``STATUS`` by which a point is through: it is not trained again."""
 
@@ -147,6 +156,9 @@ PLATFORM: Final = "ablate.platform"
 
 CPU: Final = "ablate.cpu"
 """Number of logical cores and the processor's name, as ``8 x NAME``."""
+
+MLFLOW: Final = "mlflow."
+"""Prefix of tags that MLflow gives a meaning to, whoever writes them."""
 
 SOURCE_NAME: Final = "mlflow.source.name"
 SOURCE_TYPE: Final = "mlflow.source.type"
@@ -215,6 +227,9 @@ VAL_TOP1: Final = "final.val_top1_percent"
 TEST_LOSS: Final = "final.test_loss"
 """Mean cross entropy on the test set, of the selected epoch's weights."""
 
+MODEL_VAL_TOP1: Final = "ablate.val_top1_percent"
+"""On a version of a registered model: its run's ``VAL_TOP1``, with four decimals, as text."""
+
 TRAIN_TOP1_CURVE: Final = "train/top1_percent"
 VAL_TOP1_CURVE: Final = "val/top1_percent"
 TEST_TOP1_CURVE: Final = "test/top1_percent"
@@ -244,6 +259,12 @@ TABLE_FILE: Final = "table.csv"
 """On the parent: the report's table."""
 
 # -------------------------------------------------------------------------------------- columns of frames (`read_runs`)
+
+AT: Final = "ablate.at."
+"""Prefix of what a reading at equal compute adds to a frame: where a run was read; no run records it."""
+
+AT_VAL_TOP1: Final = "at.val_top1_percent"
+"""Validation accuracy in percent at equal compute, which such a reading adds to a frame; no run records it."""
 
 TAG_COLUMN: Final = "tags."
 METRIC_COLUMN: Final = "metrics."
