@@ -195,6 +195,11 @@ TRAIN_EXAMPLES: Final = "data.train_images"
 TRAIN_LOSS: Final = "train/loss"
 """Mean training loss of each epoch."""
 
+VAL: Final = "val/"
+"""Prefix of what validation data tells after each epoch; ``FINAL_VAL`` of what they tell of the selected epoch."""
+
+FINAL_VAL: Final = "final.val_"
+
 VAL_LOSS: Final = "val/loss"
 """Mean validation loss at the end of each epoch; none without validation data."""
 
