@@ -12,8 +12,8 @@ def problem(key: str, path: str | None) -> str | None:
     """A sentence about a path that can be none, whatever lies on the disk.
 
     Args:
-        key: The setting, for the sentence.
-        path: As it was given; None is none at all.
+        key: Name of the setting, for the sentence.
+        path: Value of the setting, as it was given; None sets nothing.
 
     Returns:
         None where nothing speaks against it.

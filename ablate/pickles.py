@@ -17,8 +17,8 @@ _VALUES = {
 }
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _INSTRUCTIONS = 500_000
-"""Of a pickle. A tensor takes some 100, so that 2,000 of them with optimizer, average and a log are far fewer; a CIFAR
-batch takes 30,000."""
+"""Instructions of a pickle, at most. A tensor takes some 100, so that 2,000 of them with optimizer, average and a log
+are far fewer; a CIFAR batch takes 30,000."""
 _NAME = 1_000
 """Characters of a name. A pickle of protocol 4 can ask for one thousands of times that it writes once."""
 
@@ -77,7 +77,7 @@ class Machine:
         pass  # only groups the instructions after it
 
     def do_global(self, name: str) -> None:
-        """Of ``module name``."""
+        """A class or function is asked for by ``module name``."""
         raise NotImplementedError
 
     def do_stack_global(self, _: None) -> None:

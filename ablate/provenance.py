@@ -1,4 +1,4 @@
-"""Where a result came from: commit, versions, machine; tags of every run."""
+"""Provenance: commit, versions and machine that a result came from, as tags of every run."""
 
 import importlib.metadata
 import os
@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import ablate
+from ablate.tracking.names import COMMIT, CPU, DIRTY, PLATFORM, VERSION
 
 LIBRARIES = ("keras", "tensorflow", "jax", "numpy", "optuna", "mlflow")
 
@@ -29,7 +30,7 @@ def _git() -> dict[str, str]:
         return {}
     asked = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
     changes = _ask_git(folder, *asked, settings=_no_filters(folder))
-    return {"mlflow.source.git.commit": commit, "ablate.git.dirty": "true" if changes else "false"}
+    return {COMMIT: commit, DIRTY: "true" if changes else "false"}
 
 
 _NO_PROGRAMS = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
@@ -77,12 +78,12 @@ def _versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {f"ablate.version.{name}": version for name, version in found.items()}
+    return {f"{VERSION}{name}": version for name, version in found.items()}
 
 
 @cache
 def _machine() -> dict[str, str]:
-    return {"ablate.platform": platform.platform(), "ablate.cpu": f"{os.cpu_count()} x {_cpu()}"}
+    return {PLATFORM: platform.platform(), CPU: f"{os.cpu_count()} x {_cpu()}"}
 
 
 def _cpu() -> str:

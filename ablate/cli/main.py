@@ -47,13 +47,13 @@ class Verb:
 
 _VALUED_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--info", "-i")
 _FLAGS = (*_VALUED_FLAGS, "--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
-"""Of Hydra, for ``train``."""
+"""Hydra's own flags, which ``train`` takes."""
 
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _CHOICES = {**dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")), **dict.fromkeys(("--info", "-i"), _INFO)}
 _OPTIONAL = ("--info", "-i")
 _OWN_KEYS = ("steps", "low", "high", "check", "records")
-"""Of verbs that read their words themselves."""
+"""Keys of verbs that read their words themselves, without Hydra."""
 
 
 def parse(arguments: Sequence[str]) -> Command:

@@ -31,7 +31,7 @@ PRECISIONS: tuple[Floatx, ...] = get_args(Floatx)
 TRACED = "cct_2_3x2_32_learnable"
 """The golden model that the official code trained for ten steps."""
 SMOOTHING = 0.1
-"""Of the labels in those steps; the trace's file says so in words."""
+"""Label smoothing in those steps; the trace's file says so in words."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ class Tolerance:
     """How far one precision may be from the reference.
 
     Attributes:
-        outputs: Features, logits.
-        stages: Tokens and blocks, which the reference stored in float32.
-        gradients: Share of the norm of a parameter's gradient.
-        loss: Mean cross entropy, of a golden model and before each training step.
-        trained: Logits after ten steps; where a gradient is nearly 0, Adam makes steps of its rounding.
+        outputs: Largest absolute difference of features and logits.
+        stages: Largest absolute difference of tokens and blocks, which the reference stored in float32.
+        gradients: Difference of a gradient's statistics, as a share of the norm of that gradient.
+        loss: Difference of mean cross entropy, of a golden model and before each training step.
+        trained: Largest absolute difference of logits after ten steps; where a gradient is nearly 0, Adam makes steps
+            of its rounding.
     """
 
     outputs: float
@@ -67,9 +68,9 @@ class Check:
     """One comparison.
 
     Attributes:
-        what: What is compared.
-        off: How far ours is from the reference; NaN where ours is no number.
-        tolerance: How far it may be.
+        what: Name of the quantity that is compared.
+        off: Absolute difference between ours and the reference; NaN where ours is no number.
+        tolerance: Largest difference that is allowed.
     """
 
     what: str
@@ -94,10 +95,10 @@ class Golden:
     """One golden model.
 
     Attributes:
-        name: As the reference calls it, e.g. ``cct_2_3x2_32_learnable``.
-        facts: Its JSON: parameter counts, mean cross entropy, gradients' statistics.
-        arrays: ``x``, ``labels``, and what comes out of each stage.
-        weights: The file that holds its parameters.
+        name: Name of the model in the reference, e.g. ``cct_2_3x2_32_learnable``.
+        facts: Content of the model's JSON file: parameter counts, mean cross entropy, gradients' statistics.
+        arrays: ``x``, ``labels``, and the outputs of each stage, by name.
+        weights: File of the model's parameters.
     """
 
     name: str
@@ -245,10 +246,10 @@ class Trace:
     """Ten steps of AdamW that the official code took from the weights of `TRACED`, on one batch, without dropout.
 
     Attributes:
-        facts: Its JSON: the rule; losses before each step, loss and logits after the last, where every tensor decays;
-            and under ``alt_timm_no_decay_1d`` the same where those of one dimension do not.
-        x: Images.
-        labels: Their classes.
+        facts: Content of the trace's JSON file: the rule; losses before each step, loss and logits after the last,
+            where every tensor decays; and under ``alt_timm_no_decay_1d`` the same where those of one dimension do not.
+        x: Images, ``(batch, height, width, channels)``.
+        labels: Class of each image, ``(batch,)``.
     """
 
     facts: dict[str, Any]

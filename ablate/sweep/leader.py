@@ -20,6 +20,7 @@ from ablate.sweep.plan import Plan
 from ablate.sweep.queue import Standing, Study, open_study
 from ablate.sweep.screen import SweepScreen
 from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact_uri, run_names
+from ablate.tracking.names import DEFINITION, FAILED, FINISHED, KILLED, REPORT_FILE, STUDY, TABLE_FILE
 
 
 def run_sweep(plan: Plan) -> int:
@@ -63,7 +64,7 @@ def run_sweep(plan: Plan) -> int:
 
 def _parent(plan: Plan, store: Store) -> str:
     """Id of the sweep's own run, which is made if there is none."""
-    tags = provenance() | {"ablate.study": plan.study, "ablate.sweep": json.dumps(plan.definition())}
+    tags = provenance() | {STUDY: plan.study, DEFINITION: json.dumps(plan.definition())}
     return store.sweep_run(plan.study, tags)
 
 
@@ -74,13 +75,13 @@ def _closed_if_cut_short(record: RunWriter) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         with suppress(TrackingError):
-            record.finish("killed", reason=str(stop) or "interrupted")
+            record.finish(KILLED, reason=str(stop) or "interrupted")
         if not str(stop):
             print("interrupted: the same command goes on from here.")
         raise
     except BaseException as error:
         with suppress(TrackingError):  # what ended the sweep is what must be told
-            record.finish("failed", reason=f"{type(error).__name__}: {error}")
+            record.finish(FAILED, reason=f"{type(error).__name__}: {error}")
         raise
 
 
@@ -104,7 +105,7 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
         waits = f" {count} records wait in {plan.config.tracking.spool}." if (count := len(store.waiting())) else ""
         troubles.append(f"{error}{waits} Then: python -m ablate sync, and python -m ablate report {plan.sweep.name}.")
     try:
-        record.finish("failed" if troubles else "finished", reason="; ".join(troubles) or None)
+        record.finish(FAILED if troubles else FINISHED, reason="; ".join(troubles) or None)
     except TrackingError as error:
         troubles.append(str(error))
     return troubles
@@ -210,8 +211,8 @@ def _tell(plan: Plan, record: RunWriter) -> None:
     from ablate.report.pages import html as page
     from ablate.report.sources import studies
 
-    record.artifact("report.md", _table(plan, "md"))
-    record.artifact("table.csv", _table(plan, "csv"))
+    record.artifact(REPORT_FILE, _table(plan, "md"))
+    record.artifact(TABLE_FILE, _table(plan, "csv"))
     records = studies.from_store(plan.config.tracking, plan.sweep.name, study=plan.study)
     for name, content in page.files(records).items():
         record.artifact(name, content)

@@ -18,10 +18,11 @@ from ablate.design.points import LeftOut, Point, baseline_of, pin, span
 from ablate.design.search import Search, objectives, searched
 from ablate.design.sweep import Budget, SweepError, SweepSpec
 from ablate.sweep.duplicate_levels import same_runs
-from ablate.sweep.equal_compute import baseline_macs, equalised, most_unequal, require_equal_time
+from ablate.sweep.equal_budget import baseline_macs, equalised, most_unequal, require_equal_time
 from ablate.sweep.levels import Specs, about_runs
 from ablate.sweep.planned import PlannedPoint
 from ablate.tracking import TrackingSpec, finished_settings, list_studies
+from ablate.tracking.names import FINAL_VAL, VAL
 from ablate.words import unknown
 
 
@@ -199,7 +200,7 @@ def _require_validation(points: Sequence[PlannedPoint], search: Search | None) -
     """What selects by validation needs images to validate on."""
     if search is None:
         return
-    names = [each.metric for each in search.objectives if each.metric.startswith(("val/", "final.val"))]
+    names = [each.metric for each in search.objectives if each.metric.startswith((VAL, FINAL_VAL))]
     if names and not all(task().validates(planned.spec) for planned in points):
         raise SweepError(
             f"objective {names[0]} needs data.val_fraction above 0, got 0; nothing is held out to judge by."

@@ -1,4 +1,4 @@
-"""The queue of a sweep, kept by Optuna: the only importer of optuna.
+"""The queue of a sweep, kept by Optuna, which ``sampler`` alone imports besides.
 
 Points are enqueued once, in order. A worker chooses among those that wait, under a lock that spans all workers (on
 SQLite two may pop the same trial), and never asks an empty queue, where Optuna would invent a trial. A trial whose
@@ -43,8 +43,9 @@ from ablate.sweep.pace import Pace
 from ablate.sweep.plan import Plan
 from ablate.tracking import databases, redact_of, redact_uri
 from ablate.tracking.databases import Lock, ailment, lasts, probe, remedy
+from ablate.tracking.liveness import lives, sign_of_worker
+from ablate.tracking.names import DIVERGED, FAILED, PRUNED, SUPERSEDED
 from ablate.tracking.schemas import Schema, make_whole
-from ablate.tracking.workers import lives, sign_of_worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -350,7 +351,7 @@ class Study:
             for key, attrs in missing.items():
                 self._enqueue(key, attrs | ({"retry": True, "recorded": True} if recorded else {}))
             for trial in surplus:
-                self._storage.set_trial_user_attr(_id(trial), "outcome", "superseded")
+                self._storage.set_trial_user_attr(_id(trial), "outcome", SUPERSEDED)
                 self._storage.set_trial_state_values(_id(trial), TrialState.FAIL)
             return self._trials() if missing or surplus else trials, orphans
 
@@ -388,11 +389,11 @@ class Study:
 
     def diverge(self, claim: Claim, reason: str, run_id: str) -> bool:
         """Marks the point finished without a value: divergence is an outcome, and is not tried again."""
-        return self._close(claim, TrialState.FAIL, outcome="diverged", reason=reason, run=run_id)
+        return self._close(claim, TrialState.FAIL, outcome=DIVERGED, reason=reason, run=run_id)
 
     def prune(self, claim: Claim, reason: str, run_id: str) -> bool:
         """Marks the point stopped by the pruner: an outcome too."""
-        return self._close(claim, TrialState.PRUNED, outcome="pruned", reason=reason, run=run_id)
+        return self._close(claim, TrialState.PRUNED, outcome=PRUNED, reason=reason, run=run_id)
 
     def interrupt(self, claim: Claim) -> bool:
         """Gives the point back to whoever goes on."""
@@ -413,7 +414,7 @@ class Study:
 
         def failed() -> bool:
             with self._lock():
-                counts = self._closed(claim, TrialState.FAIL, None, {"outcome": "failed", "reason": reason})
+                counts = self._closed(claim, TrialState.FAIL, None, {"outcome": FAILED, "reason": reason})
                 if counts and again:
                     self._enqueue(claim.key, {"retry": True, "failures": claim.failures + 1})
             return counts
@@ -508,7 +509,7 @@ def _is_open(trial: FrozenTrial) -> bool:
 
 def _is_outcome(trial: FrozenTrial) -> bool:
     """Whether the point is through: neither open, nor failed, nor cut off."""
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or trial.user_attrs.get("outcome") == "diverged"
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or trial.user_attrs.get("outcome") == DIVERGED
 
 
 def _standing(attempts: list[FrozenTrial]) -> str:
@@ -517,12 +518,12 @@ def _standing(attempts: list[FrozenTrial]) -> str:
     outcomes = {trial.user_attrs.get("outcome") for trial in attempts}
     if TrialState.COMPLETE in states:
         return "done"
-    if "diverged" in outcomes:
-        return "diverged"
+    if DIVERGED in outcomes:
+        return DIVERGED
     if TrialState.PRUNED in states:
-        return "pruned"
+        return PRUNED
     open_ = any(_is_open(trial) for trial in attempts)
-    return "left" if open_ or _next(attempts, anew=False) is not None else "failed"
+    return "left" if open_ or _next(attempts, anew=False) is not None else FAILED
 
 
 def _next(attempts: list[FrozenTrial], *, anew: bool) -> dict[str, Any] | None:

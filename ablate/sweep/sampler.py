@@ -22,7 +22,7 @@ from optuna.trial import Trial, TrialState
 from ablate.design.points import Point
 from ablate.design.search import Search, Searched
 from ablate.design.sweep import Pruner, Sampler, SweepError
-from ablate.sweep.record import Pruned
+from ablate.sweep.run_record import Pruned
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -8,15 +8,17 @@ from typing import Any, TypeVar
 
 from ablate.contract import Epoch, Observer, task
 from ablate.design.points import Point
+from ablate.provenance import provenance
 from ablate.sweep.interrupts import check
 from ablate.sweep.plan import Plan
 from ablate.sweep.planned import PlannedPoint
 from ablate.sweep.queue import Claim, open_study
-from ablate.sweep.record import Pruned, Superseded, recorded
+from ablate.sweep.run_record import Pruned, Superseded, recorded
 from ablate.sweep.sampler import Proposal, Searcher
 from ablate.sweep.screen import Screen
-from ablate.tracking import WORKER, Finished, RunWriter, Store, TrackingError, Training, provenance
-from ablate.tracking.workers import lives, sign_of_worker
+from ablate.tracking import Finished, RunWriter, Store, TrackingError, Training
+from ablate.tracking.liveness import lives, sign_of_worker
+from ablate.tracking.names import IDENTITY, LEVELS, POINT, STUDY, SUPERSEDED, WORKER
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -128,8 +130,8 @@ class _Worker:
             cut = "an interrupt came between its record and its mark in the queue"
             return f"finished already: {cut if claim.begun else 'the store has its record'}", True
         spec = task().with_threads(planned.spec, self._threads)
-        tags = provenance() | {"ablate.study": self._plan.study, "ablate.point": claim.key, WORKER: sign_of_worker()}
-        tags |= {"ablate.levels": json.dumps(levels)} if self._searcher else {}
+        tags = provenance() | {STUDY: self._plan.study, POINT: claim.key, WORKER: sign_of_worker()}
+        tags |= {LEVELS: json.dumps(levels)} if self._searcher else {}
         writer = self._begin(claim, planned.point, spec, tags)
         if isinstance(writer, Finished):
             self._study.complete(claim, self._value(planned, proposal, writer.metrics), writer.run_id)
@@ -165,7 +167,7 @@ class _Worker:
         else:
             counts = self._study.complete(claim, value, writer.run_id)
         if not counts:  # taken over in the moment between the last look and the record's end
-            writer.finish("superseded", reason=str(Superseded()))
+            writer.finish(SUPERSEDED, reason=str(Superseded()))
             return str(Superseded()), True
         return result.line, True
 
@@ -218,7 +220,7 @@ class _Worker:
 
         def look() -> Finished | Training | RunWriter:
             found = self._served(name, claim, point) or self._trained(name, point)
-            return found or start({**tags, "ablate.identity": name})
+            return found or start({**tags, IDENTITY: name})
 
         def begun() -> Finished | Training | RunWriter:
             return _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)

@@ -1,11 +1,11 @@
-"""The tracking store: writes runs to MLflow, reads them into frames; the only importer of mlflow.
+"""The tracking store: writes runs to MLflow, reads them into frames; the only package that imports mlflow.
 
 Nothing heavy is imported before it is used, and a database is read by plain SQL: ``report`` need not pay the seconds
-that importing mlflow costs. What a run carries besides parameters and metrics stands in ``tags``.
+that importing mlflow costs. The words of a run's record stand in ``names``.
 """
 
-from ablate.provenance import provenance as provenance
 from ablate.tracking.client import ask as ask
+from ablate.tracking.names import RunStatus as RunStatus
 from ablate.tracking.reading import StudyRecord as StudyRecord
 from ablate.tracking.reading import cells as cells
 from ablate.tracking.reading import fetch_artifact as fetch_artifact
@@ -24,9 +24,6 @@ from ablate.tracking.store import Delivered as Delivered
 from ablate.tracking.store import Finished as Finished
 from ablate.tracking.store import Store as Store
 from ablate.tracking.store import Training as Training
-from ablate.tracking.tags import FIRST as FIRST
-from ablate.tracking.tags import OUTCOMES as OUTCOMES
-from ablate.tracking.tags import WORKER as WORKER
 from ablate.tracking.tags import param_text as param_text
 from ablate.tracking.tags import redrawn as redrawn
 from ablate.tracking.tags import redraws as redraws
@@ -37,4 +34,3 @@ from ablate.tracking.uris import redact_uri as redact_uri
 from ablate.tracking.uris import ui_hint as ui_hint
 from ablate.tracking.view import view_state as view_state
 from ablate.tracking.writer import RunWriter as RunWriter
-from ablate.tracking.writer import Status as Status

@@ -1,4 +1,4 @@
-"""A store, opened: MLflow's client, the experiment, or a plain connection to its database."""
+"""MLflow's client, the experiment, or a plain SQL connection: a tracking store, opened."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""Which test images a run got right, as tags: a bit an image, so that an interval over images needs no artifact.
+"""Per-example correctness as tags: a bit for each test image, so that an interval over images needs no artifact.
 
 Ten thousand images are 1.7 kB. Tags travel where the record does: in any store, over a server, in an exported file.
 """
@@ -9,15 +9,13 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ablate.tracking.names import RIGHT, TESTED, tag_column
 from ablate.tracking.spec import TrackingError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PREDICTIONS = "test_predictions.npz"
-"""The artifact that has them whole: probabilities, predicted and true class of each image."""
-IMAGES, RIGHT = "ablate.tested", "ablate.right"
 _PIECE = 5000
 """Characters of a tag that every version of MLflow keeps; ImageNet takes two."""
 
@@ -37,7 +35,7 @@ def packed(right: "NDArray[np.bool_]", label: "NDArray[np.int64]") -> dict[str, 
     named = hashlib.sha256(np.asarray(label, "<i8").tobytes()).hexdigest()[:16]
     bits = base64.b64encode(np.packbits(right).tobytes()).decode()
     pieces = [bits[start : start + _PIECE] for start in range(0, len(bits), _PIECE)]
-    return {IMAGES: f"{len(right)}:{named}"} | {_piece(number): text for number, text in enumerate(pieces, 1)}
+    return {TESTED: f"{len(right)}:{named}"} | {_piece(number): text for number, text in enumerate(pieces, 1)}
 
 
 def unpacked(row: Mapping[str, Any]) -> "tuple[str, NDArray[np.bool_]] | None":
@@ -48,11 +46,11 @@ def unpacked(row: Mapping[str, Any]) -> "tuple[str, NDArray[np.bool_]] | None":
     """
     import numpy as np
 
-    images = row.get(f"tags.{IMAGES}")
+    images = row.get(tag_column(TESTED))
     if not isinstance(images, str):
         return None
     text, number = "", 1
-    while isinstance(piece := row.get(f"tags.{_piece(number)}"), str):
+    while isinstance(piece := row.get(tag_column(_piece(number))), str):
         text, number = text + piece, number + 1
     try:
         count = int(images.partition(":")[0])
@@ -62,7 +60,7 @@ def unpacked(row: Mapping[str, Any]) -> "tuple[str, NDArray[np.bool_]] | None":
     except (ValueError, binascii.Error):
         raise TrackingError(
             f"{RIGHT} of run {row.get('run_id')} must hold a bit for each of {images.partition(':')[0]} images in "
-            f"base64, got {len(text)} characters; remove its tag {IMAGES} to go without."
+            f"base64, got {len(text)} characters; remove its tag {TESTED} to go without."
         ) from None
     return images, np.unpackbits(bits, count=count).astype(bool)
 

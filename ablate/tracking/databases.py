@@ -1,4 +1,4 @@
-"""What the queue and the tracking store share: a lock that spans all who use a database, and what ails one."""
+"""Databases of queue and tracking store: a lock among processes (file or advisory), error messages with remedies."""
 
 import hashlib
 import os
@@ -100,9 +100,9 @@ def remedy(words: str, *, setting: str, library: str) -> str:
     """What can be done about a database's error.
 
     Args:
-        words: The driver's, all of them.
-        setting: The leaf that names the database.
-        library: Whose database it is.
+        words: The driver's error message, whole.
+        setting: The leaf that names the database, e.g. ``tracking.uri``.
+        library: The library that made the database, ``MLflow`` or ``Optuna``.
     """
     found = (text for pattern, text in _REMEDIES if re.search(pattern, words, re.IGNORECASE))
     return next(found, "check {setting}").format(setting=setting, library=library)
@@ -141,8 +141,8 @@ def ill_formed(uri: str, kinds: Collection[str]) -> str | None:
     """What keeps a database's URI from being opened, as far as it can be told without opening anything.
 
     Args:
-        uri: Of the database.
-        kinds: That will do, such as ``sqlite``.
+        uri: URI of a database.
+        kinds: Kinds of databases that will do, such as ``sqlite``.
     """
     import sqlalchemy
 

@@ -1,4 +1,4 @@
-"""MLflow's model registry: a run's model, with its signature, in the form that ``mlflow models serve`` runs."""
+"""Registered models in MLflow's model registry: a run's model and signature, as ``mlflow models serve`` runs them."""
 
 import json
 import re
@@ -9,10 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ablate.tracking.names import MODEL_FILE, MODEL_INPUT_FILE, VERSION
 from ablate.tracking.spec import TrackingError
 
-MODEL, INPUT = "model.keras", "model.input.json"
-"""A run's artifacts: its model, and as JSON what goes in: shape, mean, std, classes, modules of plugins."""
 _LOADER = "ablate.models.serving"
 _FOLDER = "model"
 _REQUIRED = ("ablate", "keras", "tensorflow", "jax")
@@ -23,9 +22,9 @@ class Registered:
     """A version of a registered model.
 
     Attributes:
-        name: Of the registered model.
-        version: A number that counts its versions.
-        run_id: The run that made it.
+        name: Name of the registered model.
+        version: Number of the version, from 1, as text.
+        run_id: Id of the run whose model it is.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Registered:
 
     @property
     def uri(self) -> str:
-        """By which MLflow finds it."""
+        """URI of the version, by which MLflow loads it."""
         return f"models:/{self.name}/{self.version}"
 
 
@@ -42,10 +41,10 @@ def register(client: Any, run_id: str, name: str, tags: Mapping[str, str]) -> Re
     """Registers a run's model under a name, unless that run already is a version of it.
 
     Args:
-        client: MLflow's.
-        run_id: A run with the artifacts ``MODEL`` and ``INPUT``.
-        name: Of the registered model; what MLflow takes for no name becomes an underscore.
-        tags: Of the version.
+        client: MLflow's client.
+        run_id: A run with the artifacts ``MODEL_FILE`` and ``MODEL_INPUT_FILE``.
+        name: Name of the registered model; a character that MLflow takes in no name becomes an underscore.
+        tags: Tags of the version.
 
     Raises:
         TrackingError: The run keeps no model.
@@ -69,7 +68,7 @@ def _write(client: Any, run: Any) -> None:
 
     run_id = run.info.run_id
     there = [entry.path for entry in client.list_artifacts(run_id)]
-    if missing := [each for each in (MODEL, INPUT) if each not in there]:
+    if missing := [each for each in (MODEL_FILE, MODEL_INPUT_FILE) if each not in there]:
         raise TrackingError(
             f"run {run_id} must hold {' and '.join(missing)} to be registered, it has {', '.join(there) or 'none'}; "
             "train it with tracking.log_model=true."
@@ -77,10 +76,10 @@ def _write(client: Any, run: Any) -> None:
     with TemporaryDirectory(prefix="ablate-") as scratch:
         files, whole = Path(scratch) / "files", Path(scratch) / _FOLDER
         files.mkdir()
-        for name in (MODEL, INPUT):
+        for name in (MODEL_FILE, MODEL_INPUT_FILE):
             client.download_artifacts(run_id, name, str(files))
-        told = json.loads((files / INPUT).read_text("utf-8"))
-        versions = {name: run.data.tags.get(f"ablate.version.{name}") for name in _REQUIRED}
+        told = json.loads((files / MODEL_INPUT_FILE).read_text("utf-8"))
+        versions = {name: run.data.tags.get(f"{VERSION}{name}") for name in _REQUIRED}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*input example")  # the signature is known without one
             save_model(

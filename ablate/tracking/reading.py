@@ -1,4 +1,4 @@
-"""Runs, studies and curves, read into frames; a database by plain SQL, a server by MLflow's client."""
+"""Reads runs, studies and curves into data frames: a database by plain SQL, a server by MLflow's client."""
 
 import json
 from collections import Counter
@@ -11,8 +11,34 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from ablate.tracking.client import client_class, connected
+from ablate.tracking.names import (
+    ATTEMPT,
+    CELL,
+    DEFINITION,
+    FINISHED,
+    IDENTITY,
+    METRIC_COLUMN,
+    MLFLOW_FINISHED,
+    ORIGINAL_RUN,
+    OUTCOMES,
+    POINT,
+    REDRAWN,
+    ROLE,
+    RUN,
+    SERVES,
+    SETTINGS,
+    STATUS,
+    STUDY,
+    TAG_COLUMN,
+    TEST_TOP1,
+    VIEW,
+    WITHOUT_ID,
+    metric_column,
+    param_column,
+    tag_column,
+)
 from ablate.tracking.spec import TrackingError, TrackingSpec
-from ablate.tracking.tags import FIRST, MARK, OUTCOMES, UNBORN, redrawn, redraws, serves
+from ablate.tracking.tags import redrawn, redraws, serves, tag_filter
 from ablate.tracking.uris import check, file_of, guard, is_database, probe_server, redact_uri
 
 if TYPE_CHECKING:
@@ -21,16 +47,7 @@ if TYPE_CHECKING:
 Part = Literal["metrics", "params", "tags"]
 _TABLES: Mapping[Part, str] = {"metrics": "latest_metrics", "params": "params", "tags": "tags"}
 _RUN_COLUMNS = ("run_id", "experiment_id", "status", "artifact_uri", "start_time", "end_time")
-_OF_STUDIES = (
-    "ablate.study",
-    "ablate.sweep",
-    "ablate.status",
-    "ablate.role",
-    "ablate.point",
-    "ablate.view",
-    serves(""),
-    redrawn(""),
-)
+_OF_STUDIES = (STUDY, DEFINITION, STATUS, ROLE, POINT, VIEW, SERVES, REDRAWN)
 """How tags begin that tell a study and how far it is."""
 _Entries = Mapping[Part, Sequence[Sequence[Any]]]  # of each part: run id, key, value
 
@@ -40,15 +57,15 @@ class StudyRecord:
     """A study as the store knows it.
 
     Attributes:
-        study: Its name: the sweep's and a digest.
-        run_id: The parent run.
-        experiment_id: Where the runs are.
+        study: Name of the study: the sweep's name and a digest.
+        run_id: Id of the parent run.
+        experiment_id: Id of the experiment that holds the runs.
         artifacts: Folder or URI that holds a folder for each run.
-        definition: What the sweep recorded of itself: name, question, table, axes, seeds, points.
-        started: When it was first started, UTC.
-        last: When one of its runs last started, UTC.
-        points: Those that are through: with a run that finished, diverged or was pruned.
-        view: Key of its view in the MLflow UI; None for one without.
+        definition: What the sweep recorded of itself: name, question, table, axes, seeds, number of points.
+        started: Moment, UTC, at which the study was first started.
+        last: Moment, UTC, at which one of its runs last started.
+        points: Keys of the points that are through: with a run that finished, diverged or was pruned.
+        view: Key of the study's view in the MLflow UI; None for a study without one.
     """
 
     study: str
@@ -122,16 +139,16 @@ def _read(
 
 def _adopted(frame: "pd.DataFrame", study: str) -> "pd.DataFrame":
     """Runs that serve a study, as if they were its own: one a point, the oldest, where it has no outcome of its own."""
-    served = f"tags.{serves(study)}"
+    served = tag_column(serves(study))
     if served not in frame:
         return frame
-    native = frame["tags.ablate.study"] == study
-    through = native & frame["tags.ablate.status"].isin(OUTCOMES)
+    native = frame[tag_column(STUDY)] == study
+    through = native & frame[tag_column(STATUS)].isin(OUTCOMES)
     serving = frame[served].notna() & ~native
-    needless = serving & frame[served].isin(frame.loc[through, "tags.ablate.point"])
+    needless = serving & frame[served].isin(frame.loc[through, tag_column(POINT)])
     needless |= serving & frame[served].where(serving).duplicated()
-    frame = frame.assign(**{"tags.ablate.point": frame[served].where(serving, frame["tags.ablate.point"])})
-    frame.loc[serving, "tags.ablate.study"] = study
+    frame = frame.assign(**{tag_column(POINT): frame[served].where(serving, frame[tag_column(POINT)])})
+    frame.loc[serving, tag_column(STUDY)] = study
     return frame[~needless].reset_index(drop=True)
 
 
@@ -141,8 +158,8 @@ def run_names(tracking: TrackingSpec) -> set[str]:
     Raises:
         TrackingError: There is no such store, or it cannot be read.
     """
-    runs, entries = _read(tracking, None, ("tags",), (MARK, FIRST))
-    earlier = {f"{UNBORN}{value}" if key == MARK else value for _, key, value in entries["tags"]}
+    runs, entries = _read(tracking, None, ("tags",), (ATTEMPT, ORIGINAL_RUN))
+    earlier = {f"{WITHOUT_ID}{value}" if key == ATTEMPT else value for _, key, value in entries["tags"]}
     return earlier | {run[0] for run in runs}
 
 
@@ -156,11 +173,11 @@ def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
     check(uri)
     if is_database(uri) and (file := file_of(uri)) is not None and not file.exists():
         return {}
-    runs, entries = _read(tracking, None, ("tags",), ("ablate.status", "ablate.settings"))
-    ended = {run[0] for run in runs if run[2] == "FINISHED"}
+    runs, entries = _read(tracking, None, ("tags",), (STATUS, SETTINGS))
+    ended = {run[0] for run in runs if run[2] == MLFLOW_FINISHED}
     tags = entries["tags"]
-    whole = {run for run, key, value in tags if (key, value) == ("ablate.status", "finished") and run in ended}
-    return dict(Counter(value for run, key, value in tags if key == "ablate.settings" and run in whole))
+    whole = {run for run, key, value in tags if (key, value) == (STATUS, FINISHED) and run in ended}
+    return dict(Counter(value for run, key, value in tags if key == SETTINGS and run in whole))
 
 
 def cells(tracking: TrackingSpec, alike: Mapping[str, str]) -> dict[str, list[float]]:
@@ -177,21 +194,21 @@ def cells(tracking: TrackingSpec, alike: Mapping[str, str]) -> dict[str, list[fl
         TrackingError: There is no such store, or it cannot be read.
     """
     frame = read_runs(tracking)
-    names = ("tags.ablate.cell", "metrics.final.test_top1_percent", *(f"params.{key}" for key in alike))
+    names = (tag_column(CELL), metric_column(TEST_TOP1), *(param_column(key) for key in alike))
     if any(name not in frame for name in names):
         return {}
-    chosen = frame[(frame["tags.ablate.status"] == "finished") & frame["tags.ablate.cell"].notna()]
+    chosen = frame[(frame[tag_column(STATUS)] == FINISHED) & frame[tag_column(CELL)].notna()]
     for key, value in alike.items():
-        chosen = chosen[chosen[f"params.{key}"] == value]
-    grouped = _without_copies(chosen).groupby("tags.ablate.cell")["metrics.final.test_top1_percent"]
+        chosen = chosen[chosen[param_column(key)] == value]
+    grouped = _without_copies(chosen).groupby(tag_column(CELL))[metric_column(TEST_TOP1)]
     return {str(name): [float(value) for value in values] for name, values in grouped}
 
 
 def _without_copies(frame: "pd.DataFrame") -> "pd.DataFrame":
     """One row, the oldest, of each identity; of runs that have none, one of each run by its first store's id."""
     same = frame["run_id"]
-    for known in (FIRST, "ablate.identity"):
-        if (tag := f"tags.{known}") in frame:
+    for known in (ORIGINAL_RUN, IDENTITY):
+        if (tag := tag_column(known)) in frame:
             same = frame[tag].where(frame[tag].notna(), same)
     return frame[~same.duplicated()]
 
@@ -203,24 +220,24 @@ def list_studies(tracking: TrackingSpec, name: str | None = None) -> list[StudyR
         TrackingError: There is no such store, or it cannot be read.
     """
     frame = _frame(*_read(tracking, None, ("tags",), _OF_STUDIES))
-    if "tags.ablate.sweep" not in frame:
+    if tag_column(DEFINITION) not in frame:
         return []
-    records = [_study(row, frame) for row in frame[frame["tags.ablate.sweep"].notna()].to_dict("records")]
+    records = [_study(row, frame) for row in frame[frame[tag_column(DEFINITION)].notna()].to_dict("records")]
     wanted = [record for record in records if name is None or record.definition.get("name") == name]
     return sorted(wanted, key=lambda record: record.last, reverse=True)
 
 
 def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
-    pieces = [key for key in parent if key.startswith("tags.ablate.sweep.") and isinstance(parent[key], str)]
+    pieces = [key for key in parent if key.startswith(tag_column(f"{DEFINITION}.")) and isinstance(parent[key], str)]
     pieces.sort(key=lambda key: int(key.rpartition(".")[2]))
-    text = "".join(parent[key] for key in ["tags.ablate.sweep", *pieces])
-    study = parent["tags.ablate.study"]
+    text = "".join(parent[key] for key in [tag_column(DEFINITION), *pieces])
+    study = parent[tag_column(STUDY)]
     runs = _adopted(frame, study)
-    runs = runs[runs["tags.ablate.study"] == study]
-    done = runs[runs["tags.ablate.status"].isin(OUTCOMES) & (runs["tags.ablate.role"] == "run")]
-    points = set(done["tags.ablate.point"].dropna() if "tags.ablate.point" in done else ())
-    if (again := f"tags.{redrawn(study)}") in done:
-        pairs = zip(done["tags.ablate.point"], done[again], strict=True)
+    runs = runs[runs[tag_column(STUDY)] == study]
+    done = runs[runs[tag_column(STATUS)].isin(OUTCOMES) & (runs[tag_column(ROLE)] == RUN)]
+    points = set(done[tag_column(POINT)].dropna() if tag_column(POINT) in done else ())
+    if (again := tag_column(redrawn(study))) in done:
+        pairs = zip(done[tag_column(POINT)], done[again], strict=True)
         points |= {key for point, told in pairs if isinstance(point, str) for key in redraws(point, told)}
     return StudyRecord(
         study=study,
@@ -231,7 +248,7 @@ def _study(parent: Mapping[str, Any], frame: "pd.DataFrame") -> StudyRecord:
         started=parent["start_time"].to_pydatetime(),
         last=runs["start_time"].max().to_pydatetime(),
         points=frozenset(points),
-        view=view if isinstance(view := parent.get("tags.ablate.view"), str) else None,
+        view=view if isinstance(view := parent.get(tag_column(VIEW)), str) else None,
     )
 
 
@@ -277,7 +294,7 @@ def _frame(runs: Sequence[Sequence[Any]], entries: _Entries) -> "pd.DataFrame":
     frame = pd.DataFrame([tuple(run) for run in runs], columns=list(_RUN_COLUMNS))
     for name in ("start_time", "end_time"):
         frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
-    kinds = {name: "float64" if name.startswith("metrics.") else object for name in sorted(columns)}
+    kinds = {name: "float64" if name.startswith(METRIC_COLUMN) else object for name in sorted(columns)}
     # Text stays as it is: as pandas' own type it would be converted here, and again where rows are made of it.
     values = {name: pd.Series(columns[name], dtype=kind, index=frame.index) for name, kind in kinds.items()}
     return pd.concat([frame, pd.DataFrame(values, index=frame.index)], axis=1)
@@ -299,7 +316,7 @@ def _from_database(
     of_experiment = select(experiments.c.experiment_id).where(experiments.c.name == experiment)
     chosen = (runs.c.lifecycle_stage == "active") & runs.c.experiment_id.in_(of_experiment)
     if study is not None:
-        mine = (tags.c.key == "ablate.study") & (tags.c.value == study)
+        mine = (tags.c.key == STUDY) & (tags.c.value == study)
         members = select(tags.c.run_uuid).where(mine | (tags.c.key == serves(study)))
         chosen &= runs.c.run_uuid.in_(members)
     listing = select(*list(runs.c)[:6]).where(chosen).order_by(runs.c.start_time, runs.c.run_uuid)
@@ -328,7 +345,7 @@ def _from_server(
     probe_server(uri)
     client = client_class()(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
-    of_study = (f"tags.`ablate.study` = '{study}'", f"tags.`{serves(study)}` != ''") if study is not None else ("",)
+    of_study = (tag_filter({STUDY: study}), f"{TAG_COLUMN}`{serves(study)}` != ''") if study is not None else ("",)
     runs = [run for wanted in of_study if found for run in _search(client, found.experiment_id, wanted)]
     runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
     rows = [tuple(getattr(run.info, name) for name in _RUN_COLUMNS) for run in runs]
@@ -380,8 +397,8 @@ def latest_run(tracking: TrackingSpec) -> str:
         TrackingError: There is no such store, or no run in it has finished.
     """
     frame = read_runs(tracking, parts=("tags",))
-    tags = frame.reindex(columns=["run_id", "tags.ablate.role", "tags.ablate.status"])
-    done = tags[(tags["tags.ablate.role"] == "run") & (tags["tags.ablate.status"] == "finished")]
+    tags = frame.reindex(columns=["run_id", tag_column(ROLE), tag_column(STATUS)])
+    done = tags[(tags[tag_column(ROLE)] == RUN) & (tags[tag_column(STATUS)] == FINISHED)]
     if done.empty:
         raise TrackingError(
             f"a finished run must be in {redact_uri(tracking.resolved_uri())} (experiment "

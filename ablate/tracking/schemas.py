@@ -1,4 +1,4 @@
-"""SQLite databases that are made whole or not at all, and those anew that an earlier kill left half made.
+"""Database schemas, created atomically: a SQLite file is made whole or not at all, and anew after a kill.
 
 MLflow takes seconds to make its tables, step by step, and never goes on from where a kill cut it off. So a database is
 made under a private name beside its place and renamed once it is whole.
@@ -30,10 +30,10 @@ class Schema:
     """A library's tables.
 
     Attributes:
-        make: Makes them all in the database of a URI, and lets go of it.
-        tables: Their names, also those of earlier versions.
-        revisions: Alembic's names of its versions, the newest first.
-        seeds: How many rows a table has from its making on, where it has any.
+        make: Makes all tables in the database of a URI, and closes it.
+        tables: Names of the tables, those of earlier versions among them.
+        revisions: Alembic's names of the schema's versions, the newest first.
+        seeds: Table -> number of rows that it is made with, where there are any.
     """
 
     make: Callable[[str], None]

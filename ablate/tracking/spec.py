@@ -1,4 +1,4 @@
-"""Where runs are recorded, and what is said when they cannot be."""
+"""Settings of tracking: the MLflow store and experiment that runs are recorded in; and the error for a store."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the tracking store could not be told yet, kept on local disk in the order in which it was said.
+"""The spool: journals of records that the tracking store could not take yet, on local disk, in their order.
 
 One folder a run: ``about.json`` (which store, which run), ``said.jsonl`` (one entry a line), ``files/`` (artifacts),
 ``before.jsonl`` (what the store had been told before, but for files: enough to make the run anew where it is gone), and
@@ -21,10 +21,10 @@ import filelock
 
 from ablate.tracking.spec import TrackingError
 
-Entry = Mapping[str, Any]
+JournalEntry = Mapping[str, Any]
 """``kind`` (``create``, ``params``, ``tags``, ``metrics``, ``artifact``, ``finish``) and what belongs to it."""
 
-Send = Callable[[Entry, Path], None]
+Send = Callable[[JournalEntry, Path], None]
 
 UNDELIVERABLE = "undeliverable"
 """The folder below the spool for what no store takes."""
@@ -32,15 +32,15 @@ UNDELIVERABLE = "undeliverable"
 
 @dataclass(frozen=True)
 class About:
-    """Whose journal it is.
+    """The run that a journal belongs to.
 
     Attributes:
-        store: The store's URI without its password.
-        experiment: Its name there.
-        run_id: The run; None where it could not be created yet.
-        name: For people.
-        sweep: Whether it is a sweep's own, which the sweep's next command makes anew where it is gone. Journals of
-            earlier versions do not say.
+        store: URI of the store, without its password.
+        experiment: Name of the experiment in that store.
+        run_id: Id of the run; None where it could not be created yet.
+        name: Name of the run, for people.
+        sweep: Whether the run is a study's parent, which the sweep's next command makes anew where it is gone.
+            Journals of earlier versions do not say.
     """
 
     store: str
@@ -54,19 +54,19 @@ class Journal:
     """What is still to be told of one run. Made on disk with its first entry, gone with its last.
 
     Attributes:
-        folder: Where it lies.
-        about: Whose it is.
-        before: What the store has been told of the run, files left out. Empty for a run that was made by somebody
+        folder: Folder of the journal's files.
+        about: The run that it belongs to.
+        before: Entries that the store has taken already, files left out. Empty for a run that was made by somebody
             else, and for a journal of a version that did not keep this.
     """
 
-    def __init__(self, folder: Path, about: About, before: Iterable[Entry] = ()) -> None:
+    def __init__(self, folder: Path, about: About, before: Iterable[JournalEntry] = ()) -> None:
         """Writes nothing yet."""
         self.folder, self.about, self.before = folder, about, list(before)
         self._owner = filelock.FileLock(folder / "owner.lock")
 
     @classmethod
-    def new(cls, root: Path, about: About, before: Iterable[Entry] = ()) -> "Journal":
+    def new(cls, root: Path, about: About, before: Iterable[JournalEntry] = ()) -> "Journal":
         """A journal of its own below ``root``."""
         return cls(root / uuid.uuid4().hex, about, before)
 
@@ -94,7 +94,7 @@ class Journal:
         """Whether anything is still to be told."""
         return (self.folder / "said.jsonl").exists()
 
-    def add(self, entry: Entry, file: Path | None = None) -> None:
+    def add(self, entry: JournalEntry, file: Path | None = None) -> None:
         """Keeps an entry, and the file or folder that belongs to it; on disk when this returns.
 
         Raises:
@@ -108,7 +108,7 @@ class Journal:
                 f"{error.strerror or error}; make room there, or set it to a folder on another disk."
             ) from None
 
-    def _add(self, entry: Entry, file: Path | None) -> None:
+    def _add(self, entry: JournalEntry, file: Path | None) -> None:
         (self.folder / "files").mkdir(parents=True, exist_ok=True)
         with suppress(OSError):  # where there are no locks, nobody else can take it for a dead process's either
             self._owner.acquire()
@@ -148,7 +148,7 @@ class Journal:
         self.note(entries)
         return len(entries)
 
-    def note(self, entries: Iterable[Entry]) -> None:
+    def note(self, entries: Iterable[JournalEntry]) -> None:
         """Remembers what the store has been told, of a run whose beginning is known."""
         for entry in entries:
             if entry["kind"] != "artifact" and (self.before or entry["kind"] == "create"):

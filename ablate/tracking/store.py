@@ -1,4 +1,4 @@
-"""An experiment of a tracking store, open for writing: studies, runs, and what waits to be told."""
+"""An MLflow experiment, open for writing: studies, runs, registered models, and delivery of the spool."""
 
 import json
 import logging
@@ -13,20 +13,32 @@ from typing import Any, TypeVar
 from ablate.tracking.client import deleted, deleted_runs, opened
 from ablate.tracking.databases import Lock
 from ablate.tracking.model_registry import Registered, register
-from ablate.tracking.spec import TrackingError, TrackingSpec
-from ablate.tracking.spool import About, Entry, Journal, left, waiting
-from ablate.tracking.tags import (
-    FIRST,
-    MARK,
-    UNBORN,
+from ablate.tracking.names import (
+    ATTEMPT,
+    FINISHED,
+    IDENTITY,
+    KILLED,
+    MLFLOW_FINISHED,
+    MLFLOW_RUNNING,
+    ORIGINAL_RUN,
+    PARENT,
+    POINT,
+    ROLE,
+    RUN,
+    RUNNING,
+    SHARED_VIEW,
+    SOURCE_NAME,
+    SOURCE_TYPE,
+    STATUS,
+    STUDY,
+    SWEEP,
+    VIEW,
+    WITHOUT_ID,
     WORKER,
-    fitted_tags,
-    in_batches,
-    noted,
-    redrawn,
-    serves,
-    shown_in,
 )
+from ablate.tracking.spec import TrackingError, TrackingSpec
+from ablate.tracking.spool import About, Journal, JournalEntry, left, waiting
+from ablate.tracking.tags import fitted_tags, in_batches, noted, redrawn, serves, shown_in, tag_filter
 from ablate.tracking.uris import error_of, guard, redact_of, redact_uri
 from ablate.tracking.view import view_state
 from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, is_gone, milliseconds, refuse
@@ -34,7 +46,8 @@ from ablate.tracking.writer import RunWriter, create, deliver_all, is_final, is_
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_STARTED = {"ablate.status": "running", "mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
+_OPEN = f"attributes.status = '{MLFLOW_RUNNING}'"
+_STARTED = {STATUS: RUNNING, SOURCE_NAME: "ablate", SOURCE_TYPE: "LOCAL"}
 
 
 class Store:
@@ -63,26 +76,26 @@ class Store:
         Args:
             study: Name of the study.
             tags: Provenance, and the sweep's definition as JSON under ``ablate.sweep``.
-            started: When it was, of one that is made; None for now.
+            started: Start of a parent run that is made; None for now.
 
         Raises:
             TrackingError: Somebody has deleted or renamed the experiment since it was opened.
         """
-        wanted = f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'sweep'"
+        wanted = tag_filter({STUDY: study, ROLE: SWEEP})
         with guard(self._uri), self._lock():
             self._check_experiment()
             found = self._search(wanted)
             if found:
                 run_id: str = found[0].info.run_id
-                self._client.update_run(run_id, status="RUNNING")
+                self._client.update_run(run_id, status=MLFLOW_RUNNING)
                 return run_id
-            ours = {**_STARTED, "ablate.study": study, "ablate.role": "sweep"}
+            ours = {**_STARTED, STUDY: study, ROLE: SWEEP}
             entries = fitted_tags({**tags, **ours})
             start = milliseconds(started)
             made = self._client.create_run(self.experiment_id, start_time=start, tags=entries, run_name=study)
             run_id = str(made.info.run_id)
-            for run in self._search(f"tags.`ablate.study` = '{study}' and tags.`ablate.role` = 'run'"):
-                self._client.set_tag(run.info.run_id, "mlflow.parentRunId", run_id)  # theirs is gone
+            for run in self._search(tag_filter({STUDY: study, ROLE: RUN})):
+                self._client.set_tag(run.info.run_id, PARENT, run_id)  # theirs is gone
             return run_id
 
     def _check_experiment(self) -> None:
@@ -107,18 +120,18 @@ class Store:
         """Starts the record of one training.
 
         Args:
-            name: For people.
-            params: The spec's leaves; a retry is a new run, since MLflow never changes a parameter.
+            name: Name of the run, for people.
+            params: Settings by their dotted leaves; a retry is a new run, since MLflow never changes a parameter.
             tags: Provenance, study and point.
-            parent: Run id of the sweep it belongs to.
-            started: When it was; None for now.
+            parent: Id of the study's parent run; None for a run of its own.
+            started: Start of the run; None for now.
         """
-        joined = {"mlflow.parentRunId": parent} if parent else {}
+        joined = {PARENT: parent} if parent else {}
         for said in self.deliver().aside:
             logger.warning("%s", said)
         mark = uuid.uuid4().hex
-        ours = {**_STARTED, **joined, "ablate.role": "run", MARK: mark}
-        ours |= shown_in(tags.get("ablate.study"), tags.get("ablate.point"))
+        ours = {**_STARTED, **joined, ROLE: RUN, ATTEMPT: mark}
+        ours |= shown_in(tags.get(STUDY), tags.get(POINT))
         entry = {
             "kind": "create", "name": name[:250],
             "tags": fitted_tags({**tags, **ours}), "time": milliseconds(started), "again": False,
@@ -127,7 +140,7 @@ class Store:
             writer = self._writer(create(self._client, entry, self.experiment_id), name, [entry])
         except Exception as error:
             refuse(self._uri, error)
-            writer = self._writer(f"{UNBORN}{mark}", name)
+            writer = self._writer(f"{WITHOUT_ID}{mark}", name)
             writer.defer({**entry, "again": True}, error)
         for some in in_batches(params):
             writer.tell({"kind": "params", "params": some})
@@ -137,9 +150,9 @@ class Store:
         """A writer for a run that exists.
 
         Args:
-            run_id: Of the run.
-            name: For people.
-            sweep: Whether it is a study's parent, which ``sweep_run`` makes anew where it is gone.
+            run_id: Id of the run.
+            name: Name of the run, for people; None takes the id.
+            sweep: Whether the run is a study's parent, which ``sweep_run`` makes anew where it is gone.
         """
         return self._writer(run_id, name or run_id, sweep=sweep)
 
@@ -190,7 +203,7 @@ class Store:
 
     def waiting(self) -> set[str]:
         """Ids, or names from before they had one, of this store's runs of which something is still to be told."""
-        return {each.about.run_id or _unborn(each) for each in waiting(self._spool) if self._is_ours(each)}
+        return {each.about.run_id or _without_id(each) for each in waiting(self._spool) if self._is_ours(each)}
 
     def _is_ours(self, journal: Journal) -> bool:
         about = journal.about  # an older one may show more of its store's URI
@@ -218,8 +231,10 @@ class Store:
         except OSError:
             return ""
 
-    def _writer(self, run_id: str, name: str, before: Iterable[Entry] = (), *, sweep: bool = False) -> "RunWriter":
-        known = None if run_id.startswith(UNBORN) else run_id
+    def _writer(
+        self, run_id: str, name: str, before: Iterable[JournalEntry] = (), *, sweep: bool = False
+    ) -> "RunWriter":
+        known = None if run_id.startswith(WITHOUT_ID) else run_id
         about = About(redact_uri(self._uri), self._experiment, known, name, sweep)
         journal = Journal.new(self._spool, about, before)
         return RunWriter(self._client, self._uri, run_id, self.experiment_id, journal)
@@ -231,20 +246,20 @@ class Store:
 
     def abandon(self, parent: str, point: str) -> None:
         """Closes the runs of a point that a dead worker left open."""
-        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"
+        wanted = f"{tag_filter({PARENT: parent})} and {_OPEN}"
         with guard(self._uri):
             runs = self._client.search_runs([self.experiment_id], wanted)
         for run in runs:
-            if run.data.tags.get("ablate.point") == point:
-                self.resume(run.info.run_id).finish("killed", reason="its worker died")
+            if run.data.tags.get(POINT) == point:
+                self.resume(run.info.run_id).finish(KILLED, reason="its worker died")
 
     def finished(self, parent: str, point: str) -> "Finished | None":
         """The finished run of a point, if there is one: a worker may die between record and queue."""
-        wanted = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`ablate.status` = 'finished'"
+        wanted = tag_filter({PARENT: parent, STATUS: FINISHED})
         with guard(self._uri):
             runs = self._client.search_runs([self.experiment_id], wanted, max_results=50_000)
         for run in runs:
-            if run.data.tags.get("ablate.point") == point and run.info.status == "FINISHED":
+            if run.data.tags.get(POINT) == point and run.info.status == MLFLOW_FINISHED:
                 return Finished(run.info.run_id, run.data.metrics)
         return None
 
@@ -260,16 +275,16 @@ class Store:
         none of the study that trained it.
 
         Args:
-            identity: What ``ablate.identity`` says of runs with the same result.
-            study: The study that wants it.
-            point: Its point.
+            identity: Value of ``ablate.identity``, the same for runs with the same result.
+            study: Name of the study that wants the run.
+            point: Key of the point of that study.
         """
-        wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
+        wanted = tag_filter({IDENTITY: identity, STATUS: FINISHED})
         with guard(self._uri):
             for run in self._search(wanted):
                 tags = run.data.tags
-                free = tags.get("ablate.study") != study and tags.get(serves(study), point) == point
-                if free and run.info.status == "FINISHED":
+                free = tags.get(STUDY) != study and tags.get(serves(study), point) == point
+                if free and run.info.status == MLFLOW_FINISHED:
                     self._client.set_tag(run.info.run_id, serves(study), point)
                     for key, value in shown_in(study, point).items():
                         self._client.set_tag(run.info.run_id, key, value)
@@ -278,14 +293,11 @@ class Store:
 
     def in_training(self, study: str) -> list["Training"]:
         """Runs that are open and no part of the study, the oldest first; whether they live is for who trains to say."""
-        wanted = "attributes.status = 'RUNNING' and tags.`ablate.role` = 'run'"
+        wanted = f"{_OPEN} and {tag_filter({ROLE: RUN})}"
         with guard(self._uri):
             tags = [(run.info.run_id, run.data.tags) for run in self._search(wanted)]
-        others = [each for each in tags if each[1].get("ablate.study") != study and "ablate.identity" in each[1]]
-        return [
-            Training(run_id, told["ablate.identity"], told.get("ablate.study"), told.get(WORKER))
-            for run_id, told in others
-        ]
+        others = [each for each in tags if each[1].get(STUDY) != study and IDENTITY in each[1]]
+        return [Training(run_id, told[IDENTITY], told.get(STUDY), told.get(WORKER)) for run_id, told in others]
 
     def one_at_a_time(self, act: Callable[[], _T]) -> _T:
         """What ``act`` gives, while nobody else who writes to this store does the like, whatever their queues.
@@ -301,17 +313,17 @@ class Store:
         The run notes the trial's number; the trial has no run of its own.
 
         Args:
-            identity: What ``ablate.identity`` says of runs with the same result.
-            study: The search's.
-            point: The trial that drew it again.
+            identity: Value of ``ablate.identity``, the same for runs with the same result.
+            study: Name of the search's study.
+            point: Key of the trial that drew the same again.
         """
-        wanted = f"tags.`ablate.identity` = '{identity}' and tags.`ablate.status` = 'finished'"
+        wanted = tag_filter({IDENTITY: identity, STATUS: FINISHED})
         with guard(self._uri):
             for run in self._search(wanted):
                 tags = run.data.tags
-                mine = tags.get("ablate.study") == study or serves(study) in tags
-                if mine and run.info.status == "FINISHED":
-                    if point != tags.get(serves(study), tags.get("ablate.point")):
+                mine = tags.get(STUDY) == study or serves(study) in tags
+                if mine and run.info.status == MLFLOW_FINISHED:
+                    if point != tags.get(serves(study), tags.get(POINT)):
                         text = noted(tags.get(redrawn(study)), dict(json.loads(point))["trial"])
                         self._client.set_tag(run.info.run_id, redrawn(study), text)
                     return Finished(run.info.run_id, run.data.metrics)
@@ -323,9 +335,9 @@ class Store:
         How the UI keeps views is documented nowhere, so whatever goes wrong here is said and ends nothing.
         """
         try:
-            tag = f"mlflow.sharedViewState.{study}"
+            tag = f"{SHARED_VIEW}{study}"
             self._client.set_experiment_tag(self.experiment_id, tag, json.dumps(view_state(study, definition)))
-            self._client.set_tag(parent, "ablate.view", study)
+            self._client.set_tag(parent, VIEW, study)
         except Exception as error:
             logger.warning("study %s has no view in the MLflow UI: %s", study, error_of(self._uri, error))
 
@@ -334,8 +346,8 @@ class Store:
 
         Args:
             run_id: A run that keeps its model.
-            name: Of the registered model, of which this becomes a version.
-            tags: Of the version.
+            name: Name of the registered model, of which the run's model becomes a version.
+            tags: Tags of the version.
 
         Raises:
             TrackingError: The run keeps no model, or the registry does not take it.
@@ -345,11 +357,11 @@ class Store:
 
     def has_copy(self, study: str, first: str) -> bool:
         """Whether the study has a run here that was imported, or is being imported, from the store that calls it so."""
-        wanted = f"tags.`ablate.study` = '{study}'"
+        wanted = tag_filter({STUDY: study})
         if first.replace("-", "").isalnum():  # a file may call a run anything: a quote would end the question
-            wanted += f" and tags.`{FIRST}` = '{first}'"
+            wanted += f" and {tag_filter({ORIGINAL_RUN: first})}"
         with guard(self._uri):
-            return any(run.data.tags.get(FIRST) == first for run in self._search(wanted))
+            return any(run.data.tags.get(ORIGINAL_RUN) == first for run in self._search(wanted))
 
     def discard(self, run_id: str) -> None:
         """Moves a run to MLflow's bin: a copy that was not made to its end."""
@@ -357,13 +369,13 @@ class Store:
             self._client.delete_run(run_id)
 
 
-def _unborn(journal: Journal) -> str:
+def _without_id(journal: Journal) -> str:
     """What a run is called that MLflow has no id for yet."""
     try:
         told = [*journal.before, *journal.entries()]
     except ValueError:  # damaged: to be set aside when its turn comes
         return ""
-    return next((f"{UNBORN}{entry['tags'][MARK]}" for entry in told if entry["kind"] == "create"), "")
+    return next((f"{WITHOUT_ID}{entry['tags'][ATTEMPT]}" for entry in told if entry["kind"] == "create"), "")
 
 
 @dataclass(frozen=True)
@@ -371,11 +383,11 @@ class Delivered:
     """What became of what waited.
 
     Attributes:
-        told: Runs that were told whole.
-        waiting: Runs that still wait.
-        reason: Why, in one sentence; empty where they belong to other stores.
-        aside: What can never be told, a sentence a run.
-        elsewhere: For which other stores and experiments records wait, a sentence each.
+        told: Number of runs whose journals were delivered whole.
+        waiting: Number of runs whose journals still wait.
+        reason: Why they wait, in one sentence; empty where all of them belong to other stores.
+        aside: One sentence for each run whose journal can never be delivered.
+        elsewhere: One sentence for each other store or experiment that journals wait for.
     """
 
     told: int
@@ -390,10 +402,10 @@ class Training:
     """A run that is open.
 
     Attributes:
-        run_id: Its id.
-        identity: What ``ablate.identity`` says of runs with the same result.
-        study: Whose point it is; None for a run of its own.
-        worker: The process that trains it; None where it did not say.
+        run_id: Id of the run.
+        identity: Value of ``ablate.identity``, the same for runs with the same result.
+        study: Name of the study that the run is a point of; None for a run of its own.
+        worker: Value of ``ablate.worker``, the process that trains; None where it did not say.
     """
 
     run_id: str
@@ -411,8 +423,3 @@ class Finished:
 
     run_id: str
     metrics: Mapping[str, float]
-
-    @property
-    def value(self) -> float:
-        """The metric that a queue keeps of it."""
-        return float(self.metrics.get("final.val_top1_percent", self.metrics.get("final.test_top1_percent", 0.0)))

@@ -1,43 +1,11 @@
-"""What a run carries besides its parameters (the spec's leaves, in YAML's words) and its metrics:
-
-=======================  ============================================================================================
-tag                      meaning
-=======================  ============================================================================================
-``ablate.role``          ``sweep`` for a study's parent run, ``run`` for what trains a model
-``ablate.study``         the study that the run belongs to
-``ablate.point``         the point within it, the same for every attempt at that point
-``ablate.serves.…``      on a finished run: the point that it serves in another study, which the key ends in
-``ablate.redrawn.…``     on a finished run of a search: the trials that drew the same again, and were not trained
-``ablate.identity``      digest of all that can change the result
-``ablate.settings``      the same without the data's content: what ``plan`` can tell before reading it
-``ablate.cell``          digest of the settings without seeds and repeat: runs that differ by chance alone
-``ablate.sweep``         on the parent: the sweep's definition as JSON
-``level.…``              the run's level of an axis, which the key ends in: what the MLflow UI groups by
-``ablate.shown.…``       marks the runs of a study, those that serve it among them, which the key ends in
-``ablate.view``          on the parent: the key of the study's view in the MLflow UI
-``ablate.tested``        how many test images there are, and a digest of which
-``ablate.right``         which of them the run got right, a bit an image (``correctness``)
-``ablate.levels``        of a search's run: what was drawn for it, as JSON
-``ablate.status``        ``running``, ``finished``, ``diverged``, ``pruned``, ``failed``, ``killed``
-                         or ``superseded`` (finished after another had taken the point over: counts nowhere)
-``ablate.reason``        why it diverged, failed or was killed
-``ablate.worker``        the process that trains it, or copies it from a file: its machine, number and time of birth
-``ablate.attempt``       a name of our own for the run, from before MLflow has one for it
-``ablate.imported``      ``true`` on what an import wrote: the parent it made, and each copy of a run
-``ablate.imported.run``  the run's id in the store that had it first: of one that was imported, or made anew
-=======================  ============================================================================================
-"""
+"""Tags made of other values: fitted to MLflow's limits, named after a study, searched by. ``names`` has their keys."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-MARK, FIRST, WORKER = "ablate.attempt", "ablate.imported.run", "ablate.worker"
-OUTCOMES = ("finished", "diverged", "pruned")
-"""Values of ``ablate.status`` by which a point is through."""
-UNBORN = "waiting-"
-"""How a run's name begins that MLflow has no id for yet; its mark follows."""
+from ablate.tracking.names import DEFINITION, LEVEL, REDRAWN, RUN, SERVES, SHOWN, TAG_COLUMN
 
 _PARAM_LIMIT = 6000
 _TAG_LIMIT = 8000
@@ -59,24 +27,32 @@ def _fitted(text: str, limit: int) -> str:
 def fitted_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags within MLflow's limit; a sweep's definition is spread over ``ablate.sweep``, ``ablate.sweep.2``, …"""
     out = {key: _fitted(value, _TAG_LIMIT) for key, value in tags.items()}
-    definition = tags.get("ablate.sweep", "")
+    definition = tags.get(DEFINITION, "")
     for number, start in enumerate(range(0, len(definition), _TAG_LIMIT), 1):
-        out["ablate.sweep" if number == 1 else f"ablate.sweep.{number}"] = definition[start : start + _TAG_LIMIT]
+        out[DEFINITION if number == 1 else f"{DEFINITION}.{number}"] = definition[start : start + _TAG_LIMIT]
     return out
 
 
 def in_batches(params: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Parameters as text within MLflow's limits, as many at a time as one call takes."""
     entries = [(key, _fitted(param_text(value), _PARAM_LIMIT)) for key, value in params.items()]
     for start in range(0, len(entries), _PER_BATCH):
         yield dict(entries[start : start + _PER_BATCH])
 
 
+def tag_filter(tags: Mapping[str, str]) -> str:
+    """MLflow's search expression for runs that have these tags."""
+    return " and ".join(f"{TAG_COLUMN}`{key}` = '{value}'" for key, value in tags.items())
+
+
 def serves(study: str) -> str:
-    return f"ablate.serves.{study}"
+    """Tag of a run that counts for a point of this study as well, to which it does not belong."""
+    return f"{SERVES}{study}"
 
 
 def redrawn(study: str) -> str:
-    return f"ablate.redrawn.{study}"
+    """Tag of a run whose levels further trials of this search drew again."""
+    return f"{REDRAWN}{study}"
 
 
 def noted(before: str | None, trial: int) -> str:
@@ -100,4 +76,4 @@ def shown_in(study: str | None, point: str | None) -> dict[str, str]:
     if study is None or point is None or not point.startswith("["):  # a point that lists no levels
         return {}
     levels = {axis: level for axis, level in json.loads(point) if axis not in ("seed", "repeat", "trial")}
-    return {f"ablate.shown.{study}": "run"} | {f"level.{axis}": param_text(level) for axis, level in levels.items()}
+    return {f"{SHOWN}{study}": RUN} | {f"{LEVEL}{axis}": param_text(level) for axis, level in levels.items()}

@@ -1,4 +1,4 @@
-"""URIs of stores: what kind they are, what may be shown of them, whether they answer, how to open them in the UI."""
+"""URIs of stores: what kind they are, redacted for show, whether they answer, how to open them in the MLflow UI."""
 
 import os
 import re

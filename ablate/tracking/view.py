@@ -1,13 +1,14 @@
-"""A study's view in the MLflow UI."""
+"""A study's shared view in the MLflow UI: which runs it filters, which columns it shows, what it groups by."""
 
 import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.tracking.tags import param_text
+from ablate.tracking.names import LEVEL, MACS, METRIC_COLUMN, PARAMS, RUN, SHOWN, TAG_COLUMN, TEST_TOP1, VAL_TOP1
+from ablate.tracking.tags import param_text, tag_filter
 
 _WIDTHS = {"attributes.`Run Name`": 480, "metrics": 190, "tags": 150}
-_SHOWN_METRICS = ("final.test_top1_percent", "final.val_top1_percent", "cost.params", "cost.macs")
+_SHOWN_METRICS = (TEST_TOP1, VAL_TOP1, PARAMS, MACS)
 
 
 def view_state(study: str, definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,13 +19,13 @@ def view_state(study: str, definition: Mapping[str, Any]) -> dict[str, Any]:
         definition: What the sweep records: ``axes``, and ``combinations`` of their levels.
     """
     axes = list(definition["axes"])
-    levels = [f"level.{axis}" for axis in axes]
-    columns = [*(f"metrics.`{name}`" for name in _SHOWN_METRICS), *(f"tags.`{name}`" for name in levels)]
+    levels = [f"{LEVEL}{axis}" for axis in axes]
+    columns = [*(f"{METRIC_COLUMN}`{name}`" for name in _SHOWN_METRICS), *(f"{TAG_COLUMN}`{name}`" for name in levels)]
     name, *_ = _WIDTHS
     widths = {column: _WIDTHS[column.partition(".")[0]] for column in columns} | {name: _WIDTHS[name]}
     state = {
-        "searchFilter": f"tags.`ablate.shown.{study}` = 'run'",
-        "orderByKey": f"metrics.`{_SHOWN_METRICS[0]}`",
+        "searchFilter": tag_filter({f"{SHOWN}{study}": RUN}),
+        "orderByKey": f"{METRIC_COLUMN}`{_SHOWN_METRICS[0]}`",
         "orderByAsc": False,
         "selectedColumns": columns,
         "columnOrder": [name, *columns],

@@ -1,4 +1,4 @@
-"""One run, open for writing, whether or not the store can be reached meanwhile."""
+"""One MLflow run, open for writing: sent at once, or kept in the spool while the store cannot be reached."""
 
 import logging
 import tempfile
@@ -8,25 +8,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from ablate.tracking.names import ATTEMPT, MLFLOW_STATUS, ORIGINAL_RUN, REASON, STATUS, RunStatus
 from ablate.tracking.spec import TrackingError
 from ablate.tracking.spool import Journal
-from ablate.tracking.tags import FIRST, MARK, fitted_tags
+from ablate.tracking.tags import fitted_tags, tag_filter
 from ablate.tracking.uris import error_of, redact
 
 logger = logging.getLogger(__name__)
 
-_MLFLOW_STATUS = {
-    "finished": "FINISHED",
-    "diverged": "FINISHED",
-    "pruned": "FINISHED",
-    "failed": "FAILED",
-    "killed": "KILLED",
-    "superseded": "KILLED",
-}
 _RETRY_SECONDS = 15  # between two tries to reach a store that is away
-Status = Literal["finished", "diverged", "pruned", "failed", "killed", "superseded"]
 
 
 class RunWriter:
@@ -56,7 +48,7 @@ class RunWriter:
         """Stores a file among the run's artifacts.
 
         Args:
-            name: Its path there, e.g. ``tables/report.md``.
+            name: Path among the run's artifacts, e.g. ``tables/report.md``.
             content: Text, kept as UTF-8, or bytes.
         """
         with self.local_artifact(name) as path:
@@ -76,16 +68,16 @@ class RunWriter:
             whole = path.is_dir()
             self.tell({"kind": "artifact", "folder": name if whole else folder, "file": file}, path)
 
-    def finish(self, status: Status, *, reason: str | None = None, ended: datetime | None = None) -> None:
+    def finish(self, status: RunStatus, *, reason: str | None = None, ended: datetime | None = None) -> None:
         """Ends the run.
 
         Args:
-            status: ``diverged`` is MLflow's FINISHED: an outcome like any other, told apart by its tag.
-            reason: One sentence for what did not finish.
-            ended: When it was; None for now.
+            status: How the run ended; ``diverged`` is MLflow's FINISHED, told apart by the tag ``ablate.status``.
+            reason: One sentence for a run that did not finish.
+            ended: End of the run; None for now.
         """
-        self.tag({"ablate.status": status} | ({"ablate.reason": redact(reason)} if reason else {}))
-        self.tell({"kind": "finish", "status": _MLFLOW_STATUS[status], "time": milliseconds(ended)})
+        self.tag({STATUS: status} | ({REASON: redact(reason)} if reason else {}))
+        self.tell({"kind": "finish", "status": MLFLOW_STATUS[status], "time": milliseconds(ended)})
         if self._journal.waits:
             self._journal.release()
 
@@ -203,7 +195,7 @@ def is_gone(client: Any, run_id: str) -> bool:
 def _made_anew(client: Any, journal: Journal, experiment_id: str) -> str:
     """The run as it was when the journal was begun, files left out; an earlier try is gone on with."""
     born, *rest = journal.before
-    tags = born["tags"] | ({FIRST: journal.about.run_id} if journal.about.run_id else {})
+    tags = born["tags"] | ({ORIGINAL_RUN: journal.about.run_id} if journal.about.run_id else {})
     run_id = create(client, {**born, "tags": tags, "again": True}, experiment_id)
     for entry in rest:
         _send(client, run_id, entry, Path())
@@ -212,7 +204,7 @@ def _made_anew(client: Any, journal: Journal, experiment_id: str) -> str:
 
 def create(client: Any, entry: Mapping[str, Any], experiment_id: str) -> str:
     """A run, made unless an earlier try made it, whose answer was lost on its way."""
-    wanted = f"tags.`{MARK}` = '{entry['tags'][MARK]}'"
+    wanted = tag_filter({ATTEMPT: entry["tags"][ATTEMPT]})
     found = client.search_runs([experiment_id], wanted) if entry["again"] else []
     if not found:
         start = entry["time"]

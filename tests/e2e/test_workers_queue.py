@@ -17,7 +17,7 @@ from ablate.design.points import span
 from ablate.design.sweep import SweepSpec
 from ablate.sweep.heartbeat import MISSED
 from ablate.sweep.queue import POLL_SECONDS, Study
-from ablate.tracking import workers
+from ablate.tracking import liveness
 from tests import servers
 
 pytestmark = pytest.mark.full
@@ -116,7 +116,7 @@ def test_points_of_killed_workers_are_run_again_and_count_once(storage, tmp_path
 def _hold(storage, told, go, place):
     """Takes one point, and finishes it when told to."""
     if place:
-        workers._place = lambda: place
+        liveness._place = lambda: place
     study = Study(storage, "s", POINTS[:1], heartbeat_seconds=1)
     claim = study.claim()
     told.put(claim.key)

@@ -18,16 +18,17 @@ from ablate.report.sources.foreign import from_csv, from_experiment
 from ablate.report.sources.records import Records, RecordsError, epochs, read, travels
 from ablate.report.sources.stored import choose
 from ablate.tracking import TrackingSpec
-from ablate.tracking.correctness import IMAGES, PREDICTIONS, packed
-from ablate.tracking.workers import lives, sign_of_worker
+from ablate.tracking.correctness import packed
+from ablate.tracking.liveness import lives, sign_of_worker
+from ablate.tracking.names import ORIGINAL_RUN, OUTCOMES, PREDICTIONS_FILE, TESTED, WORKER, tag_column
 
 CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
 READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
 """Curves that a page draws and readings at equal compute go by."""
 SUFFIX = ".jsonl"
 STARTED = "%Y-%m-%d %H:%M UTC"
-TESTED = f"tags.{IMAGES}"
-_FIRST, _WORKER = f"tags.{tracking.FIRST}", f"tags.{tracking.WORKER}"
+_TESTED = tag_column(TESTED)
+_FIRST, _WORKER = tag_column(ORIGINAL_RUN), tag_column(WORKER)
 _IMPORTED, _POINT = "tags.ablate.imported", "tags.ablate.point"
 
 
@@ -108,9 +109,9 @@ def with_test_images(records: Records, where: TrackingSpec) -> Records:
         RecordsError: An artifact holds something else.
         TrackingError: The store cannot be read.
     """
-    frame = records.frame.assign(**{TESTED: records.frame.get(TESTED)})
-    lacking = frame["run_id"][(frame["tags.ablate.status"] == "finished") & frame[TESTED].isna()]
-    contents = tracking.read_artifacts(where, list(lacking), PREDICTIONS) if len(lacking) else {}
+    frame = records.frame.assign(**{_TESTED: records.frame.get(_TESTED)})
+    lacking = frame["run_id"][(frame["tags.ablate.status"] == "finished") & frame[_TESTED].isna()]
+    contents = tracking.read_artifacts(where, list(lacking), PREDICTIONS_FILE) if len(lacking) else {}
     found = {run_id: _right(run_id, content) for run_id, content in contents.items()}
     for key in dict.fromkeys(key for tags in found.values() for key in tags):
         read = frame["run_id"].map({run_id: tags.get(key) for run_id, tags in found.items()})
@@ -125,7 +126,7 @@ def _right(run_id: str, archive: bytes) -> dict[str, str]:
         with np.load(io.BytesIO(archive)) as found:
             return packed(found["predicted"] == found["label"], found["label"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RecordsError(f"{PREDICTIONS} of run {run_id} must hold predicted and label, got {error}.") from None
+        raise RecordsError(f"{PREDICTIONS_FILE} of run {run_id} must hold predicted and label, got {error}.") from None
 
 
 def to_store(records: Records, where: TrackingSpec, *, tell: Callable[[str], None] = lambda said: None) -> int:
@@ -215,7 +216,7 @@ def _is_half(row: Mapping[str, Any]) -> bool:
 
 
 def _is_through(row: Mapping[str, Any]) -> bool:
-    return row.get("tags.ablate.status") in tracking.OUTCOMES and _POINT in row
+    return row.get("tags.ablate.status") in OUTCOMES and _POINT in row
 
 
 def _start(records: Records) -> datetime:
@@ -245,8 +246,8 @@ def _copy(
     left = ("ablate.status", "ablate.role")
     tags = {key: str(value) for key, value in part("tags").items() if travels(f"tags.{key}", records.study)}
     tags = {key: text for key, text in tags.items() if key not in left}
-    tags |= {"ablate.study": records.study, tracking.FIRST: row["run_id"], "ablate.imported": "true"}
-    tags[tracking.WORKER] = sign_of_worker()
+    tags |= {"ablate.study": records.study, ORIGINAL_RUN: row["run_id"], "ablate.imported": "true"}
+    tags[WORKER] = sign_of_worker()
     label, curves = " ".join(str(level) for _, level in _point(row)), records.curves.get(row["run_id"], {})
 
     def begin() -> tracking.RunWriter | None:

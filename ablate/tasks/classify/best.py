@@ -6,14 +6,28 @@ from ablate import tracking
 from ablate.identity import LEFT_OUT
 from ablate.sweep.plan import Plan
 from ablate.tracking import Store, TrackingError
+from ablate.tracking.names import (
+    DATA_DIGEST,
+    FINISHED,
+    MODEL_VAL_TOP1,
+    PARAM_COLUMN,
+    ROLE,
+    RUN,
+    STATUS,
+    STUDY,
+    VAL_TOP1,
+    metric_column,
+    param_column,
+    tag_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VAL = "metrics.final.val_top1_percent"
-_DIGEST, _ROOT = "tags.ablate.data.digest", "params.data.root"
-_PLACES = {f"params.{leaf}" for leaf in LEFT_OUT}
-_JUDGES = tuple(f"params.data.{name}" for name in ("source", "class_level", "val_fraction", "split_seed"))
+VAL = metric_column(VAL_TOP1)
+_DIGEST, _ROOT = tag_column(DATA_DIGEST), param_column("data.root")
+_PLACES = {param_column(leaf) for leaf in LEFT_OUT}
+_JUDGES = tuple(param_column(f"data.{name}") for name in ("source", "class_level", "val_fraction", "split_seed"))
 """Which images validate, and what they are called; the other settings of data change how they look, or what trains."""
 
 
@@ -27,7 +41,7 @@ def register_best(plan: Plan, store: Store) -> str:
     try:
         run_id = best(frame)
         value = float(frame.set_index("run_id")[VAL][run_id])
-        told = {"ablate.study": plan.study, "ablate.val_top1_percent": f"{value:.4f}"}
+        told = {STUDY: plan.study, MODEL_VAL_TOP1: f"{value:.4f}"}
         made = store.register(run_id, plan.sweep.name, told)
     except TrackingError as error:  # all is trained and recorded: that counts for more
         return f"no model was registered: {error}"
@@ -43,11 +57,11 @@ def best(frame: "pd.DataFrame") -> str:
     Raises:
         TrackingError: No run is finished and validated, or the runs were validated on different data.
     """
-    of_run = ("run_id", "start_time", "tags.ablate.role", "tags.ablate.status", "params.train.select", VAL)
+    of_run = ("run_id", "start_time", tag_column(ROLE), tag_column(STATUS), param_column("train.select"), VAL)
     of_data = (_DIGEST, _ROOT, *_JUDGES, *_settings(frame))
     runs = frame.reindex(columns=[*dict.fromkeys((*of_run, *of_data))])
-    whole = runs[(runs["tags.ablate.role"] == "run") & (runs["tags.ablate.status"] == "finished") & runs[VAL].notna()]
-    honest = whole[whole["params.train.select"] != "test"]
+    whole = runs[(runs[tag_column(ROLE)] == RUN) & (runs[tag_column(STATUS)] == FINISHED) & runs[VAL].notna()]
+    honest = whole[whole[param_column("train.select")] != "test"]
     if honest.empty:
         raise TrackingError(
             "the best is chosen by validation accuracy, and no finished run has one (train.select=test counts as none)."
@@ -60,7 +74,7 @@ def best(frame: "pd.DataFrame") -> str:
 
 def _settings(frame: "pd.DataFrame") -> list[str]:
     """The settings of a run's data, without the places that it lies in."""
-    return [name for name in frame if name.startswith("params.data.") and name not in _PLACES]
+    return [name for name in frame if name.startswith(param_column("data.")) and name not in _PLACES]
 
 
 def _incomparable(runs: "pd.DataFrame") -> str:
@@ -72,7 +86,7 @@ def _incomparable(runs: "pd.DataFrame") -> str:
     """
     for name in _JUDGES:
         if len(values := runs[name].dropna().unique()) > 1:
-            return f"{name.removeprefix('params.')} is {' and '.join(sorted(map(str, values)))}"
+            return f"{name.removeprefix(PARAM_COLUMN)} is {' and '.join(sorted(map(str, values)))}"
     alike = runs.groupby(_settings(runs), dropna=False)[_DIGEST]
     if (most := int(alike.nunique().max())) > 1:
         return f"the images that were read under the same settings are of {most} contents, by their digest"

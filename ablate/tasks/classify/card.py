@@ -17,6 +17,29 @@ from ablate.report.table.runs import Attempt, attempts, by_seed, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.estimates import Estimate, mean_interval
 from ablate.tracking import TrackingSpec
+from ablate.tracking.names import (
+    COMMIT,
+    CPU,
+    DATA_DIGEST,
+    DIRTY,
+    EPOCHS_TRAINED,
+    FINISHED,
+    IDENTITY,
+    MACS,
+    PARAM_COLUMN,
+    PARAMS,
+    POINT,
+    SECONDS,
+    STATUS,
+    STUDY,
+    TOKENS,
+    TRAIN_EXAMPLES,
+    TRAINABLE_PARAMS,
+    VERSION,
+    metric_column,
+    param_column,
+    tag_column,
+)
 
 _HUB = {
     "cifar10": ("uoft-cs/cifar10", "CIFAR-10"),
@@ -37,11 +60,11 @@ _RECIPE = (
 )
 _MODEL = ("tokenizer", "kernel", "convs", "positional", "pooling", "layers", "dim", "heads", "mlp_ratio")
 _COSTS = {
-    "cost.params": "parameters",
-    "cost.trainable_params": "of them trained",
-    "cost.macs": "multiply-accumulates of one image's forward pass",
-    "cost.tokens": "tokens",
-    "final.seconds": "seconds of training",
+    PARAMS: "parameters",
+    TRAINABLE_PARAMS: "of them trained",
+    MACS: "multiply-accumulates of one image's forward pass",
+    TOKENS: "tokens",
+    SECONDS: "seconds of training",
 }
 
 
@@ -58,7 +81,7 @@ def from_store(where: TrackingSpec, run_id: str, *, license: str | None = None) 
     """
     frame = tracking.read_runs(where)
     mine = frame[frame["run_id"] == run_id]
-    study = None if mine.empty or "tags.ablate.study" not in mine else mine["tags.ablate.study"].iloc[0]
+    study = None if mine.empty or tag_column(STUDY) not in mine else mine[tag_column(STUDY)].iloc[0]
     if isinstance(study, str):
         frame = tracking.read_runs(where, study=study)
     rows: list[dict[str, Any]] = frame.to_dict("records")
@@ -89,8 +112,8 @@ def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license:
     row = next((row for row in rows if row["run_id"] == run_id), None)
     if row is None:
         raise CardError(f"card needs the id of a run that {where} holds, got {run_id!r}; report format=csv lists them.")
-    value, status = row.get(f"metrics.{METRIC}"), row.get("tags.ablate.status")
-    if status != "finished" or value is None or not math.isfinite(value):
+    value, status = row.get(metric_column(METRIC)), row.get(tag_column(STATUS))
+    if status != FINISHED or value is None or not math.isfinite(value):
         raise CardError(f"card needs a run that finished and was tested, got {run_id}, which is {status}.")
     known = {key: value for key, value in row.items() if _known(value)}
     estimate = _over_seeds(rows, known)
@@ -106,12 +129,12 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Es
     """Mean over the runs that differ from this one by seed alone; of a run by itself, its own result."""
     import pandas as pd
 
-    value = float(row[f"metrics.{METRIC}"])
-    if "tags.ablate.point" not in row:
+    value = float(row[metric_column(METRIC)])
+    if tag_column(POINT) not in row:
         return mean_interval([value])
-    levels = _levels(row["tags.ablate.point"])
+    levels = _levels(row[tag_column(POINT)])
     runs: list[Attempt] = counted(attempts(pd.DataFrame(rows)))
-    mine = [run for run in runs if run.outcome == "finished" and _levels(run.point) == levels]
+    mine = [run for run in runs if run.outcome == FINISHED and _levels(run.point) == levels]
     return mean_interval(by_seed(mine).values())
 
 
@@ -120,7 +143,7 @@ def _levels(point: str) -> list[Any]:
 
 
 def _param(row: Mapping[str, Any], name: str) -> str:
-    return str(row.get(f"params.{name}", "not recorded"))
+    return str(row.get(param_column(name), "not recorded"))
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -138,7 +161,7 @@ def _header(row: Mapping[str, Any], estimate: Estimate, name: str, license: str 
     source = _plain(_param(row, "data.source"))
     hub = _HUB.get(source)
     data = {"type": hub[0] if hub else source, "name": hub[1] if hub else source, "split": "test"}
-    accuracy = float(row[f"metrics.{METRIC}"]) / 100
+    accuracy = float(row[metric_column(METRIC)]) / 100
     metrics: list[dict[str, Any]] = [{"type": "accuracy", "value": round(accuracy, 6), "name": "test top-1, this run"}]
     if estimate.n > 1:
         mean = f"test top-1, mean of {estimate.n} seeds"
@@ -165,8 +188,10 @@ def _plain(name: str) -> str:
 
 
 def _body(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None) -> list[str]:
-    study = row.get("tags.ablate.study")
-    parts = ", ".join(f"{part} {_param(row, f'model.{part}')}" for part in _MODEL if f"params.model.{part}" in row)
+    study = row.get(tag_column(STUDY))
+    parts = ", ".join(
+        f"{part} {_param(row, f'model.{part}')}" for part in _MODEL if param_column(f"model.{part}") in row
+    )
     of = f", of study {markdown_code(str(study))}" if study else ""
     run = markdown_code(str(row["run_id"]))
     return [
@@ -183,26 +208,28 @@ def _data(row: Mapping[str, Any]) -> list[str]:
     held, split = (markdown(_param(row, f"data.{name}")) for name in ("val_fraction", "split_seed"))
     source = markdown_code(_param(row, "data.source"))
     out = [f"- {source}; {held} of its training images held out for validation (split {split})"]
-    if "metrics.data.train_images" in row:
-        out.append(f"- {int(row['metrics.data.train_images']):,} images were trained on")
+    if metric_column(TRAIN_EXAMPLES) in row:
+        out.append(f"- {int(row[metric_column(TRAIN_EXAMPLES)]):,} images were trained on")
     out.append(f"- image size {markdown(_param(row, 'data.image_size'))} (null: as they are)")
-    if digest := row.get("tags.ablate.data.digest"):
+    if digest := row.get(tag_column(DATA_DIGEST)):
         out.append(f"- sha256 over pixels, labels and split: {markdown_code(str(digest))}")
     return out
 
 
 def _recipe(row: Mapping[str, Any]) -> list[str]:
-    trained = row.get("metrics.final.epochs_trained")
+    trained = row.get(metric_column(EPOCHS_TRAINED))
     epochs = f"{markdown(_param(row, 'train.epochs'))} epochs" + (f" ({int(trained)} trained)" if trained else "")
     select = markdown(_param(row, "train.select"))
     out = [f"- AdamW, cosine schedule, {epochs}; weights of {_SELECTED.get(select, select)}"]
-    out += [f"- `{name}`: {markdown(_param(row, name))}" for name in _RECIPE if f"params.{name}" in row]
-    augment = {key.removeprefix("params."): value for key, value in row.items() if key.startswith("params.augment.")}
+    out += [f"- `{name}`: {markdown(_param(row, name))}" for name in _RECIPE if param_column(name) in row]
+    augment = {
+        key.removeprefix(PARAM_COLUMN): value for key, value in row.items() if key.startswith(param_column("augment."))
+    }
     return [*out, *(f"- {markdown_code(name)}: {markdown(str(value))}" for name, value in sorted(augment.items()))]
 
 
 def _results(row: Mapping[str, Any], estimate: Estimate) -> list[str]:
-    value = float(row[f"metrics.{METRIC}"])
+    value = float(row[metric_column(METRIC)])
     out = ["| test top-1 % | n | 95 % interval over seeds |", "| ---: | ---: | ---: |"]
     out.append(f"| {value:.2f} (this run) | 1 | |")
     if estimate.low is not None and estimate.high is not None:
@@ -217,8 +244,12 @@ def _results(row: Mapping[str, Any], estimate: Estimate) -> list[str]:
 
 
 def _cost(row: Mapping[str, Any]) -> list[str]:
-    out = [f"- {words}: {row[f'metrics.{name}']:,.0f}" for name, words in _COSTS.items() if f"metrics.{name}" in row]
-    return [*out, *(f"- trained on: {markdown(str(row[tag]))}" for tag in ("tags.ablate.cpu",) if tag in row)]
+    out = [
+        f"- {words}: {row[metric_column(name)]:,.0f}" for name, words in _COSTS.items() if metric_column(name) in row
+    ]
+    if cpu := row.get(tag_column(CPU)):
+        out.append(f"- trained on: {markdown(str(cpu))}")
+    return out
 
 
 def _licence(license: str | None) -> str:
@@ -244,12 +275,12 @@ def _load(row: Mapping[str, Any]) -> list[str]:
 
 
 def _reproduce(row: Mapping[str, Any]) -> list[str]:
-    versions = {key.rpartition(".")[2]: value for key, value in row.items() if key.startswith("tags.ablate.version.")}
+    versions = {key.rpartition(".")[2]: value for key, value in row.items() if key.startswith(tag_column(VERSION))}
     out = ["- `config.yaml` among the run's artifacts is its whole configuration"]
     if versions:
         out.append("- " + markdown(", ".join(f"{name} {version}" for name, version in sorted(versions.items()))))
-    out += [f"- identity {markdown_code(str(row['tags.ablate.identity']))}"] if "tags.ablate.identity" in row else []
-    if commit := row.get("tags.mlflow.source.git.commit"):
-        dirty = " with uncommitted changes" if row.get("tags.ablate.git.dirty") == "true" else ""
+    out += [f"- identity {markdown_code(str(row[tag_column(IDENTITY)]))}"] if tag_column(IDENTITY) in row else []
+    if commit := row.get(tag_column(COMMIT)):
+        dirty = " with uncommitted changes" if row.get(tag_column(DIRTY)) == "true" else ""
         out.append(f"- commit {markdown_code(str(commit))}{dirty}")
     return out

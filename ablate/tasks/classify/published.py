@@ -22,6 +22,7 @@ from ablate.stats.estimates import Estimate, best_of, mean_interval
 from ablate.tasks.classify import paper
 from ablate.tasks.classify.published_numbers import BEST_OF, COSTS, LABELS, TITLES, Printed, columns, printed
 from ablate.tasks.classify.spec import RunSpec
+from ablate.tracking.names import FINISHED, param_column
 
 _REGULARISERS = (
     *("dropout", "attention_dropout", "token_dropout", "projection_dropout", "head_dropout"),
@@ -155,7 +156,7 @@ class _Cell:
 
     def leaf(self, name: str) -> set[str]:
         """Values of a leaf among the runs, as recorded; ``None`` where a run is older than the leaf."""
-        values = (run.record.get(f"params.{name}") for run in self.runs)
+        values = (run.record.get(param_column(name)) for run in self.runs)
         return {value if isinstance(value, str) else "None" for value in values}
 
     def said(self, name: str, unknown: str) -> str:
@@ -167,7 +168,7 @@ def _cells(records: Records) -> list[_Cell]:
     frame, definition = searches.rows(records.frame, records.definition)
     grouped: dict[str, list[Attempt]] = {}
     for run in counted(attempts(frame)):
-        if run.outcome == "finished" and run.value is not None:
+        if run.outcome == FINISHED and run.value is not None:
             levels = [pair for pair in json.loads(run.point) if pair[0] in definition["axes"]]
             grouped.setdefault(" ".join(tracking.param_text(level) for _, level in levels), []).append(run)
     return [_Cell(runs, _ours(row, runs, records.study)) for row, runs in grouped.items()]

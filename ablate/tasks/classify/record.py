@@ -14,14 +14,29 @@ from ablate.data.augment.sheet import contact_sheet
 from ablate.provenance import provenance
 from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.output import show
-from ablate.sweep.record import recorded
+from ablate.sweep.run_record import recorded
 from ablate.sweep.screen import RunScreen
 from ablate.tasks.classify.run import RunRecord, Workbench, counted, identify, run
 from ablate.tasks.classify.spec import Config, RunSpec
-from ablate.tracking import WORKER, Store
-from ablate.tracking.correctness import PREDICTIONS, packed
-from ablate.tracking.model_registry import INPUT, MODEL
-from ablate.tracking.workers import sign_of_worker
+from ablate.tracking import Store
+from ablate.tracking.correctness import packed
+from ablate.tracking.liveness import sign_of_worker
+from ablate.tracking.names import (
+    CONFIG_FILE,
+    DATA_NOTES,
+    DIVERGED,
+    EPOCHS_TRAINED,
+    MODEL_FILE,
+    MODEL_INPUT_FILE,
+    PREDICTIONS_FILE,
+    SECONDS,
+    SELECTED_EPOCH,
+    TEST_LOSS,
+    TEST_TOP1,
+    TRAIN_EXAMPLES,
+    VAL_TOP1,
+    WORKER,
+)
 from ablate.training.hardware import prepare
 from ablate.training.history import History, Predictions
 
@@ -76,7 +91,7 @@ class Trained:
     def line(self) -> str:
         """How the run ended, in one line."""
         history = self._history
-        if history.status == "diverged":
+        if history.status == DIVERGED:
             return f"diverged: {history.reason}"
         val = "" if history.val_top1_percent is None else f"val {history.val_top1_percent:.2f} %, "
         chosen = ", chosen on the test set" if history.epochs[0].test_top1_percent is not None else ""
@@ -87,27 +102,27 @@ class Trained:
     def metrics(self) -> Mapping[str, float]:
         """What a search may select by: cost, the last epoch, and what is known in the end."""
         last = self._history.epochs[-1].recorded()
-        return counted(self._record.cost) | last | _final(self._history) | {"final.seconds": self._history.seconds}
+        return counted(self._record.cost) | last | _final(self._history) | {SECONDS: self._history.seconds}
 
     def write(self, record: Record, *, model: bool) -> None:
         """Writes files, counts and final metrics, of a run that diverged as far as there are any."""
         spec, splits, history = self._spec, self._record.splits, self._history
-        record.artifact("config.yaml", as_yaml(spec))
+        record.artifact(CONFIG_FILE, as_yaml(spec))
         if spec.augment.active:
             record.artifact("augmented.png", contact_sheet(splits, spec.augment, spec.seeds.augment))
         if splits.notes:
-            record.tag({"ablate.data.notes": "\n".join(splits.notes)})
-        told = {"final.seconds": history.seconds, "final.epochs_trained": len(history.epochs)}
-        record.log(told | {"data.train_images": len(splits.train)})
-        if history.status == "diverged":
+            record.tag({DATA_NOTES: "\n".join(splits.notes)})
+        told = {SECONDS: history.seconds, EPOCHS_TRAINED: len(history.epochs)}
+        record.log(told | {TRAIN_EXAMPLES: len(splits.train)})
+        if history.status == DIVERGED:
             return
         if (test := history.test_predictions) is not None:
-            record.artifact(PREDICTIONS, _archive(test))
+            record.artifact(PREDICTIONS_FILE, _archive(test))
             record.tag(packed(test.predicted == test.label, test.label))
         if model:
-            with record.local_artifact(MODEL) as path:
+            with record.local_artifact(MODEL_FILE) as path:
                 self._record.model.save(path)
-            record.artifact(INPUT, _input(spec, splits))
+            record.artifact(MODEL_INPUT_FILE, _input(spec, splits))
         record.log(_final(history))
 
     def release(self) -> None:
@@ -123,10 +138,10 @@ def _input(spec: RunSpec, splits: Splits) -> str:
 
 def _final(history: History) -> dict[str, float]:
     values = {
-        "final.val_top1_percent": history.val_top1_percent,
-        "final.test_top1_percent": history.test_top1_percent,
-        "final.test_loss": history.test_loss,
-        "final.epoch": history.selected_epoch,
+        VAL_TOP1: history.val_top1_percent,
+        TEST_TOP1: history.test_top1_percent,
+        TEST_LOSS: history.test_loss,
+        SELECTED_EPOCH: history.selected_epoch,
     }
     return {name: value for name, value in values.items() if value is not None}
 

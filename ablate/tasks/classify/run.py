@@ -16,6 +16,7 @@ from ablate.models.classifier import drawn
 from ablate.models.profile import Profile, profile
 from ablate.models.weights import Loaded, WeightsError, load_weights
 from ablate.tasks.classify.spec import RunSpec
+from ablate.tracking.names import BACKEND, CELL, DATA_DIGEST, IDENTITY, SETTINGS, SOURCES
 from ablate.training import Checkpoint, History, Trainer
 from ablate.training.hardware import prepare
 
@@ -163,8 +164,8 @@ def run(spec: RunSpec, workbench: Workbench, observer: Observer | None = None) -
 def _tags(spec: RunSpec, name: str, data_digest: str, loaded: Loaded | None) -> dict[str, str]:
     """What a record says of a run before its first step."""
     told = settings(spec.leaves(), backend=backend(), modules=spec.modules())
-    tags = {"ablate.identity": name, "ablate.settings": told, "ablate.cell": cell(spec.leaves())}
-    tags |= {"ablate.data.digest": data_digest, "ablate.sources": sources(), "ablate.backend": backend()}
+    tags = {IDENTITY: name, SETTINGS: told, CELL: cell(spec.leaves())}
+    tags |= {DATA_DIGEST: data_digest, SOURCES: sources(), BACKEND: backend()}
     if loaded is None:
         return tags
     weights = {"digest": content(spec.model.weights or ""), "head": loaded.head, "loaded": str(loaded)}

@@ -14,6 +14,7 @@ from ablate.models import registry
 from ablate.models.cost import InputShape
 from ablate.models.spec import SpecError
 from ablate.tasks.classify.spec import RunSpec
+from ablate.tracking.names import TEST_TOP1, VAL_TOP1
 from ablate.training.hardware import Device, import_keras
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _OF_IMAGES = (
 class Running:
     """The half of ``contract.Task`` that is about runs and not about words."""
 
-    judged_by: tuple[str, ...] = ("final.val_top1_percent", "final.test_top1_percent")
+    judged_by: tuple[str, ...] = (VAL_TOP1, TEST_TOP1)
 
     def bringing(self, said: Mapping[str, Any]) -> Sequence[str]:
         """The variants, where there are options: a variant takes away those of the one that it replaces.

@@ -23,7 +23,7 @@ from ablate.sweep import leader
 from ablate.sweep.pace import Pace
 from ablate.sweep.plan import make_plan
 from ablate.sweep.queue import DEATHS, Standing, Study, open_study
-from ablate.tracking import Store, TrackingSpec, read_runs, workers
+from ablate.tracking import Store, TrackingSpec, liveness, read_runs
 
 POINTS = span(SweepSpec(), {"model": ["a", "b"], "data.image_size": [[8, 8], [16, 16]]}, [0, 1, 2])[0]
 
@@ -341,9 +341,9 @@ def test_the_runs_of_points_that_are_through_are_told_by_point(tmp_path):
 
 @pytest.mark.parametrize("sign", ["", "here", "here:1", "a:b:c", f"here:{10**30}:1.0", "::"])
 def test_what_is_no_signature_is_no_living_worker(sign, monkeypatch):
-    monkeypatch.setattr(workers, "_place", lambda: "here")
-    assert not workers.lives(sign)
-    assert workers.lives(workers.sign_of_worker()) is True
+    monkeypatch.setattr(liveness, "_place", lambda: "here")
+    assert not liveness.lives(sign)
+    assert liveness.lives(liveness.sign_of_worker()) is True
 
 
 def test_a_point_that_kills_its_workers_ends_as_failed(tmp_path):

@@ -101,7 +101,7 @@ def test_a_run_whose_worker_is_seen_to_be_dead_is_neither_waited_for_nor_mention
     begun, said = _begin(plan)
     assert isinstance(begun, RunWriter) and not said
     there.finish("killed")
-    from ablate.tracking.workers import sign_of_worker
+    from ablate.tracking.liveness import sign_of_worker
 
     there = _other(store, identity, sign_of_worker())
     waited, said = _begin(plan)

@@ -13,7 +13,7 @@ import pytest
 from ablate.report import Reading, report_records, report_study
 from ablate.report.sources import records, studies
 from ablate.report.sources.records import RecordsError, write
-from ablate.tracking import Store, TrackingSpec, read_runs, workers
+from ablate.tracking import Store, TrackingSpec, liveness, read_runs
 from tests.unit.report.pages.test_report_frames import chain
 
 SHIPPED = Path(__file__).parents[4] / "docs" / "records"
@@ -230,7 +230,7 @@ def test_an_import_takes_no_living_imports_run_for_half_and_a_dead_ones_and_no_o
     where: TrackingSpec, files: dict[str, Path], new_store: Callable[[], str]
 ) -> None:
     other = TrackingSpec(uri=new_store())
-    store, here = Store(other), workers.sign_of_worker()
+    store, here = Store(other), liveness.sign_of_worker()
     dead = f"{here.rsplit(':', 2)[0]}:{os.getpid()}:1.00"  # a process that had this one's number, long ago
     ids = list(records.read(files["first"]).frame["run_id"])
     parent = store.sweep_run("first-1", {"ablate.sweep": json.dumps(_definition("first")), "ablate.imported": "true"})

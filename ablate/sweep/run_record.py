@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from ablate.contract import Epoch, Observer, Result, Runner
 from ablate.sweep.interrupts import check, training
-from ablate.tracking import RunWriter, Status, TrackingError
+from ablate.tracking import RunStatus, RunWriter, TrackingError
+from ablate.tracking.names import DIVERGED, FAILED, FINISHED, KILLED, PRUNED, RESUMED, SUPERSEDED, TRACEBACK_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -16,19 +17,19 @@ logger = logging.getLogger(__name__)
 class CutShort(Exception):
     """A run that its sweep ends before it is done; the message says why, ``status`` what its record says."""
 
-    status: ClassVar[Status]
+    status: ClassVar[RunStatus]
 
 
 class Pruned(CutShort):
     """A trial was stopped early; the message says where."""
 
-    status = "pruned"
+    status = PRUNED
 
 
 class Superseded(CutShort):
     """A point that another worker has taken over; what this one finds counts nowhere."""
 
-    status = "superseded"
+    status = SUPERSEDED
 
     def __init__(self) -> None:
         super().__init__("superseded: this worker fell silent for too long, and another has taken the point over")
@@ -51,7 +52,7 @@ class Recording(Observer):
         self._beside.started(tags, metrics)
 
     def resumed(self, epochs: int) -> None:
-        self._writer.tag({"ablate.resumed_after_epoch": str(epochs)})
+        self._writer.tag({RESUMED: str(epochs)})
         self._beside.resumed(epochs)
 
     def batch(self, step: int, steps: int) -> None:
@@ -91,7 +92,7 @@ def recorded(
         still_ours()
         try:
             result.write(writer, model=model)
-            writer.finish("diverged" if result.diverged else "finished", reason=result.diverged or None)
+            writer.finish(DIVERGED if result.diverged else FINISHED, reason=result.diverged or None)
         except TrackingError as error:
             raise TrackingError(f"the training ended ({result.line}), but {error}") from None
         result.release()
@@ -107,7 +108,7 @@ def _closed(writer: RunWriter) -> Iterator[None]:
         _close(writer, stop.status, str(stop))
         raise
     except KeyboardInterrupt as stop:
-        _close(writer, "killed", str(stop) or "interrupted")
+        _close(writer, KILLED, str(stop) or "interrupted")
         raise
     except Exception as error:
         # A worker's process has no log, so that Python prints warnings and errors to the terminal.
@@ -115,7 +116,7 @@ def _closed(writer: RunWriter) -> Iterator[None]:
             logger.info("run %s failed: %s", writer.run_id, error)
         else:
             logger.exception("run %s failed", writer.run_id)
-        _close(writer, "failed", f"{type(error).__name__}: {error}", traceback.format_exc())
+        _close(writer, FAILED, f"{type(error).__name__}: {error}", traceback.format_exc())
         raise
 
 
@@ -124,11 +125,11 @@ def _in_our_words(error: Exception) -> bool:
     return isinstance(error, ValueError) and type(error).__module__.startswith("ablate.")
 
 
-def _close(writer: RunWriter, status: Status, reason: str, trace: str = "") -> None:
+def _close(writer: RunWriter, status: RunStatus, reason: str, trace: str = "") -> None:
     """Ends the record of a run that did not finish; where even that cannot be written, why it ended is still told."""
     try:
         if trace:
-            writer.artifact("traceback.txt", trace)
+            writer.artifact(TRACEBACK_FILE, trace)
         writer.finish(status, reason=reason)
     except TrackingError as error:
         logger.warning("%s", error)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from ablate.contract import Epoch
-from ablate.sweep.record import Pruned, Superseded, recorded
+from ablate.sweep.run_record import Pruned, Superseded, recorded
 from ablate.tracking import Store, TrackingError, TrackingSpec, read_runs
 from tests.observers import Hears
 

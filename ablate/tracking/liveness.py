@@ -1,4 +1,4 @@
-"""How a process that writes signs its name, so that others can tell whether it lives."""
+"""Liveness of workers: how a process that writes signs its name, so that others can tell whether it still runs."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ def lives(worker: str | None) -> bool | None:
     """Whether a worker's process lives; None where it is at another place, and only its signatures can tell.
 
     Args:
-        worker: What ``sign_of_worker`` gave; None was cut off before it could sign.
+        worker: Signature that ``sign_of_worker`` gave; None for a worker that was cut off before it could sign.
     """
     if worker is None:
         return False
