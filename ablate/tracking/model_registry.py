@@ -9,13 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ablate.installation import NAME
 from ablate.tracking.spec import TrackingError
 
 MODEL, INPUT = "model.keras", "model.input.json"
 """A run's artifacts: its model, and as JSON what goes in: shape, mean, std, classes, modules of plugins."""
 _LOADER = "ablate.models.serving"
 _FOLDER = "model"
-_REQUIRED = ("ablate", "keras", "tensorflow", "jax")
+_REQUIRED = {"ablate": f"{NAME}[keras]", "keras": "keras", "tensorflow": "tensorflow", "jax": "jax"}
+"""Whose version a run's tag says -> by what name pip installs it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _write(client: Any, run: Any) -> None:
         for name in (MODEL, INPUT):
             client.download_artifacts(run_id, name, str(files))
         told = json.loads((files / INPUT).read_text("utf-8"))
-        versions = {name: run.data.tags.get(f"ablate.version.{name}") for name in _REQUIRED}
+        versions = {name: run.data.tags.get(f"ablate.version.{of}") for of, name in _REQUIRED.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*input example")  # the signature is known without one
             save_model(
