@@ -1,6 +1,7 @@
 # What each target does stands in CONTRIBUTING.md; the plain commands behind `demo` and `test` in README.md.
 #
 #   make demo PYTHON=python3.12     another interpreter (3.11, 3.12 or 3.13)
+#   make light VENV=.venv313 PYTHON=python3.13  engine, report and statistics, with no TensorFlow to install
 #   make test PYTEST_ARGS="-k zoo"  part of the tests
 
 VENV ?= .venv
@@ -10,7 +11,7 @@ PYTEST_ARGS ?=
 # Two processes, a file to each: tests of one file share its models and stores, and TensorFlow is imported twice, not often.
 WORKERS ?= -n 2 --dist loadfile
 
-.PHONY: demo test full lint notebooks constraints clean
+.PHONY: demo test full light lint notebooks constraints clean
 
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/python -m ablate +sweep=pe_type
@@ -20,6 +21,11 @@ test: $(VENV)/test.stamp
 
 full: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest -m full $(WORKERS) $(PYTEST_ARGS)
+
+# Of those rooms the tests that read no images and build no model.
+LIGHT := $(addprefix tests/unit/,stats design report config/test_config_document.py config/test_config_overrides.py)
+light: $(VENV)/light.stamp
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) $(LIGHT)
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
@@ -61,9 +67,13 @@ $(VENV)/bin/python:
 install = $(if $(UV),$(UV) pip install --python $(VENV)/bin/python,$(VENV)/bin/python -m pip install) -c constraints.txt
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(install) -e .
+	$(install) -e '.[keras,figures]'
+	@touch $@
+
+$(VENV)/light.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(install) -e '.[figures]' hypothesis pytest pytest-timeout
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(install) -e '.[test]'
-	@touch $@ $(VENV)/demo.stamp
+	@touch $@ $(VENV)/demo.stamp $(VENV)/light.stamp

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import ablate
 from ablate.tracking.names import COMMIT, CPU, DIRTY, PLATFORM, VERSION
+from ablate.version import __version__
 
 LIBRARIES = ("keras", "tensorflow", "jax", "numpy", "optuna", "mlflow")
 
@@ -22,7 +22,7 @@ def provenance() -> dict[str, str]:
 @cache
 def _git() -> dict[str, str]:
     """Commit of the checkout that the package runs from, or else of the working directory: the user's own sweeps."""
-    package = Path(ablate.__file__).parent
+    package = Path(__file__).parent
     tracked = _ask_git(package, "ls-files", "--error-unmatch", "__init__.py") is not None
     folder = package if tracked else Path.cwd()
     commit = _ask_git(folder, "rev-parse", "HEAD")
@@ -72,7 +72,7 @@ def _without_programs(settings: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {"ablate": ablate.__version__, "python": platform.python_version()}
+    found = {"ablate": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)

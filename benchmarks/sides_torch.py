@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ablate.installation import missing
 from benchmarks.contender import Call
 
 SMOOTHING, DECAY, RATE = 0.1, 0.06, 5e-4
@@ -22,7 +23,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def _load_cct() -> Any:
     package = importlib.util.find_spec("vit_pytorch")
     if package is None or not package.submodule_search_locations:
-        raise ImportError('the PyTorch sides need vit-pytorch: pip install "ablate[bench]".')
+        raise ImportError(missing("each of the PyTorch sides", "vit_pytorch"))
     spec = importlib.util.spec_from_file_location("vit_pytorch_cct", f"{package.submodule_search_locations[0]}/cct.py")
     if spec is None or spec.loader is None:
         raise ImportError("vit-pytorch must have a file cct.py, and has none; take version 1.26.11.")

@@ -5,7 +5,7 @@
     python -m benchmarks.throughput --torch-python PATH/bin/python           # PyTorch in another environment
     KERAS_BACKEND=jax python -m benchmarks.throughput                        # ours and Keras on JAX, as on a GPU
 
-PyTorch's sides need ``pip install "ablate[bench]"`` there. Each side is a process of its own that waits while the
+PyTorch's sides need ``pip install -e '.[bench]'`` there. Each side is a process of its own that waits while the
 others compute (`benchmarks.contender`); a round gives every side a turn; a ratio is the median of the rounds' ratios.
 """
 

@@ -6,7 +6,7 @@ from ablate.config.files import group_choices, preset
 from ablate.config.overrides import ConfigError
 from ablate.models import zoo
 from ablate.sweep.output import show
-from ablate.training.hardware import import_keras
+from ablate.training.hardware import import_keras, require_keras
 
 if TYPE_CHECKING:
     pass
@@ -48,12 +48,15 @@ def verify(part: str | None) -> int:
         Exit code: 0, or 1 where anything differs from what is recorded as expected.
 
     Raises:
+        MissingPackageError: A part computes, and Keras is not installed.
         VerifyError: There is no such part.
     """
     from ablate.proof import verify as proof
 
-    sections = []
-    for name in proof.choose(part):
+    parts, sections = proof.choose(part), []
+    if proof.WITH_KERAS.intersection(parts):
+        require_keras(f"verify {part}" if part else "verify")
+    for name in parts:
         if name in proof.WITH_KERAS:
             import_keras()
         section = proof.PARTS[name]()

@@ -18,6 +18,7 @@ from ablate.config.secrets import without_secrets
 from ablate.contract import task
 from ablate.design.sweep import MOST_POINTS
 from ablate.sweep.output import unbroken
+from ablate.training.hardware import require_keras
 
 logger = logging.getLogger(__name__)
 Job = Callable[[Any], int]
@@ -40,9 +41,11 @@ def as_hydra_job(words: Words, flags: Sequence[str], job: Job) -> int:
 
     Raises:
         ConfigError: No run folder can be made here.
+        MissingPackageError: Keras or its backend is not installed.
     """
     overrides = parse_overrides(words)
     if not {flag.partition("=")[0] for flag in flags} & _SHOWING:
+        require_keras("training")
         _check_run_folder(overrides)
     outcome: list[int | Exception] = []
 

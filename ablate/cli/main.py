@@ -9,9 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
+from ablate.installation import needed_by
 from ablate.models import registry
 from ablate.sweep.exits import FAILED, INTERRUPTED, TERMINATED, USAGE
 from ablate.sweep.output import Unwritten, make_readable, say, show, watched
+from ablate.version import __version__
 from ablate.words import unknown
 
 
@@ -180,13 +182,12 @@ def _dispatch(arguments: Sequence[str]) -> int:
         show(help_text())
         return 0
     if "--version" in arguments:
-        from ablate import __version__
-
         print(f"ablate {__version__}")
         return 0
     command = parse(arguments)
     _check_here()
-    return VERBS[command.verb].run(command)
+    with needed_by(command.verb):
+        return VERBS[command.verb].run(command)
 
 
 def _check_here() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ablate.config.compose import compose_report
 from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import Format, ReportConfig, check_path
+from ablate.installation import require
 from ablate.sweep.output import show
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def report(name: str | None, words: Words) -> int:
 
     Raises:
         ConfigError: Neither a name nor a source came, or both, or ``out`` cannot be written.
+        MissingPackageError: The page needs figures, and what draws them is not installed.
         ReportError: The store knows no study of that name.
     """
     from ablate.report import METRIC, Reading, report_records, report_study
@@ -28,8 +30,10 @@ def report(name: str | None, words: Words) -> int:
 
     options = compose_report(words)
     _check_report(name, options)
-    records = studies.opened(name, options)
     drawn = options.format is Format.html
+    if drawn:
+        require("format=html", "matplotlib", "seaborn")
+    records = studies.opened(name, options)
     if records is None and name is not None and (options.at is not None or drawn):  # curves: where they are needed
         records = studies.from_store(options.tracking, name, curves_of=studies.READ)
     reading = Reading(

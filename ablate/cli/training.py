@@ -9,12 +9,13 @@ from ablate.config.compose import compose, expand, to_config
 from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import check_path
 from ablate.design.sweep import SweepError
+from ablate.installation import require
 from ablate.sweep.duplicate_levels import same_data
 from ablate.sweep.output import show
 from ablate.sweep.plan import Plan, already_finished, make_plan, summary
 from ablate.tasks.classify.running import ClassifierPreview
 from ablate.tasks.classify.spec import Config, RunSpec
-from ablate.training.hardware import check_backend, import_keras
+from ablate.training.hardware import check_backend, import_keras, require_keras
 
 if TYPE_CHECKING:
     from ablate.tasks.classify.lr_range import Ramp
@@ -209,6 +210,8 @@ def lr_range(words: Words) -> int:
     ramp = Ramp.of({name: given[name] for name in own[:3] if name in given})
     config = _config(compose(rest))
     _check(config)
+    require_keras("lr_range")
+    require("lr_range", "matplotlib", "seaborn")
     if "out" not in given:
         return as_hydra_job(rest, [], lambda cfg: _ramp(config, ramp, run_folder()))
     if not isinstance(given["out"], str):

@@ -19,6 +19,7 @@ from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ablate.installation import needed_by
 from ablate.models.spec import DropPathSchedule, ModelSpec, Residual
 from ablate.words import unknown
 
@@ -243,7 +244,8 @@ def create_model(
     named = parse(name)
     input_shape = (*_sides(name, image_size, named.image_size), in_channels)
     classes = _given("num_classes", name, num_classes, named.num_classes) if head else None
-    from ablate.models.classifier import build
+    with needed_by("create_model"):
+        from ablate.models.classifier import build
 
     given = {leaf: value for leaf, value in leaves.items() if value is not None}
     return build(_changed(named.spec, given), input_shape, classes, name=name)

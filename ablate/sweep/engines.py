@@ -47,7 +47,7 @@ def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Calla
         standing: How far the queue is, in words.
 
     Raises:
-        SweepError: The engine is not installed, or refuses its options.
+        SweepError: The engine refuses its options.
     """
     shown, pace = "", Pace()
     with _started(plan, parent) as workers:
@@ -69,8 +69,6 @@ def _started(plan: Plan, parent: str) -> Iterator[list[RemoteWorker]]:
     engine = plan.config.engine
     try:
         workers = _ENGINES[engine](plan, parent)
-    except ImportError as error:
-        raise SweepError(f"engine={engine} needs `pip install 'ablate[{engine}]'`, but: {error}.") from None
     except (TypeError, ValueError, ConnectionError, NameError) as error:
         told = str(error).splitlines()[0].rstrip(".")
         raise SweepError(f"engine_options must be what {engine} takes, but: {told}.") from None

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 
 from ablate.config.schema import Engine
 from ablate.contract import task
-from ablate.design.sweep import SweepError
+from ablate.design.sweep import Sampler, SweepError
+from ablate.installation import require
 from ablate.provenance import provenance
 from ablate.report import report_study
 from ablate.sweep.crew import work_together
@@ -31,11 +32,13 @@ def run_sweep(plan: Plan) -> int:
         no finished trial. A point that diverged has an outcome.
 
     Raises:
+        MissingPackageError: The engine or the sampler is not installed.
         SweepError: ``workers`` is below 1.
     """
     workers = plan.config.workers
     if workers < 1:
         raise SweepError(f"workers must be at least 1, got {workers}.")
+    _require_packages(plan)
     store, study = Store(plan.config.tracking), open_study(plan)
     with study.alone():  # two leaders at once would make two parents, where a server has no lock to offer
         _reconcile(plan, store, study)
@@ -60,6 +63,17 @@ def run_sweep(plan: Plan) -> int:
     if troubles:
         show(*troubles)
     return int(bool(troubles))
+
+
+_PACKAGES = {Engine.ray: "ray", Engine.slurm: "submitit"}
+
+
+def _require_packages(plan: Plan) -> None:
+    """Looks for what starts the workers and draws the points, before anything is recorded."""
+    if plan.config.engine in _PACKAGES:
+        require(f"engine={plan.config.engine}", _PACKAGES[plan.config.engine])
+    if plan.search is not None and plan.search.sampler == Sampler.cmaes:
+        require("sampler=cmaes", "cmaes")
 
 
 def _parent(plan: Plan, store: Store) -> str:

@@ -7,7 +7,6 @@ another.
 """
 
 import hashlib
-import importlib.util
 import json
 import time
 import warnings
@@ -207,15 +206,9 @@ def _sampler(search: Search, point: str) -> BaseSampler:
             seed=seed, n_startup_trials=first, multivariate=True, group=True, constant_liar=len(search.objectives) == 1
         ),
         Sampler.nsga2: lambda: NSGAIISampler(seed=seed, population_size=max(4, min(50, search.trials // 4))),
-        Sampler.cmaes: lambda: _cmaes(seed, first),
+        Sampler.cmaes: lambda: CmaEsSampler(seed=seed, n_startup_trials=first, warn_independent_sampling=False),
     }
     return samplers[search.sampler]()
-
-
-def _cmaes(seed: int, first: int) -> BaseSampler:
-    if importlib.util.find_spec("cmaes") is None:
-        raise SweepError("sampler=cmaes needs the package cmaes: install ablate[cmaes], or take sampler=tpe.")
-    return CmaEsSampler(seed=seed, n_startup_trials=first, warn_independent_sampling=False)
 
 
 def _pruner(search: Search) -> optuna.pruners.BasePruner:

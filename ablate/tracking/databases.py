@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.installation import install
 from ablate.paths import problem
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _REMEDIES = (
     (r"no such table|does not exist|no such column", "it holds no {library} records that can be read: check {setting}"),
     (r"database is locked|lock timeout", "another program holds it: try again when that has ended"),
     (r"no module named|can't load plugin|failed to import db", "install the driver that the URI names: "
-     "`pip install 'ablate[postgresql]'` has the one of postgresql+psycopg://"),
+     f"{install('postgresql')} has the one of postgresql+psycopg://"),
     (r"must be in the 'active' state", "somebody deleted it in the MLflow UI: restore it there, or give the same "
      "command again"),
     (r"is gone", "put it back, or give the same command again, which makes it anew"),

@@ -9,12 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ablate.installation import NAME
 from ablate.tracking.names import MODEL_FILE, MODEL_INPUT_FILE, VERSION
 from ablate.tracking.spec import TrackingError
 
 _LOADER = "ablate.models.serving"
 _FOLDER = "model"
-_REQUIRED = ("ablate", "keras", "tensorflow", "jax")
+_REQUIRED = {"ablate": f"{NAME}[keras]", "keras": "keras", "tensorflow": "tensorflow", "jax": "jax"}
+"""Whose version a run's tag says -> by what name pip installs it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _write(client: Any, run: Any) -> None:
         for name in (MODEL_FILE, MODEL_INPUT_FILE):
             client.download_artifacts(run_id, name, str(files))
         told = json.loads((files / MODEL_INPUT_FILE).read_text("utf-8"))
-        versions = {name: run.data.tags.get(f"{VERSION}{name}") for name in _REQUIRED}
+        versions = {name: run.data.tags.get(f"{VERSION}{of}") for of, name in _REQUIRED.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*input example")  # the signature is known without one
             save_model(

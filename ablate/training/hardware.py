@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from ablate.identity import backend, keras_file
+from ablate.installation import EXTRA_OF, install, require
 
 MOST = 4096
 """Threads or devices: more than any one machine has."""
@@ -123,11 +124,25 @@ def check_backend() -> None:
     name, where = backend(), "the environment's KERAS_BACKEND" if said else f"the backend in {keras_file()}"
     if name not in _BACKENDS:
         raise HardwareError(f"{where} must be {' or '.join(_BACKENDS)}, got {name!r}.")
-    if importlib.util.find_spec(name) is None:
-        raise HardwareError(f"{where} must be one that is installed, got {name!r}: install it.")
+    if name != "tensorflow" and importlib.util.find_spec(name) is None:  # of the default, ``require_keras`` says it
+        raise HardwareError(f"{where} must be one that is installed, got {name!r}: {install(EXTRA_OF[name])}.")
 
 
 _BACKENDS = ("tensorflow", "jax")
+
+
+def require_keras(what: str) -> None:
+    """Looks for Keras and its backend without importing either.
+
+    Args:
+        what: What needs them, as the sentence begins.
+
+    Raises:
+        HardwareError: As of ``check_backend``.
+        MissingPackageError: One of them is not installed.
+    """
+    check_backend()
+    require(what, "keras", backend())
 
 
 def _find_devices() -> None:

@@ -64,7 +64,7 @@ def exported(tmp_path_factory):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_gives_the_same_logits_for_any_batch(exported, name):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ablate[onnx]' brings it")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'ablate-study[onnx]' brings it")
     session = onnxruntime.InferenceSession(f"{exported(name)}.onnx")
     x, expected = np.load(f"{exported(name)}.x.npy"), np.load(f"{exported(name)}.expected.npy")
     (images,) = session.get_inputs()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.test_cli import ablate
 
-pytest.importorskip("jax", reason="pip install 'ablate[jax]' brings it")
+pytest.importorskip("jax", reason="pip install 'ablate-study[jax]' brings it")
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]  # XLA compiles for a minute on a busy machine
 
 

@@ -109,8 +109,7 @@ def test_run_that_diverges_says_where_and_keeps_its_record(tmp_path):
 def test_plugin_variant_trains_and_is_costed_by_name(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n"
-        "from ablate.models.registry import register\n"
-        "from ablate.models.spec import Params, Positional\n"
+        "from ablate import Params, Positional, register\n"
         "def layer(spec, geometry):\n"
         "    import keras\n"
         "    class Scaled(keras.layers.Layer):\n"

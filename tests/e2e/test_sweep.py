@@ -225,8 +225,7 @@ def test_sweep_that_is_stopped_resumes_with_what_is_left(tmp_path, how, workers)
 def test_sweep_with_a_failing_point_records_the_reason_and_finishes_the_rest(tmp_path):
     (tmp_path / "broken.py").write_text(
         "from dataclasses import dataclass\n"
-        "from ablate.models.registry import register\n"
-        "from ablate.models.spec import Positional\n"
+        "from ablate import Positional, register\n"
         "def layer(spec, geometry):\n"
         "    raise RuntimeError('the planted fault')\n"
         "@register('positional', 'broken', layer=layer)\n"
@@ -266,8 +265,7 @@ def test_sweep_tries_again_what_may_recover_and_not_what_is_wrong(tmp_path):
     (tmp_path / "flaky.py").write_text(
         "from dataclasses import dataclass\n"
         "from pathlib import Path\n"
-        "from ablate.models.registry import register\n"
-        "from ablate.models.spec import Positional, SpecError\n"
+        "from ablate import Positional, SpecError, register\n"
         "def full(spec, geometry):\n"
         "    tried = Path('tried')\n"
         "    if not tried.exists():\n"

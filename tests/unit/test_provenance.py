@@ -37,7 +37,7 @@ def repository(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("GIT_OPTIONAL_LOCKS", raising=False)  # of the tests' own, which would keep hooks away too
-    monkeypatch.setattr("ablate.__file__", str(tmp_path / "installed" / "__init__.py"))
+    monkeypatch.setattr("ablate.provenance.__file__", str(tmp_path / "installed" / "__init__.py"))
     (tmp_path / "installed").mkdir()
     provenance._git.cache_clear()
     yield folder

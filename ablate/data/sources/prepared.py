@@ -15,6 +15,7 @@ from ablate.data.damaged import readable
 from ablate.data.decode import Encoded, decode_all, taken_as_upright
 from ablate.data.sources import folder
 from ablate.data.spec import Counts, DataError, DataSpec, InputShape
+from ablate.installation import install
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _library(name: str) -> Any:
 
 def _not_installed(name: str, error: ImportError) -> DataError:
     return DataError(
-        f"tensorflow-datasets must be installed to read {name} ({error}); run: pip install 'ablate[tfds]', "
+        f"tensorflow-datasets must be installed to read {name} ({error}); run: {install('tfds')}, "
         "or set data.root to class folders of its images."
     )
 

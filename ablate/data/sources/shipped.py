@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.spec import DataError
+from ablate.installation import missing
 
 
 def numbers(package: str, file: str, *, columns: int) -> NDArray[np.float64]:
@@ -23,7 +24,7 @@ def numbers(package: str, file: str, *, columns: int) -> NDArray[np.float64]:
     """
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise DataError(f"{package} must be installed, which carries {file}; run: pip install {package}")
+        raise DataError(missing(Path(file).name, package))
     path = Path(found.submodule_search_locations[0], file)
     try:
         text = gzip.decompress(path.read_bytes()).strip()

@@ -77,14 +77,18 @@ def test_library_that_lacks_a_part_is_not_blamed_on_the_network(tmp_path, monkey
         raise ModuleNotFoundError("No module named 'importlib_resources'")
 
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", SimpleNamespace(builder=builder))
-    with pytest.raises(DataError, match=r"No module named 'importlib_resources'.*pip install 'ablate\[tfds\]'") as told:
+    with pytest.raises(
+        DataError, match=r"No module named 'importlib_resources'.*pip install 'ablate-study\[tfds\]'"
+    ) as told:
         load(DataSpec(source="flowers102", image_size=[4, 4], cache=str(tmp_path)))
     assert "network" not in str(told.value)
 
 
 def test_absent_library_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(DataError, match=r"must be installed to read oxford_flowers102 .*pip install 'ablate\[tfds\]'"):
+    with pytest.raises(
+        DataError, match=r"must be installed to read oxford_flowers102 .*pip install 'ablate-study\[tfds\]'"
+    ):
         load(_spec("flowers102", tmp_path, tmp_path))
 
 

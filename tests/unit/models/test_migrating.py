@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ablate import ModelSpec, build, create_model, load_weights, save_weights
 from ablate.config.compose import compose, to_config
 from ablate.data.facts import describe
 from ablate.data.spec import DataError
-from ablate.models import build, create_model, load_weights, save_weights, zoo
-from ablate.models.spec import ModelSpec
+from ablate.models import zoo
 from ablate.sweep.plan import make_plan
 
 PAGE = Path(__file__).parents[3] / "docs" / "migrating.md"

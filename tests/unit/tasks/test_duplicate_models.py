@@ -7,9 +7,7 @@ from ablate.tasks.classify.duplicate_models import same_models, suspects
 
 PLUGIN = """
 from dataclasses import dataclass
-from ablate.models.registry import register
-from ablate.models.cost import Params
-from ablate.models.spec import Positional
+from ablate import Params, Positional, register
 
 # As the official code's *_sine models did: the argument that asks for a sine is swallowed, and the default is built.
 @register("positional", "official_sine", layer="ablate.models.positional.layers:learnable")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,7 +91,7 @@ def _trained(store, study, val, model=b"weights", data=None):
         run.artifact("model.keras", model)
         run.artifact("model.input.json", INPUT)
     run.log({"final.val_top1_percent": val})
-    run.tag({"ablate.version.keras": "3.15.1"})
+    run.tag({"ablate.version.ablate": "0.1.0", "ablate.version.keras": "3.15.1"})
     run.finish("finished")
     return run.run_id
 
@@ -114,6 +115,8 @@ def test_a_sweeps_best_model_is_registered_once_with_its_signature(where):
     assert told.signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 8, 8, 1)}
     assert told.signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 2)}
     assert told.metadata["classes"] == ["a", "b"]
+    wanted = Path(version.source.removeprefix("file://"), "requirements.txt").read_text("utf-8").split()
+    assert wanted[-2:] == ["ablate-study[keras]==0.1.0", "keras==3.15.1"]
     better = _trained(store, "s-1", 95.0)
     assert register_best(_plan(where), store).endswith(f"run {better}, registered in MLflow as models:/my_sweep/2")
 
