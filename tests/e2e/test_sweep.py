@@ -124,13 +124,20 @@ def _train(process, folder):
     """Workers of the sweep, once each of its two points is in training."""
     end = time.monotonic() + 200
     while time.monotonic() < end:
-        crew = [each for each in psutil.Process(process.pid).children() if "--multiprocessing-fork" in each.cmdline()]
+        crew = [each for each in psutil.Process(process.pid).children() if _is_worker(each)]
         epochs = _epochs(folder)
         if len(crew) == 2 and len(epochs) == 2 and min(epochs.values()) >= 2:
             return crew
         assert process.poll() is None, process.communicate()
         time.sleep(0.2)
     raise AssertionError("the points do not train")
+
+
+def _is_worker(child):
+    """Whether a leader's child is one of its workers, and not git, which ends while we look."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "--multiprocessing-fork" in child.cmdline()
+    return False
 
 
 def _epochs(folder):
