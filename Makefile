@@ -1,7 +1,7 @@
 # What each target does stands in CONTRIBUTING.md; the plain commands behind `demo` and `test` in README.md.
 #
 #   make demo PYTHON=python3.12     another interpreter (3.11, 3.12 or 3.13)
-#   make light VENV=.venv313 PYTHON=python3.13  engine, report and statistics, with no TensorFlow to install
+#   make light VENV=build/light PYTHON=python3.13  engine, report and statistics, with no TensorFlow to install
 #   make test PYTEST_ARGS="-k zoo"  part of the tests
 
 VENV ?= .venv
@@ -23,7 +23,7 @@ full: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest -m full $(WORKERS) $(PYTEST_ARGS)
 
 # Of those rooms the tests that read no images and build no model.
-LIGHT := $(addprefix tests/unit/,stats design report config/test_config_document.py config/test_config_overrides.py)
+LIGHT := $(addprefix tests/unit/,stats design report $(addprefix config/test_config_,document.py leaves.py overrides.py))
 light: $(VENV)/light.stamp
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) $(LIGHT)
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ablate import __version__
+from ablate.installation import NAME
+
 pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +59,7 @@ def test_wheel_holds_configuration_sweeps_licence_and_types(wheel: Path) -> None
     assert want - names == set()
     assert "ablate/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert wheel.name.startswith(f"{NAME.replace('-', '_')}-{__version__}-")
     assert not [
         name for name in names if name.startswith(("tests", "conf", "sweeps")) or name.endswith((".db", ".pyc"))
     ]
@@ -74,6 +78,7 @@ def test_sdist_is_complete_and_builds_the_wheel_again(tmp_path: Path) -> None:
         "Makefile",
         "constraints.txt",
         "LICENSE",
+        "CITATION.cff",
     ):
         assert (unpacked / name).is_file(), name
     _do(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=unpacked)
