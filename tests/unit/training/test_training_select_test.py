@@ -4,12 +4,12 @@ import csv
 import io
 
 from ablate.report import render
-from tests.unit.report.test_report import _full, _table
+from tests.unit.report.tables import full, table_of
 
 
 def test_rows_whose_epoch_the_test_set_chose_are_marked_in_every_format():
-    runs = [run | {"params.train.select": "test"} if "none" in run["tags.ablate.point"] else run for run in _full()]
-    table = _table(runs)
+    runs = [run | {"params.train.select": "test"} if "none" in run["tags.ablate.point"] else run for run in full()]
+    table = table_of(runs)
     for format in ("text", "md"):
         text = render(table, format)
         rows = [line for line in text.splitlines() if "±" in line and "interval" not in line]
@@ -20,4 +20,4 @@ def test_rows_whose_epoch_the_test_set_chose_are_marked_in_every_format():
 
 
 def test_honest_rows_bear_no_mark():
-    assert "†" not in render(_table(_full()), "text")
+    assert "†" not in render(table_of(full()), "text")
