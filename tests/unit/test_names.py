@@ -11,12 +11,10 @@ PACKAGE = Path(ablate.__file__).parent
 ONE_A_VARIANT = {"__init__", "spec", "layers"}
 """Files that stand in many folders, since each folder is told the same way."""
 
-DOUBLE_FILES = {"facts", "records", "files"}
-"""Still double: ``cli`` calls its files by what their verbs are about; ``config`` and ``data`` both find files."""
+DOUBLE_FILES = {"facts", "files", "records"}
+"""Still double: a name goes from here when one of both files is called what it is, and none joins."""
 
-DOUBLE_CLASSES = {
-    "Budget", "Colour", "Format", "Grid", "InputShape", "Interpolation", "Outcome", "Reading", "Rule", "Step", "Task",
-}  # fmt: skip
+DOUBLE_CLASSES = {"Colour", "Grid", "InputShape", "Interpolation", "Step"}
 """Still double: a name goes from here when one of both is called what it is, and none joins."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.report.pages import frames
 from ablate.report.sources.records import Records
 from ablate.report.table.table import Table, confidence, label
+from ablate.tracking.names import TRAIN_LOSS, VAL_TOP1_CURVE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ WIDTH = 5.3
 MOST_ROWS, MOST_CELLS = 48, 16
 """What a figure, and a figure with a legend, hold before they can no longer be read."""
 _INK, _GRID = "#010203", "#040506"  # stand for the page's own colours until the SVG is written
-_CURVES = {"val/top1_percent": "validation top-1 %", "train/loss": "training loss"}
+_CURVES = {VAL_TOP1_CURVE: "validation top-1 %", TRAIN_LOSS: "training loss"}
 _COSTS = {"macs": "MACs of an image's forward pass", "params": "parameters"}
 
 

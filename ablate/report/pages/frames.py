@@ -13,6 +13,7 @@ from ablate.report.table.table import METRIC
 from ablate.stats.contrasts import Analysis
 from ablate.stats.verdicts import verdict
 from ablate.tracking import param_text
+from ablate.tracking.names import FINISHED, VAL_TOP1_CURVE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ def _trials(records: Records, metric: str) -> tuple["pd.DataFrame", tuple[str, .
     factors = short(records.definition["searched"])
     rows = []
     for run in counted(attempts(records.frame, metric)):
-        if run.outcome == "finished" and run.value is not None:
+        if run.outcome == FINISHED and run.value is not None:
             levels = searches.drawn(run.record, records.definition).values()
             told = {"trial": int(dict(json.loads(run.point))["trial"]), "value": run.value, "run_id": run.run_id}
             shown = ("" if level is None else searches.text(level) for level in levels)
@@ -69,7 +70,7 @@ def results(
     """
     import pandas as pd
 
-    runs = [run for run in counted(attempts(frame, metric)) if run.outcome == "finished" and run.value is not None]
+    runs = [run for run in counted(attempts(frame, metric)) if run.outcome == FINISHED and run.value is not None]
     rows = [_row(run, definition, factors) for run in runs]
     columns = [*factors, "cell", "seed", "repeat", "value", "run_id"]
     told = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
@@ -88,7 +89,7 @@ def _row(run: Attempt, definition: Mapping[str, Any], factors: Sequence[str]) ->
     return {**named, "cell": ", ".join(shown), **numbers, "value": run.value, "run_id": run.run_id, **run.cost}
 
 
-def curves(records: Records, runs: "pd.DataFrame", metric: str = "val/top1_percent") -> "pd.DataFrame":
+def curves(records: Records, runs: "pd.DataFrame", metric: str = VAL_TOP1_CURVE) -> "pd.DataFrame":
     """One row an epoch of a run.
 
     Args:

@@ -16,6 +16,7 @@ from ablate.report.sources.records import Records
 from ablate.report.table import equal_compute, searches
 from ablate.report.table.rows import Reading, records_table
 from ablate.report.table.table import Table, label
+from ablate.tracking.names import COMMIT, CPU, DATA_DIGEST, DIRTY, PLATFORM, SECONDS, VERSION, metric_column, tag_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ def _cost(
     records: Records, table: Table, frame: "pd.DataFrame", definition: Mapping[str, Any], factors: Sequence[str]
 ) -> str:
     """Seconds of a run by cell, and what the study took in all."""
-    seconds = next((name for name in ("metrics.final.seconds", "seconds") if name in frame), None)
+    seconds = next((name for name in (metric_column(SECONDS), "seconds") if name in frame), None)
     if seconds is None:
         return ""
     runs = frames.results(frame, definition, factors, metric=table.metric)
@@ -144,7 +145,7 @@ def _cost(
     cells = timed.groupby([*factors], sort=False, observed=True)[seconds].agg(["mean", "sum"])
     body = [[*_levels(levels), f"{row['mean']:,.0f}", f"{row['sum'] / 60:,.1f}"] for levels, row in cells.iterrows()]
     total = float(records.frame[seconds].astype(float).sum()) if seconds in records.frame else 0.0
-    machine = " or ".join(_distinct(records.frame, "tags.ablate.cpu")) or "a machine that nobody recorded"
+    machine = " or ".join(_distinct(records.frame, tag_column(CPU))) or "a machine that nobody recorded"
     said = f"All runs together trained for {total / 3600:.2f} hours on {machine}."
     return f"<p>{html_text(said)}</p>" + _html_table([*factors, "seconds a run", "minutes of all"], body, len(factors))
 
@@ -165,13 +166,13 @@ def _again(definition: Mapping[str, Any]) -> str:
 def _reproduce(records: Records, definition: Mapping[str, Any]) -> str:
     frame = records.frame
     told = {"study": records.study, "started": records.started, "records": records.source}
-    changed = " (and changes that were not committed)" if "true" in _distinct(frame, "tags.ablate.git.dirty") else ""
-    commit = " or ".join(_distinct(frame, "tags.mlflow.source.git.commit"))
+    changed = " (and changes that were not committed)" if "true" in _distinct(frame, tag_column(DIRTY)) else ""
+    commit = " or ".join(_distinct(frame, tag_column(COMMIT)))
     told["commit"] = commit + changed if commit else f"not in these records{changed}"
-    prefix = "tags.ablate.version."
+    prefix = tag_column(VERSION)
     versions = [f"{c.removeprefix(prefix)} {' or '.join(_distinct(frame, c))}" for c in frame if c.startswith(prefix)]
-    told |= {"versions": ", ".join(versions), "platform": " or ".join(_distinct(frame, "tags.ablate.platform"))}
-    told["data digest"] = " or ".join(_distinct(frame, "tags.ablate.data.digest"))
+    told |= {"versions": ", ".join(versions), "platform": " or ".join(_distinct(frame, tag_column(PLATFORM)))}
+    told["data digest"] = " or ".join(_distinct(frame, tag_column(DATA_DIGEST)))
     lines = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(what)}</dd>" for name, what in told.items() if what)
     command = "" if definition.get("foreign") else f"<pre>python -m ablate {html_text(_again(definition))}</pre>"
     runs = ", ".join(map(str, frame["run_id"])) if len(frame) <= 200 else f"{len(frame)} of them"

@@ -18,6 +18,24 @@ from ablate.escaping import csv_text
 from ablate.report.sources.records import Records, RecordsError
 from ablate.report.sources.shape import LARGEST, ShapeError, text_of
 from ablate.tracking import TrackingSpec
+from ablate.tracking.names import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    KILLED,
+    METRIC_COLUMN,
+    MLFLOW,
+    MLFLOW_FAILED,
+    MLFLOW_FINISHED,
+    MLFLOW_KILLED,
+    MLFLOW_RUNNING,
+    NO_RESULT,
+    POINT,
+    RUNNING,
+    STATUS,
+    metric_column,
+    tag_column,
+)
 
 
 def from_csv(path: Path, factors: Sequence[str], value: str, seed: str, baseline: Mapping[str, Any]) -> Records:
@@ -117,15 +135,15 @@ def from_rows(
     rows = [{**row, **{column: spelt[column][str(row[column])] for column in spelt}} for row in rows]
     seeds = _seeds(rows, factors, seed, ids)
     results = _results([row[value] for row in rows], value, ids)
-    ended = [_ENDED.get(str(row["status"]), "finished") if logged else "finished" for row in rows]
-    metric, axes = value.removeprefix("metrics."), {factor: _axis(factor) for factor in factors}
+    ended = [_ENDED.get(str(row["status"]), FINISHED) if logged else FINISHED for row in rows]
+    metric, axes = value.removeprefix(METRIC_COLUMN), {factor: _axis(factor) for factor in factors}
     runs = [
         {
             "run_id": ids[n],
-            "status": "FINISHED",
-            "tags.ablate.point": _point(row, axes, seeds[n]),
-            "tags.ablate.status": ended[n] if ended[n] != "finished" else results[n][0],
-            f"metrics.{metric}": results[n][1],
+            "status": MLFLOW_FINISHED,
+            tag_column(POINT): _point(row, axes, seeds[n]),
+            tag_column(STATUS): ended[n] if ended[n] != FINISHED else results[n][0],
+            metric_column(metric): results[n][1],
         }
         for n, row in enumerate(rows)
     ]
@@ -147,7 +165,7 @@ def from_rows(
 
 
 _REST = "\n"  # no column has this name
-_ENDED = {"FAILED": "failed", "KILLED": "killed", "RUNNING": "running", "SCHEDULED": "running"}
+_ENDED = {MLFLOW_FAILED: FAILED, MLFLOW_KILLED: KILLED, MLFLOW_RUNNING: RUNNING, "SCHEDULED": RUNNING}
 _STATES = ("state", "status", "run state", "run status", "sys/state")
 """Columns in which trackers say how a run ended: W&B, MLflow, Optuna, Neptune and others."""
 _FAILURES = ("sys/failed",)
@@ -224,7 +242,7 @@ def _unfinished(column: str, cell: object) -> tuple[str, str] | None:
     kind, text = column.strip().casefold(), str(cell).strip()
     word = text.rpartition(".")[2].casefold()  # TrialState.PRUNED
     if kind in _FAILURES and word == "true":
-        return column, "failed"
+        return column, FAILED
     return (column, text) if kind in _STATES and word in _UNFINISHED else None
 
 
@@ -255,7 +273,7 @@ def _require_columns(
         raise RecordsError(f"{source} must hold runs and factor name a column, got {len(rows)} rows, {list(factors)}.")
     wanted, columns = [*factors, value, *([seed] if seed else [])], [str(key) for key in rows[0]]
     if missing := [column for column in wanted if column not in columns]:
-        there = [column for column in columns if not column.startswith("tags.mlflow.")]
+        there = [column for column in columns if not column.startswith(tag_column(MLFLOW))]
         raise RecordsError(f"{source} must have the columns {', '.join(missing)}, got {', '.join(there)}.")
     if twice := [column for column, count in Counter(wanted).items() if count > 1]:
         raise RecordsError(
@@ -339,7 +357,9 @@ def _repeated(
     others = [
         column
         for column in one
-        if column not in skipped and not column.startswith(("metrics.", "tags.mlflow.")) and one[column] != two[column]
+        if column not in skipped
+        and not column.startswith((METRIC_COLUMN, tag_column(MLFLOW)))
+        and one[column] != two[column]
     ]
     further = min(others, key=lambda column: len({str(row[column]) for row in rows}), default="ANOTHER")
     where = ", ".join(f"{column} {one[column]}" for column in (*factors, seed))
@@ -379,5 +399,5 @@ def _result(text: str, name: str, run: str) -> tuple[str, float]:
     if LARGEST < abs(number) < sys.float_info.max:
         raise RecordsError(f"{name} must be at most {LARGEST:g} in every row, got {text} in {run}: say nan of it.")
     if abs(number) < sys.float_info.max:  # which is what a database of MLflow's has for an infinity
-        return "finished", number
-    return "diverged" if text else "no result", math.nan
+        return FINISHED, number
+    return DIVERGED if text else NO_RESULT, math.nan

@@ -13,15 +13,34 @@ from typing import TYPE_CHECKING, Any
 from ablate.escaping import visible
 from ablate.report.sources import shape
 from ablate.report.sources.shape import FORMAT, VERSION
+from ablate.tracking.names import (
+    ATTEMPT,
+    COMMIT,
+    DEFINITION,
+    IMPORTED,
+    LEVEL,
+    METRIC_COLUMN,
+    MLFLOW,
+    ORIGINAL_RUN,
+    PARAM_COLUMN,
+    REDRAWN,
+    SERVES,
+    SHOWN,
+    STUDY,
+    TAG_COLUMN,
+    WORKER,
+    param_column,
+    tag_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_ROOT = "params.data.root"
-_IMPORTED = "tags.ablate.imported"
-_FIRST = f"{_IMPORTED}.run"
-_REDRAWN = "tags.ablate.redrawn."
-_VIEW = ("tags.ablate.attempt", "tags.ablate.shown.", "tags.level.", "tags.ablate.serves.")
+_ROOT = param_column("data.root")
+_IMPORTED = tag_column(IMPORTED)
+_FIRST = tag_column(ORIGINAL_RUN)
+_REDRAWN = tag_column(REDRAWN)
+_VIEW = (tag_column(ATTEMPT), tag_column(SHOWN), tag_column(LEVEL), tag_column(SERVES))
 """Tags that a store makes for itself, its views and its other studies."""
 Curves = Mapping[str, Mapping[str, Sequence[float | None]]]
 
@@ -93,7 +112,7 @@ def read(path: Path) -> Records:
 
 
 def _check_study(study: str, frame: "pd.DataFrame", path: Path) -> None:
-    for line, of in enumerate(frame.get("tags.ablate.study", ()), start=2):
+    for line, of in enumerate(frame.get(tag_column(STUDY), ()), start=2):
         if not (_blank(of) or of == study):
             raise RecordsError(
                 f"{path} must hold runs of its study, {study}, but line {line} is of {visible(of)[:60]}: take it out."
@@ -123,11 +142,19 @@ def _tidy(row: Mapping[str, Any], study: str) -> dict[str, Any]:
 
 def travels(key: str, study: str) -> bool:
     """Whether an entry of a run of the study goes into a file, and out of one: nothing does that is another study's."""
-    private = ("tags.mlflow.", "tags.ablate.sweep", "tags.ablate.worker", _IMPORTED, _ROOT, "params.data.cache", *_VIEW)
+    private = (
+        tag_column(MLFLOW),
+        tag_column(DEFINITION),
+        tag_column(WORKER),
+        _IMPORTED,
+        _ROOT,
+        param_column("data.cache"),
+        *_VIEW,
+    )
     if key.startswith(_REDRAWN):
         return key == f"{_REDRAWN}{study}"
-    return key in ("run_id", "status", "seconds", "tags.mlflow.source.git.commit") or (
-        key.startswith(("metrics.", "params.", "tags.")) and not key.startswith(private)
+    return key in ("run_id", "status", "seconds", tag_column(COMMIT)) or (
+        key.startswith((METRIC_COLUMN, PARAM_COLUMN, TAG_COLUMN)) and not key.startswith(private)
     )
 
 

@@ -13,6 +13,20 @@ from typing import Any, NoReturn, TypeGuard
 
 from ablate.escaping import visible
 from ablate.tracking import param_text
+from ablate.tracking.names import (
+    COST,
+    LEVELS,
+    METRIC_COLUMN,
+    PARAM_COLUMN,
+    POINT,
+    REDRAWN,
+    SELECTED_EPOCH,
+    STATUS,
+    TAG_COLUMN,
+    TESTED,
+    metric_column,
+    tag_column,
+)
 
 FORMAT, VERSION = "ablate-records", 1
 MOST_BYTES = 512 * 2**20
@@ -273,7 +287,7 @@ def _check_combinations(place: _Place, definition: Mapping[str, Any]) -> None:
 
 # --------------------------------------------------------------------------------------------------------------- a run
 
-_COUNTS = ("metrics.cost.", "metrics.data.", "metrics.final.epoch")
+_COUNTS = (metric_column(COST), metric_column("data."), metric_column(SELECTED_EPOCH))
 """Metrics that are counts, which no infinity is."""
 _INFINITE = ("inf", "-inf", "nan")
 _LONGEST = 1e9  # seconds, 31 years: what is added to a date must still be one
@@ -312,8 +326,8 @@ _KEY = re.compile(r"(metrics|params|tags)\.([\w.: -]+)(/[\w.: -]+)*")
 
 def _entry(place: _Place, key: str, value: Any, *, own: bool) -> Any:
     if key not in ("status", "run_id", "seconds") and not (_KEY.fullmatch(key) and len(key) <= 250):
-        place.refuse("params.…, metrics.…, tags.…, status, seconds, run_id or curves", key)
-    if key.startswith("metrics."):
+        place.refuse(f"{PARAM_COLUMN}…, {METRIC_COLUMN}…, {TAG_COLUMN}…, status, seconds, run_id or curves", key)
+    if key.startswith(METRIC_COLUMN):
         return _metric(place, value, finite=key.startswith(_COUNTS))
     if key == "run_id":
         return _name(place, value) if own else place.refuse("of one run, in its own line", value)
@@ -331,18 +345,18 @@ def _metric(place: _Place, value: Any, *, finite: bool) -> float:
 
 def _check_row(place: _Place, row: Mapping[str, Any], design: _Design) -> None:
     """What only a whole run tells."""
-    for key in ("run_id", "status", "tags.ablate.status"):
+    for key in ("run_id", "status", tag_column(STATUS)):
         if key not in row:
             place.at(key).refuse("there", None)
-    if "tags.ablate.point" in row:
-        _check_point(place.at("tags.ablate.point"), row["tags.ablate.point"], design)
-    if "tags.ablate.levels" in row:
-        _mapping(place.at("tags.ablate.levels"), _inner(place.at("tags.ablate.levels"), row["tags.ablate.levels"]))
-    tested = row.get("tags.ablate.tested")
+    if tag_column(POINT) in row:
+        _check_point(place.at(tag_column(POINT)), row[tag_column(POINT)], design)
+    if tag_column(LEVELS) in row:
+        _mapping(place.at(tag_column(LEVELS)), _inner(place.at(tag_column(LEVELS)), row[tag_column(LEVELS)]))
+    tested = row.get(tag_column(TESTED))
     if tested is not None and not re.fullmatch(r"[1-9]\d{0,8}:.*", tested, re.DOTALL):
-        place.at("tags.ablate.tested").refuse("a number of images, a colon and their digest", tested)
+        place.at(tag_column(TESTED)).refuse("a number of images, a colon and their digest", tested)
     for key, text in row.items():
-        if key.startswith("tags.ablate.redrawn."):
+        if key.startswith(tag_column(REDRAWN)):
             for trial in _list(place.at(key), _inner(place.at(key), text)):
                 _count(place.at(key), trial)
 
@@ -384,7 +398,7 @@ def _inner(place: _Place, text: str) -> Any:
 
 
 def _curve(place: _Place, metric: str, given: Any) -> Sequence[float | None]:
-    if not _KEY.fullmatch(f"metrics.{metric}"):
+    if not _KEY.fullmatch(metric_column(metric)):
         place.refuse("a mapping of metrics' names", metric)
     values = _list(place.at(metric), given)
     if not all(value is None or _is_number(value) for value in values):

@@ -20,16 +20,42 @@ from ablate.report.sources.stored import choose
 from ablate.tracking import TrackingSpec
 from ablate.tracking.correctness import packed
 from ablate.tracking.liveness import lives, sign_of_worker
-from ablate.tracking.names import ORIGINAL_RUN, OUTCOMES, PREDICTIONS_FILE, TESTED, WORKER, tag_column
+from ablate.tracking.names import (
+    DEFINITION,
+    EPOCH_SECONDS,
+    FINISHED,
+    IMPORTED,
+    KILLED,
+    LEARNING_RATE,
+    MLFLOW_RUNNING,
+    ORIGINAL_RUN,
+    OUTCOMES,
+    POINT,
+    PREDICTIONS_FILE,
+    REASON,
+    ROLE,
+    RUN,
+    RUNNING,
+    STATUS,
+    STUDY,
+    SWEEP,
+    TESTED,
+    TRAIN_LOSS,
+    TRAIN_TOP1_CURVE,
+    VAL_LOSS,
+    VAL_TOP1_CURVE,
+    WORKER,
+    tag_column,
+)
 
-CURVES = ("train/loss", "train/top1_percent", "val/loss", "val/top1_percent", "train/lr", "train/seconds_per_epoch")
-READ = ("train/loss", "val/top1_percent", "train/seconds_per_epoch")
+CURVES = (TRAIN_LOSS, TRAIN_TOP1_CURVE, VAL_LOSS, VAL_TOP1_CURVE, LEARNING_RATE, EPOCH_SECONDS)
+READ = (TRAIN_LOSS, VAL_TOP1_CURVE, EPOCH_SECONDS)
 """Curves that a page draws and readings at equal compute go by."""
 SUFFIX = ".jsonl"
 STARTED = "%Y-%m-%d %H:%M UTC"
 _TESTED = tag_column(TESTED)
 _FIRST, _WORKER = tag_column(ORIGINAL_RUN), tag_column(WORKER)
-_IMPORTED, _POINT = "tags.ablate.imported", "tags.ablate.point"
+_IMPORTED, _POINT = tag_column(IMPORTED), tag_column(POINT)
 
 
 def opened(name: str | None, options: ReportConfig) -> Records | None:
@@ -91,7 +117,7 @@ def from_store(
     """
     chosen, _ = choose(where, name, study)
     frame = tracking.read_runs(where, study=chosen.study)
-    frame = frame[frame["tags.ablate.role"] == "run"].reset_index(drop=True)
+    frame = frame[frame[tag_column(ROLE)] == RUN].reset_index(drop=True)
     ids = list(frame["run_id"])
     curves: dict[str, dict[str, Any]] = {run_id: {} for run_id in ids}
     for metric in curves_of:
@@ -110,12 +136,12 @@ def with_test_images(records: Records, where: TrackingSpec) -> Records:
         TrackingError: The store cannot be read.
     """
     frame = records.frame.assign(**{_TESTED: records.frame.get(_TESTED)})
-    lacking = frame["run_id"][(frame["tags.ablate.status"] == "finished") & frame[_TESTED].isna()]
+    lacking = frame["run_id"][(frame[tag_column(STATUS)] == FINISHED) & frame[_TESTED].isna()]
     contents = tracking.read_artifacts(where, list(lacking), PREDICTIONS_FILE) if len(lacking) else {}
     found = {run_id: _right(run_id, content) for run_id, content in contents.items()}
     for key in dict.fromkeys(key for tags in found.values() for key in tags):
         read = frame["run_id"].map({run_id: tags.get(key) for run_id, tags in found.items()})
-        frame[f"tags.{key}"] = read.where(read.notna(), frame.get(f"tags.{key}"))
+        frame[tag_column(key)] = read.where(read.notna(), frame.get(tag_column(key)))
     return replace(records, frame=frame)
 
 
@@ -165,7 +191,7 @@ def to_store(records: Records, where: TrackingSpec, *, tell: Callable[[str], Non
         if number in due:
             written += _copy(store, run_id, records, row, begun, ended)
     if ours:
-        store.resume(run_id, records.study, sweep=True).finish("finished", ended=last)
+        store.resume(run_id, records.study, sweep=True).finish(FINISHED, ended=last)
     there = len(records.frame) - written - outdone
     tell(f"{written} runs of study {records.study} were written, {there} were there already.")
     if outdone:
@@ -189,8 +215,8 @@ def _due(records: Records, there: Sequence[Mapping[str, Any]]) -> tuple[set[int]
 
 
 def _parent(store: tracking.Store, records: Records, started: datetime) -> str:
-    tags = {"ablate.study": records.study, "ablate.sweep": json.dumps(dict(records.definition))}
-    run_id = store.sweep_run(records.study, {**tags, "ablate.imported": "true"}, started=started)
+    tags = {STUDY: records.study, DEFINITION: json.dumps(dict(records.definition))}
+    run_id = store.sweep_run(records.study, {**tags, IMPORTED: "true"}, started=started)
     store.share_view(run_id, records.study, records.definition)
     return run_id
 
@@ -201,11 +227,11 @@ def _there(
     """What the store has of a study: its parent's run, and those of its points. A dead import's half run is removed."""
     rows = tracking.read_runs(where, study=records.study, parts=("tags",)).to_dict("records")
     kept = [{key: value for key, value in row.items() if value == value and value is not None} for row in rows]
-    half = [row for row in kept if row["status"] == "RUNNING" and _is_half(row)]
+    half = [row for row in kept if row["status"] == MLFLOW_RUNNING and _is_half(row)]
     for row in half:
         store.discard(row["run_id"])
-    runs = [row for row in kept if row.get("tags.ablate.role") == "run" and row not in half]
-    return next((row for row in kept if row.get("tags.ablate.role") == "sweep"), None), runs
+    runs = [row for row in kept if row.get(tag_column(ROLE)) == RUN and row not in half]
+    return next((row for row in kept if row.get(tag_column(ROLE)) == SWEEP), None), runs
 
 
 def _is_half(row: Mapping[str, Any]) -> bool:
@@ -216,7 +242,7 @@ def _is_half(row: Mapping[str, Any]) -> bool:
 
 
 def _is_through(row: Mapping[str, Any]) -> bool:
-    return row.get("tags.ablate.status") in OUTCOMES and _POINT in row
+    return row.get(tag_column(STATUS)) in OUTCOMES and _POINT in row
 
 
 def _start(records: Records) -> datetime:
@@ -243,10 +269,10 @@ def _copy(
         head = f"{name}."
         return {key.removeprefix(head): value for key, value in row.items() if key.startswith(head) and value == value}
 
-    left = ("ablate.status", "ablate.role")
-    tags = {key: str(value) for key, value in part("tags").items() if travels(f"tags.{key}", records.study)}
+    left = (STATUS, ROLE)
+    tags = {key: str(value) for key, value in part("tags").items() if travels(tag_column(key), records.study)}
     tags = {key: text for key, text in tags.items() if key not in left}
-    tags |= {"ablate.study": records.study, ORIGINAL_RUN: row["run_id"], "ablate.imported": "true"}
+    tags |= {STUDY: records.study, ORIGINAL_RUN: row["run_id"], IMPORTED: "true"}
     tags[WORKER] = sign_of_worker()
     label, curves = " ".join(str(level) for _, level in _point(row)), records.curves.get(row["run_id"], {})
 
@@ -263,10 +289,10 @@ def _copy(
         for step, value in enumerate(curves[metric], start=1):
             writer.log({metric: float("nan") if value is None else value}, step=step)
     writer.log({key: float(value) for key, value in part("metrics").items() if key not in shown})
-    status = row.get("tags.ablate.status", "finished")
-    writer.finish(status if status != "running" else "killed", reason=tags.get("ablate.reason"), ended=ended)
+    status = row.get(tag_column(STATUS), FINISHED)
+    writer.finish(status if status != RUNNING else KILLED, reason=tags.get(REASON), ended=ended)
     return True
 
 
 def _point(row: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [(axis, level) for axis, level in json.loads(row["tags.ablate.point"])]
+    return [(axis, level) for axis, level in json.loads(row[tag_column(POINT)])]

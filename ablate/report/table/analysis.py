@@ -10,6 +10,7 @@ from ablate.report.table.runs import Attempt
 from ablate.stats.contrasts import Analysis, Rule, analyse
 from ablate.stats.design import Observation
 from ablate.tracking import param_text
+from ablate.tracking.names import DIVERGED, FINISHED
 
 METHODS = ("grid", "one_factor", "zip")
 """Sweeps whose points are levels to compare; those of a search were chosen by their results."""
@@ -37,11 +38,11 @@ def analyse_runs(
     unequal: set[tuple[str, ...]] = set()  # cells with a run that spent less than the others
     for run in runs:
         levels = dict(json.loads(run.point))
-        value = run.value if run.outcome == "finished" else None
+        value = run.value if run.outcome == FINISHED else None
         shown = tuple(param_text(levels.get(axis)) for axis in definition["axes"])
         if run.record.get(equal_compute.ENDED) == "true":
             unequal.add(shown)
-        if value is not None or run.outcome == "diverged":
+        if value is not None or run.outcome == DIVERGED:
             observations.append(Observation(shown, int(levels["seed"]), float("nan") if value is None else value))
     observations = [each for each in observations if each.levels not in unequal]
     shown_as = ([param_text(level) for level in levels] for levels in definition["axes"].values())

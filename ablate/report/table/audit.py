@@ -12,20 +12,35 @@ from typing import Any
 
 from ablate.identity import LEFT_OUT
 from ablate.stats.contrasts import Contrast
+from ablate.tracking.names import (
+    BACKEND,
+    COMMIT,
+    CPU,
+    DATA_DIGEST,
+    DIRTY,
+    EPOCHS_TRAINED,
+    PARAM_COLUMN,
+    PLATFORM,
+    SOURCES,
+    VERSION,
+    metric_column,
+    param_column,
+    tag_column,
+)
 
-EPOCHS = "metrics.final.epochs_trained"
+EPOCHS = metric_column(EPOCHS_TRAINED)
 _SHOWN = 3
 
 _TAGS = {
-    "tags.ablate.sources": "sources",
-    "tags.ablate.data.digest": "data digest",
-    "tags.ablate.git.dirty": "uncommitted changes",
-    "tags.ablate.backend": "backend",
-    "tags.ablate.cpu": "processor",
-    "tags.ablate.platform": "platform",
+    tag_column(SOURCES): "sources",
+    tag_column(DATA_DIGEST): "data digest",
+    tag_column(DIRTY): "uncommitted changes",
+    tag_column(BACKEND): "backend",
+    tag_column(CPU): "processor",
+    tag_column(PLATFORM): "platform",
 }
 _LIBRARIES = ("keras", "tensorflow", "jax", "numpy", "python", "ablate")
-_COMMIT = "tags.mlflow.source.git.commit"
+_COMMIT = tag_column(COMMIT)
 _LENGTH = ("train.epochs", "train.cooldown_epochs", "train.patience")
 _DERIVED = {
     "model.dim": ("model.key_dim",),
@@ -123,20 +138,20 @@ def _name(contrast: Contrast) -> str:
 # ---------------------------------------------------------------------------------------------------- what is compared
 
 
-_NAMES = {**_TAGS, _COMMIT: "commit", EPOCHS: "epochs trained", "params.train.select": "selection rule",
-          **{f"tags.ablate.version.{name}": f"version of {name}" for name in _LIBRARIES}}  # fmt: skip
+_NAMES = {**_TAGS, _COMMIT: "commit", EPOCHS: "epochs trained", param_column("train.select"): "selection rule",
+          **{tag_column(f"{VERSION}{name}"): f"version of {name}" for name in _LIBRARIES}}  # fmt: skip
 
 
 def _columns(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Columns to compare, those alike in all runs left out, and what people call them."""
     runs = list(runs)
     total = len(runs)
-    heads = [column for column in set().union(*runs) if column.startswith("params.") or column in _NAMES]
+    heads = [column for column in set().union(*runs) if column.startswith(PARAM_COLUMN) or column in _NAMES]
     counts = {column: Counter(run.get(column) for run in runs) for column in heads}
     values = {column: known for column in heads if (known := {value for value in counts[column] if _known(value)})}
     present = Counter({column: sum(counts[column][value] for value in known) for column, known in values.items()})
-    names = {column: _NAMES.get(column, column.removeprefix("params.")) for column in sorted(values)}
-    if present["tags.ablate.sources"] == total:
+    names = {column: _NAMES.get(column, column.removeprefix(PARAM_COLUMN)) for column in sorted(values)}
+    if present[tag_column(SOURCES)] == total:
         names.pop(_COMMIT, None)  # which also moves with the documentation
     return {
         column: name
@@ -159,10 +174,10 @@ def _entailed(axes: Sequence[str]) -> Callable[[str], bool]:
     heads = [f"{group}." for axis in axes for group in _GROUPS.get(axis, (axis,))]
     heads += [f"model.options.{axis.removeprefix('model.')}." for axis in axes if axis.startswith("model.")]
     data = {axis for axis in axes if axis.partition(".")[0] in ("data", "recipe")}
-    follows = {EPOCHS: leaves & {*_LENGTH, "train", "recipe"}, "tags.ablate.data.digest": data}
+    follows = {EPOCHS: leaves & {*_LENGTH, "train", "recipe"}, tag_column(DATA_DIGEST): data}
 
     def entailed(column: str) -> bool:
-        leaf = column.removeprefix("params.")
+        leaf = column.removeprefix(PARAM_COLUMN)
         return bool(follows.get(column)) or leaf in leaves or any(leaf.startswith(head) for head in heads)
 
     return entailed

@@ -11,6 +11,7 @@ from ablate.report.table.marks import ON_TEST, UNFINISHED
 from ablate.report.table.runs import Attempt, point_name, recorded
 from ablate.report.table.table import ALPHA, RANK, Row, confidence, label
 from ablate.stats.estimates import mean_interval
+from ablate.tracking.names import DIVERGED, FINISHED, REASON
 
 _REASONS_SHOWN = 5
 _SELECTED = {
@@ -99,11 +100,11 @@ def outcome_notes(rows: Sequence[Row], runs: Sequence[Attempt]) -> list[str]:
     for row in rows:
         total.update(row.outcomes)
     rest = [f"{total[name]} {name}" for name in (*RANK[1:], "not run") if total[name]]
-    notes = [f"{total['finished']} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)]
-    bad = [run for run in runs if run.reason and run.outcome != "finished"]
+    notes = [f"{total[FINISHED]} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)]
+    bad = [run for run in runs if run.reason and run.outcome != FINISHED]
     notes += [f"{point_name(run.point)} {run.outcome}: {run.reason.splitlines()[0]}" for run in bad[:_REASONS_SHOWN]]
     if len(bad) > _REASONS_SHOWN:
-        notes.append(f"and {len(bad) - _REASONS_SHOWN} more, with their reasons in the tag ablate.reason")
+        notes.append(f"and {len(bad) - _REASONS_SHOWN} more, with their reasons in the tag {REASON}")
     if any(row.estimate is not None and row.estimate.n == 1 for row in rows):
         notes.append("a cell of one run has no interval: run more seeds before you compare")
     notes += _repeat_notes(runs)
@@ -111,7 +112,7 @@ def outcome_notes(rows: Sequence[Row], runs: Sequence[Attempt]) -> list[str]:
         notes.append(f"{UNFINISHED} read before the schedule had ended: a training of that length would do better")
     if any("test" in row.select for row in rows):
         notes.append(f"{ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
-    if any(row.outcomes.get("diverged") for row in rows):
+    if any(row.outcomes.get(DIVERGED) for row in rows):
         notes.append("means are over finished runs: a row with diverged ones looks better than it is")
     return notes
 
@@ -120,7 +121,7 @@ def _repeat_notes(runs: Sequence[Attempt]) -> list[str]:
     """What repeats of one seed differ by: the part of the noise that is the machine's."""
     cells: dict[str, list[float]] = {}
     for run in runs:
-        if run.outcome == "finished" and run.value is not None:
+        if run.outcome == FINISHED and run.value is not None:
             rest = [pair for pair in json.loads(run.point) if pair[0] != "repeat"]
             cells.setdefault(point_name(json.dumps(rest)), []).append(run.value)
     stds = [(name, len(several), mean_interval(several).std) for name, several in cells.items() if len(several) > 1]

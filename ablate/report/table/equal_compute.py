@@ -19,6 +19,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
 from ablate.report.table import marks
+from ablate.tracking.names import (
+    AT,
+    AT_VAL_TOP1,
+    EPOCH_SECONDS,
+    FINISHED,
+    MACS,
+    POINT,
+    STATUS,
+    TRAIN_EXAMPLES,
+    VAL_TOP1_CURVE,
+    metric_column,
+    param_column,
+    tag_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,11 +42,11 @@ UNITS: tuple[Unit, ...] = ("epoch", "macs", "seconds")
 
 BACKWARD = 3
 """Training MACs of a step over those of its forward pass."""
-CURVE = "val/top1_percent"
-METRIC = "at.val_top1_percent"
-READ, UNFINISHED, ENDED = "tags.ablate.at.read", "tags.ablate.at.unfinished", "tags.ablate.at.ended"
-_SECONDS = "train/seconds_per_epoch"
-IMAGES = "metrics.data.train_images"
+CURVE = VAL_TOP1_CURVE
+METRIC = AT_VAL_TOP1
+READ, UNFINISHED, ENDED = (tag_column(f"{AT}{name}") for name in ("read", "unfinished", "ended"))
+_SECONDS = EPOCH_SECONDS
+IMAGES = metric_column(TRAIN_EXAMPLES)
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,7 @@ def shared(records: Records, unit: Unit, *, images: int | None = None) -> Comput
         ReportError: No run is finished, or one does not say what an epoch of it costs.
     """
     frame, spent = _with_images(records.frame, images), []
-    for run in frame[frame["tags.ablate.status"] == "finished"].to_dict("records"):
+    for run in frame[frame[tag_column(STATUS)] == FINISHED].to_dict("records"):
         mine = records.curves.get(run["run_id"], {})
         spent.append(sum(_costs(run, mine, unit, len(mine.get(CURVE, ())))))
     if not spent or not min(spent) > 0:
@@ -165,7 +179,7 @@ def _costs(
     if unit == "epoch":
         return [1.0] * epochs
     if unit == "macs":
-        needed = ("metrics.cost.macs", IMAGES)
+        needed = (metric_column(MACS), IMAGES)
         if any(not _known(run.get(name)) for name in needed):
             raise ReportError(
                 f"at=macs needs the MACs and the number of training images that runs record, and run {run['run_id']} "
@@ -175,7 +189,7 @@ def _costs(
     seconds = curves.get(_SECONDS, ())
     if len(seconds) == epochs and all(value is not None for value in seconds):
         return [float(value) for value in seconds if value is not None]
-    last = run.get(f"metrics.{_SECONDS}")
+    last = run.get(metric_column(_SECONDS))
     if not _known(last):
         raise ReportError(f"at=seconds needs the time of an epoch, and run {run['run_id']} records none.")
     return [float(str(last))] * epochs
@@ -183,7 +197,7 @@ def _costs(
 
 def _schedule(run: Mapping[str, Any], epochs: int) -> int:
     """Epochs with cooldown, as planned; an early end is an unfinished schedule too."""
-    named = [run.get(f"params.train.{name}") for name in ("epochs", "cooldown_epochs")]
+    named = [run.get(param_column(f"train.{name}")) for name in ("epochs", "cooldown_epochs")]
     planned = sum(count for value in named if isinstance(value, str) and (count := whole(value)) is not None)
     return planned or epochs
 
@@ -215,11 +229,11 @@ def read_at(
         ReportError: A finished run cannot be read, or all had ended before the budget was spent.
     """
     frame = _with_images(frame, images)
-    columns: dict[str, list[Any]] = {f"metrics.{METRIC}": [], READ: [], UNFINISHED: [], ENDED: []}
+    columns: dict[str, list[Any]] = {metric_column(METRIC): [], READ: [], UNFINISHED: [], ENDED: []}
     readings: list[EpochReading] = []
     assumed = 0
     for run in frame.to_dict("records"):
-        if run.get("tags.ablate.status") != "finished" or not isinstance(run.get("tags.ablate.point"), str):
+        if run.get(tag_column(STATUS)) != FINISHED or not isinstance(run.get(tag_column(POINT)), str):
             found, assumes = None, False
         else:
             mine = curves.get(run["run_id"], {})
@@ -227,7 +241,7 @@ def read_at(
             assumes = budget.unit == "seconds" and len(mine.get(_SECONDS, ())) != len(mine[CURVE])
         readings += [] if found is None else [found]
         assumed += assumes
-        columns[f"metrics.{METRIC}"].append(math.nan if found is None or found.value is None else found.value)
+        columns[metric_column(METRIC)].append(math.nan if found is None or found.value is None else found.value)
         columns[READ].append(_told(found) if found and found.epoch else None)
         columns[UNFINISHED].append(str(not found.finished).lower() if found and found.epoch else None)
         columns[ENDED].append(str(found.ended).lower() if found else None)

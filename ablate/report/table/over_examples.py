@@ -11,6 +11,7 @@ from ablate.report.table.table import ALPHA, METRIC
 from ablate.stats.contrasts import Analysis, OverImages
 from ablate.stats.estimates import count_interval
 from ablate.tracking.correctness import unpacked
+from ablate.tracking.names import FINISHED
 
 _SEEDS = "over seeds (other trainings, these test images; simultaneous)"
 _IMAGES = "over test images (other test sets like this one, these trained models; paired bootstrap, each by itself)"
@@ -72,7 +73,7 @@ def _noted(analysis: Analysis, why: str) -> Analysis:
 
 def _right(runs: Iterable[Attempt]) -> _Right | None:
     """Right answers of the runs in the mean; None unless all tell, of the same images: else it were another effect."""
-    told = [unpacked(run.record) for run in runs if run.outcome == "finished" and run.value is not None]
+    told = [unpacked(run.record) for run in runs if run.outcome == FINISHED and run.value is not None]
     kept = [each for each in told if each is not None]
     if not kept or len(kept) < len(told) or len({images for images, _ in kept}) > 1:
         return None

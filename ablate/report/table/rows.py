@@ -18,11 +18,12 @@ from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted,
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
 from ablate.stats.estimates import best_of, mean_interval
+from ablate.tracking.names import DATA, FINISHED, TRAIN_LOSS, param_column, tag_column
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DATA = ("params.data.", "tags.ablate.data")
+_DATA = (param_column("data."), tag_column(DATA))
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
     """The epochs that runs really trained, by their curves where they do not record it."""
     if EPOCHS in frame or "run_id" not in frame:
         return frame
-    lengths = [len(curves.get(run_id, {}).get("train/loss", ())) or None for run_id in frame["run_id"]]
+    lengths = [len(curves.get(run_id, {}).get(TRAIN_LOSS, ())) or None for run_id in frame["run_id"]]
     return frame.assign(**{EPOCHS: lengths}) if any(lengths) else frame
 
 
@@ -183,12 +184,12 @@ def _audit(
 
 def _by_chance(runs: Iterable[Attempt]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
     """Seed and repeat -> the run, of those in the mean."""
-    points = [(dict(json.loads(run.point)), run) for run in runs if run.outcome == "finished" and run.value is not None]
+    points = [(dict(json.loads(run.point)), run) for run in runs if run.outcome == FINISHED and run.value is not None]
     return {(point.get("seed"), point.get("repeat")): run.record for point, run in points}
 
 
 def _row(levels: Sequence[Any], runs: Sequence[Attempt], planned: int, *, alpha: float, higher_is_better: bool) -> Row:
-    finished = [run for run in runs if run.outcome == "finished" and run.value is not None]
+    finished = [run for run in runs if run.outcome == FINISHED and run.value is not None]
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
     values, sign = list(by_seed(finished).values()), 1 if higher_is_better else -1
     return Row(

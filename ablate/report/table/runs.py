@@ -6,15 +6,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ablate.report.table.table import COSTS, METRIC, RANK, Outcome
+from ablate.report.table.table import COSTS, METRIC, RANK
 from ablate.tracking import param_text
+from ablate.tracking.names import (
+    COST,
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    KILLED,
+    MLFLOW_FAILED,
+    MLFLOW_KILLED,
+    PARAM_COLUMN,
+    POINT,
+    REASON,
+    RUNNING,
+    STATUS,
+    SUPERSEDED,
+    Outcome,
+    metric_column,
+    param_column,
+    tag_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _BUDGET = (
-    *("params.data.source", "params.data.root"),
-    *("params.train.epochs", "params.train.seconds", "params.train.cooldown_epochs", "params.train.select"),
+    *(param_column(f"data.{name}") for name in ("source", "root")),
+    *(param_column(f"train.{name}") for name in ("epochs", "seconds", "cooldown_epochs", "select")),
 )
 
 
@@ -49,23 +68,23 @@ Sides = tuple[Sequence[Attempt], Sequence[Attempt]]
 
 def attempts(frame: "pd.DataFrame", metric: str = METRIC) -> list[Attempt]:
     """The runs that belong to a point of the study, oldest first."""
-    if "tags.ablate.point" not in frame:
+    if tag_column(POINT) not in frame:
         return []
-    told = frame[frame["tags.ablate.point"].notna()]
+    told = frame[frame[tag_column(POINT)].notna()]
     columns = [told[name].tolist() for name in told]  # a fifth of the time of pandas' own records
     names = list(told)
     rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return [_run(row, metric) for row in rows if row.get("tags.ablate.status") != "superseded"]
+    return [_run(row, metric) for row in rows if row.get(tag_column(STATUS)) != SUPERSEDED]
 
 
 def _run(row: Mapping[str, Any], metric: str) -> Attempt:
-    params = {key.removeprefix("params."): value for key in _BUDGET if isinstance(value := row.get(key), str)}
-    costs = {name: _metric(row, f"cost.{name}") for name in COSTS}
-    reason, outcome, value = row.get("tags.ablate.reason"), _outcome(row), _metric(row, metric)
+    params = {key.removeprefix(PARAM_COLUMN): value for key in _BUDGET if isinstance(value := row.get(key), str)}
+    costs = {name: _metric(row, f"{COST}{name}") for name in COSTS}
+    reason, outcome, value = row.get(tag_column(REASON)), _outcome(row), _metric(row, metric)
     if value is not None and math.isinf(value):  # no mean can hold it
-        outcome, value = "diverged" if outcome == "finished" else outcome, None
+        outcome, value = DIVERGED if outcome == FINISHED else outcome, None
     return Attempt(
-        point=row["tags.ablate.point"],
+        point=row[tag_column(POINT)],
         run_id=row["run_id"],
         outcome=outcome,
         value=value,
@@ -78,17 +97,17 @@ def _run(row: Mapping[str, Any], metric: str) -> Attempt:
 
 def _metric(row: Mapping[str, Any], name: str) -> float | None:
     """A frame has NaN where a run has no such metric."""
-    value = row.get(f"metrics.{name}")
+    value = row.get(metric_column(name))
     return None if value is None or value != value else float(value)
 
 
 def _outcome(row: Mapping[str, Any]) -> Outcome:
     """By our own tag; by MLflow's status where a run was ended from outside."""
-    status = row.get("tags.ablate.status")
-    ended: dict[str, Outcome] = {"FAILED": "failed", "KILLED": "killed"}
-    if status == "running" and row["status"] in ended:
+    status = row.get(tag_column(STATUS))
+    ended: dict[str, Outcome] = {MLFLOW_FAILED: FAILED, MLFLOW_KILLED: KILLED}
+    if status == RUNNING and row["status"] in ended:
         return ended[row["status"]]
-    return next((outcome for outcome in RANK if outcome == status), "running")
+    return next((outcome for outcome in RANK if outcome == status), RUNNING)
 
 
 def counted(runs: Iterable[Attempt]) -> list[Attempt]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.report.table.runs import attempts, counted
 from ablate.tracking import redrawn, redraws
+from ablate.tracking.names import FINISHED, LEVELS, POINT, STATUS, STUDY, metric_column, param_column, tag_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +26,9 @@ def rows(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.Data
     Returns:
         Runs and definition; ``notes`` in it say what the rows do not.
     """
-    if "searched" not in definition or "tags.ablate.point" not in frame:
+    if "searched" not in definition or tag_column(POINT) not in frame:
         return frame, dict(definition)
-    trials = frame["tags.ablate.point"].map(lambda point: isinstance(point, str) and "trial" in dict(json.loads(point)))
+    trials = frame[tag_column(POINT)].map(lambda point: isinstance(point, str) and "trial" in dict(json.loads(point)))
     if definition["method"] == "tuned":
         notes = [*_winners(frame[~trials], definition), _counts(frame[trials], definition)]
         return frame[~trials], {**definition, "notes": notes}
@@ -48,9 +49,9 @@ def _ends(runs: "pd.DataFrame") -> dict[str, str]:
     found = {run.point: run for run in counted(attempts(runs))}
     ends: dict[str, str] = {point: run.outcome for point, run in found.items()}
     for run in found.values():
-        told = run.record.get(f"tags.{redrawn(str(run.record.get('tags.ablate.study')))}")
-        for point in redraws(run.point, told) if run.outcome == "finished" else ():
-            if ends.get(point) != "finished":
+        told = run.record.get(tag_column(redrawn(str(run.record.get(tag_column(STUDY))))))
+        for point in redraws(run.point, told) if run.outcome == FINISHED else ():
+            if ends.get(point) != FINISHED:
                 ends[point] = "drawn again and not trained twice"
     return ends
 
@@ -59,7 +60,7 @@ def _winners(runs: "pd.DataFrame", definition: Mapping[str, Any]) -> list[str]:
     """What each level was tuned to."""
     found: dict[str, str] = {}
     for row in runs.to_dict("records"):
-        point = row.get("tags.ablate.point")
+        point = row.get(tag_column(POINT))
         if isinstance(point, str):
             name = " ".join(str(level) for axis, level in json.loads(point) if axis in definition["axes"])
             levels = drawn(row, definition).items()
@@ -69,11 +70,11 @@ def _winners(runs: "pd.DataFrame", definition: Mapping[str, Any]) -> list[str]:
 
 def drawn(row: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
     """Axis -> level, as the run itself records it; an axis that was not drawn for it has None."""
-    noted = row.get("tags.ablate.levels")
+    noted = row.get(tag_column(LEVELS))
     if isinstance(noted, str):
         levels = json.loads(noted)
         return {axis: levels.get(axis) for axis in definition["searched"]}
-    return {axis: row.get(f"params.{axis}") for axis in definition["searched"]}
+    return {axis: row.get(param_column(axis)) for axis in definition["searched"]}
 
 
 def text(level: Any) -> str:
@@ -86,25 +87,25 @@ def _trials(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.D
     objectives = definition["objectives"]
     done: dict[str, dict[str, Any]] = {}
     for row in frame.to_dict("records"):
-        values = [row.get(f"metrics.{objective['metric']}") for objective in objectives]
-        whole = row.get("tags.ablate.status") == "finished" and all(
+        values = [row.get(metric_column(objective["metric"])) for objective in objectives]
+        whole = row.get(tag_column(STATUS)) == FINISHED and all(
             value == value and value is not None for value in values
         )
-        if isinstance(row["tags.ablate.point"], str) and whole:
+        if isinstance(row[tag_column(POINT)], str) and whole:
             signs = [1 if objective["maximize"] else -1 for objective in objectives]
             scores = [sign * value for sign, value in zip(signs, values, strict=True)]
-            done[row["tags.ablate.point"]] = {"row": row, "values": values, "scores": scores}
+            done[row[tag_column(POINT)]] = {"row": row, "values": values, "scores": scores}
     best = sorted(done.values(), key=lambda trial: trial["scores"], reverse=True)
     shown = best[:BEST_SHOWN] if len(objectives) == 1 else _front(best)
     axes = ["trial", *definition["searched"], *(objective["metric"] for objective in objectives)]
     levels = [_levels(trial, definition) for trial in shown]
     points = {trial["row"]["run_id"]: json.dumps([*zip(axes, row, strict=True), ["seed", definition["seeds"][0]]])
               for trial, row in zip(shown, levels, strict=True)}  # fmt: skip
-    kept = frame[frame["run_id"].isin(points)].assign(**{"tags.ablate.point": lambda f: f["run_id"].map(points)})
+    kept = frame[frame["run_id"].isin(points)].assign(**{tag_column(POINT): lambda f: f["run_id"].map(points)})
     what = "best" if len(objectives) == 1 else "that no other trial beats in every objective"
     notes = [
         f"{len(shown)} of {len(done)} finished trials, {what}",
-        _counts(frame[frame["tags.ablate.point"].notna()], definition),
+        _counts(frame[frame[tag_column(POINT)].notna()], definition),
     ]
     told = {key: value for key, value in definition.items() if key != "baseline"}
     table = {"axes": {axis: [] for axis in axes}, "combinations": levels, "runs_per_row": 1, "points": len(levels)}
@@ -112,7 +113,7 @@ def _trials(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.D
 
 
 def _levels(trial: Mapping[str, Any], definition: Mapping[str, Any]) -> list[str]:
-    number = dict(json.loads(trial["row"]["tags.ablate.point"])).get("trial")
+    number = dict(json.loads(trial["row"][tag_column(POINT)])).get("trial")
     levels = drawn(trial["row"], definition).values()
     return [str(number), *("" if level is None else text(level) for level in levels), *map(_value, trial["values"])]
 

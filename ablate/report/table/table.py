@@ -3,22 +3,32 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ablate.report.table.audit import Difference
 from ablate.stats.contrasts import Analysis
 from ablate.stats.estimates import Estimate
+from ablate.tracking.names import (
+    AT_VAL_TOP1,
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    KILLED,
+    NO_RESULT,
+    PRUNED,
+    RUNNING,
+    TEST_TOP1,
+    VAL_TOP1,
+    Outcome,
+)
 
-Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "no result", "running"]
-
-METRIC = "final.test_top1_percent"
+METRIC = TEST_TOP1
 ALPHA = 0.05
 COSTS = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
-RANK: Sequence[Outcome] = ("finished", "diverged", "pruned", "failed", "killed", "no result", "running")
+RANK: Sequence[Outcome] = (FINISHED, DIVERGED, PRUNED, FAILED, KILLED, NO_RESULT, RUNNING)
 _METRIC_LABELS = {
     METRIC: "test top-1 %",
-    "final.val_top1_percent": "val top-1 %",
-    "at.val_top1_percent": "val top-1 %",  # at equal compute
+    VAL_TOP1: "val top-1 %",
+    AT_VAL_TOP1: "val top-1 %",  # at equal compute
 }
 
 

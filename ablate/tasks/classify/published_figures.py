@@ -12,6 +12,7 @@ from ablate.report.table import captions, equal_compute
 from ablate.report.table.runs import Attempt, attempts, counted, recorded
 from ablate.tasks.classify import paper
 from ablate.tasks.classify.published import Layout
+from ablate.tracking.names import FINISHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def figure_title(records: Records, *, asked: bool = True) -> str:
 
 
 def _behind(records: Records) -> str:
-    runs = [run for run in counted(attempts(records.frame)) if run.outcome == "finished"]
+    runs = [run for run in counted(attempts(records.frame)) if run.outcome == FINISHED]
     seeds = _seeds_a_cell(runs)
     n = f"n = {captions.span(seeds)} seed{'' if seeds == [1] else 's'} a cell" if runs else "no finished run"
     if records.definition.get("foreign"):

@@ -16,7 +16,7 @@ from ablate.models.classifier import drawn
 from ablate.models.profile import Profile, profile
 from ablate.models.weights import Loaded, WeightsError, load_weights
 from ablate.tasks.classify.spec import RunSpec
-from ablate.tracking.names import BACKEND, CELL, DATA_DIGEST, IDENTITY, SETTINGS, SOURCES
+from ablate.tracking.names import BACKEND, CELL, COST, DATA_DIGEST, IDENTITY, SETTINGS, SOURCES, WEIGHTS
 from ablate.training import Checkpoint, History, Trainer
 from ablate.training.hardware import prepare
 
@@ -170,10 +170,10 @@ def _tags(spec: RunSpec, name: str, data_digest: str, loaded: Loaded | None) -> 
         return tags
     weights = {"digest": content(spec.model.weights or ""), "head": loaded.head, "loaded": str(loaded)}
     weights |= {"key": loaded.key} if loaded.key is not None else {}
-    return tags | {f"ablate.weights.{part}": text for part, text in weights.items()}
+    return tags | {f"{WEIGHTS}{part}": text for part, text in weights.items()}
 
 
 def counted(cost: Profile) -> dict[str, float]:
     """A model's cost under its recorded names."""
     names = ("params", "trainable_params", "macs", "macs_modules", "macs_fvcore", "tokens")
-    return {f"cost.{name}": getattr(cost, name) for name in names}
+    return {f"{COST}{name}": getattr(cost, name) for name in names}
