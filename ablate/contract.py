@@ -104,8 +104,8 @@ class Result(Protocol):
 class Runner(Protocol):
     """What runs, one run after the other, in one process; data and compiled models serve the next run as well."""
 
-    def identity(self, run: Any) -> str:
-        """Digest of all that can change the run's result; reads its data."""
+    def identities(self, run: Any) -> Sequence[str]:
+        """Digest of all that can change the run's result, then what earlier versions called it; reads its data."""
         ...
 
     def run(self, run: Any, observer: Observer) -> Result:
@@ -151,6 +151,14 @@ class Run(Protocol):
 
     def leaves(self) -> dict[str, Any]:
         """Every leaf under its dotted name."""
+        ...
+
+    def defaults(self) -> dict[str, Any]:
+        """Every leaf of a run in which nothing is set; of one that follows from others, what follows here."""
+        ...
+
+    def code(self, backend: str) -> Any:
+        """Where the code that computes it begins (``identity.Code``), on a backend of Keras."""
         ...
 
 
@@ -242,10 +250,6 @@ class Task(Protocol):
 
     def may_help(self, error: Exception) -> bool:
         """Whether another try of a run that ended by this error may go better."""
-        ...
-
-    def modules(self, run: Any) -> Sequence[str]:
-        """Modules whose source can change the result of this run."""
         ...
 
     def inputs(self, run: Any) -> str:

@@ -54,7 +54,7 @@ def same_data(planned: Sequence[PlannedPoint]) -> list[Duplicate]:
     groups: dict[str, dict[str, PlannedPoint]] = {}
     for each in planned:
         if each.point.trial is None:  # a trial's levels are drawn when it starts
-            settings = json.dumps(identity.definition(each.leaves), default=str)
+            settings = json.dumps(identity.definition(each.leaves, each.spec.defaults()), default=str)
             groups.setdefault(settings, {}).setdefault(str(each.leaves["data.root"]), each)
     digests: dict[str, str] = {}
     found = []

@@ -21,6 +21,7 @@ from ablate.sweep.duplicate_levels import same_runs
 from ablate.sweep.equal_budget import baseline_macs, equalised, most_unequal, require_equal_time
 from ablate.sweep.levels import Specs, about_runs
 from ablate.sweep.planned import PlannedPoint
+from ablate.sweep.study_name import begun_before, definitions, study_name
 from ablate.tracking import TrackingSpec, finished_settings, list_studies
 from ablate.tracking.names import FINAL_VAL, VAL
 from ablate.words import unknown
@@ -158,27 +159,17 @@ def make_plan(words: Words) -> Plan:
     points = [equalised(planned, macs) for planned in points]
     require_equal_time(shared.sweep, points, drawn)
     _require_validation(points, search)
-    definitions = _definitions(points)
+    told = definitions(points)
     compared = [n for n, planned in enumerate(points) if planned.point.trial is None]  # trials are drawn anew each
-    duplicates = same_runs([points[n].point for n in compared], [definitions[n] for n in compared])
+    duplicates = same_runs([points[n].point for n in compared], [told[n] for n in compared])
     if duplicates and not shared.allow_inert:
         raise SweepError(duplicates[0].sentence())
-    whole = [definitions, repr(search)] if search else definitions
-    study = f"{shared.sweep.name}-{identity.digest(whole)[:8]}"
-    study = _anew(study, len(points), shared.tracking) if shared.fresh else study
+    study = study_name(shared.sweep.name, points, search)
+    if shared.fresh:
+        study = _anew(study, len(points), shared.tracking)
+    else:
+        study = begun_before(shared.sweep.name, points, search, shared.tracking) or study
     return Plan(study, shared, shared.sweep, points, pinned, left_out, baseline, about_runs(overrides), search, macs)
-
-
-def _definitions(points: Sequence[PlannedPoint]) -> list[str]:
-    """What each point is, as text.
-
-    Where the data lies is no part of it, unless points lie in several places: these may hold different images.
-    """
-    whole = [planned.leaves for planned in points]
-    told = [identity.definition(leaves) for leaves in whole]
-    if len({leaves["data.root"] for leaves in whole}) > 1:
-        told = [each | {"data.root": leaves["data.root"]} for each, leaves in zip(told, whole, strict=True)]
-    return [json.dumps(each, default=str) for each in told]
 
 
 def _check_command(config: EngineConfig, given: Mapping[str, Any]) -> None:
@@ -270,11 +261,12 @@ def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
         plan: The sweep.
         finished: How many finished runs the store has, by ``ablate.settings``.
     """
-    backend, modules = identity.backend(), task().modules
+    backend = identity.backend()
     wanted = Counter(
-        identity.settings(planned.leaves, backend=backend, modules=modules(planned.spec)) for planned in plan.points
+        tuple(identity.known_settings(each.leaves, each.spec.defaults(), code=each.spec.code(backend), backend=backend))
+        for each in plan.points
     )
-    return sum(min(count, finished.get(settings, 0)) for settings, count in wanted.items())
+    return sum(min(count, sum(finished.get(name, 0) for name in names)) for names, count in wanted.items())
 
 
 def summary(plan: Plan) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -213,56 +213,59 @@ class _Worker:
         begin one at a time, so that no two of them begin the same.
         """
         start = partial(self._store.start_run, point.label, spec.leaves(), parent=self._parent)
-        name = self._identified(point, spec)
-        if name is None:
+        names = self._identified(point, spec)
+        if not names:
             return start(tags)
         self._tell_what_waits()
 
         def look() -> Finished | Training | RunWriter:
-            found = self._served(name, claim, point) or self._trained(name, point)
-            return found or start({**tags, IDENTITY: name})
+            found = self._served(names, claim, point) or self._trained(names, point)
+            return found or start({**tags, IDENTITY: names[0]})
 
         def begun() -> Finished | Training | RunWriter:
             return _if_there(lambda: self._study.one_at_a_time(lambda: self._store.one_at_a_time(look))) or start(tags)
 
         if isinstance(found := begun(), RunWriter):
-            _if_there(lambda: self._tell_of_others(name, point))
+            _if_there(lambda: self._tell_of_others(names, point))
         return found
 
-    def _identified(self, point: Point, spec: Any) -> str | None:
-        """The run's identity; None where all is to be trained, or its data cannot be read: the attempt reports that."""
-        if self._plan.config.fresh and point.trial is None:
-            return None
-        try:
-            return self._runner.identity(spec)
-        except Exception:
-            return None
+    def _identified(self, point: Point, spec: Any) -> Sequence[str]:
+        """The run's identity, and what earlier versions called it.
 
-    def _served(self, name: str, claim: Claim, point: Point) -> Finished | None:
+        None where all is to be trained, or its data cannot be read: the attempt reports that.
+        """
+        if self._plan.config.fresh and point.trial is None:
+            return ()
+        try:
+            return self._runner.identities(spec)
+        except Exception:
+            return ()
+
+    def _served(self, names: Sequence[str], claim: Claim, point: Point) -> Finished | None:
         # Two points of one study may be the same run: each would find it free, and the later link take it away.
         ways = [] if self._plan.config.fresh else [self._store.serve]
         if point.trial is not None:
             ways.insert(0, self._store.serve_redraw)
-        found = (way(name, self._plan.study, claim.key) for way in ways)
+        found = (way(name, self._plan.study, claim.key) for way in ways for name in names)
         return next((run for run in found if run is not None), None)
 
-    def _trained(self, name: str, point: Point) -> Training | None:
+    def _trained(self, names: Sequence[str], point: Point) -> Training | None:
         """The run of another that is about to have the same result, if its worker is seen to live."""
         if self._plan.config.fresh:
             return None
-        for each in self._same(name):
+        for each in self._same(names):
             if lives(each.worker):
                 self._screen.say(f"{point.label}: in training already, by {each}, which is waited for")
                 return each
         return None
 
-    def _tell_of_others(self, name: str, point: Point) -> None:
+    def _tell_of_others(self, names: Sequence[str], point: Point) -> None:
         """Names who may be training the same, now that our own run can be seen as well.
 
         Machines that share nothing but a server have no lock: both may look before either begins. Each looks once more
         after it has begun, and the later one at least finds the other.
         """
-        for each in [] if self._plan.config.fresh else self._same(name):
+        for each in [] if self._plan.config.fresh else self._same(names):
             if lives(each.worker) is not False:
                 place = str(each.worker).rsplit(":", 2)[0]
                 self._screen.say(
@@ -270,8 +273,8 @@ class _Worker:
                     "it is trained twice"
                 )
 
-    def _same(self, name: str) -> list[Training]:
-        return [each for each in self._store.in_training(self._plan.study) if each.identity == name]
+    def _same(self, names: Sequence[str]) -> list[Training]:
+        return [each for each in self._store.in_training(self._plan.study) if each.identity in names]
 
     def _left(self, claim: Claim) -> Finished | None:
         """What the attempts before this one left: a finished run, or an open one, which is closed."""

@@ -10,6 +10,7 @@ from ablate.tracking.reading import StudyRecord as StudyRecord
 from ablate.tracking.reading import cells as cells
 from ablate.tracking.reading import fetch_artifact as fetch_artifact
 from ablate.tracking.reading import finished_settings as finished_settings
+from ablate.tracking.reading import has_study as has_study
 from ablate.tracking.reading import latest_run as latest_run
 from ablate.tracking.reading import list_studies as list_studies
 from ablate.tracking.reading import read_artifacts as read_artifacts

@@ -54,8 +54,11 @@ SETTINGS: Final = "ablate.settings"
 CELL: Final = "ablate.cell"
 """Digest of the settings without seeds and repeat: runs that share it differ by chance alone."""
 
+EARLIER_CELL: Final = "ablate.cell.earlier"
+"""The same as the earliest version that could have made the run told it; none where no earlier one could."""
+
 SOURCES: Final = "ablate.sources"
-"""Digest of the source code that can change the result."""
+"""Digest of the code that the run reaches."""
 
 BACKEND: Final = "ablate.backend"
 """Keras' backend: ``tensorflow`` or ``jax``."""

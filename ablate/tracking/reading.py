@@ -15,6 +15,7 @@ from ablate.tracking.names import (
     ATTEMPT,
     CELL,
     DEFINITION,
+    EARLIER_CELL,
     FINISHED,
     IDENTITY,
     METRIC_COLUMN,
@@ -163,15 +164,28 @@ def run_names(tracking: TrackingSpec) -> set[str]:
     return earlier | {run[0] for run in runs}
 
 
+def has_study(tracking: TrackingSpec, name: str) -> bool:
+    """Whether the experiment has a run of a study, without importing pandas.
+
+    Raises:
+        TrackingError: The store cannot be read; one that is not there yet has none.
+    """
+    return not _is_to_be_made(tracking) and bool(_read(tracking, name, ())[0])
+
+
+def _is_to_be_made(tracking: TrackingSpec) -> bool:
+    uri = tracking.resolved_uri()
+    check(uri)
+    return is_database(uri) and (file := file_of(uri)) is not None and not file.exists()
+
+
 def finished_settings(tracking: TrackingSpec) -> dict[str, int]:
     """How many finished runs the experiment has of each ``ablate.settings``, without importing pandas.
 
     Raises:
         TrackingError: The store cannot be read; one that is not there yet has none.
     """
-    uri = tracking.resolved_uri()
-    check(uri)
-    if is_database(uri) and (file := file_of(uri)) is not None and not file.exists():
+    if _is_to_be_made(tracking):
         return {}
     runs, entries = _read(tracking, None, ("tags",), (STATUS, SETTINGS))
     ended = {run[0] for run in runs if run[2] == MLFLOW_FINISHED}
@@ -200,7 +214,11 @@ def cells(tracking: TrackingSpec, alike: Mapping[str, str]) -> dict[str, list[fl
     chosen = frame[(frame[tag_column(STATUS)] == FINISHED) & frame[tag_column(CELL)].notna()]
     for key, value in alike.items():
         chosen = chosen[chosen[param_column(key)] == value]
-    grouped = _without_copies(chosen).groupby(tag_column(CELL))[metric_column(TEST_TOP1)]
+    chosen = _without_copies(chosen)
+    cell = chosen[tag_column(CELL)]
+    if (before := tag_column(EARLIER_CELL)) in chosen:  # runs of both versions differ by chance alone
+        cell = chosen[before].where(chosen[before].notna(), cell)
+    grouped = chosen.groupby(cell)[metric_column(TEST_TOP1)]
     return {str(name): [float(value) for value in values] for name, values in grouped}
 
 

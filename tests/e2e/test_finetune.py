@@ -116,7 +116,8 @@ def test_image_size_may_be_one_side_of_a_square():
 
 def test_identity_takes_the_files_content_for_its_name(pretrained, tmp_path):
     def settings(weights):
-        return definition(to_config(compose([*TINY, "data=digits", f"model.weights={weights}"])).point().leaves())
+        spec = to_config(compose([*TINY, "data=digits", f"model.weights={weights}"])).point()
+        return definition(spec.leaves(), spec.defaults())
 
     copy, other = tmp_path / "copy.safetensors", tmp_path / "other.safetensors"
     shutil.copy(pretrained, copy)
@@ -155,7 +156,7 @@ def test_weights_key_is_part_of_a_runs_identity_and_its_choice_is_said(pretraine
     write_safetensors(path, {f"{key}.{name}": array for key in ("raw", "ema") for name, array in weights.items()})
     words = [*TINY, "data=digits", f"model.weights={path}"]
     raw, ema = (to_config(compose([*words, f"model.weights_key={key}"])).point() for key in ("raw", "ema"))
-    assert definition(raw.leaves()) != definition(ema.leaves())
+    assert definition(raw.leaves(), raw.defaults()) != definition(ema.leaves(), ema.defaults())
     assert check_weights({"raw": raw, "ema": ema})[1].startswith("weights: two.safetensors: loaded 19 weights of ema")
 
 

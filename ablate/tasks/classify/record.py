@@ -62,8 +62,8 @@ class ClassifierRunner:
     def __init__(self) -> None:
         self._workbench = Workbench()
 
-    def identity(self, spec: RunSpec) -> str:
-        """Digest of all that can change the run's result; reads its data.
+    def identities(self, spec: RunSpec) -> list[str]:
+        """Digest of all that can change the run's result, then what earlier versions called it; reads its data.
 
         Raises:
             DataError: The data cannot be read.

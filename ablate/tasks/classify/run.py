@@ -1,7 +1,7 @@
 """One point: data, model, training, cost. The wiring, on one screen."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,22 @@ import keras
 from ablate.contract import Observer
 from ablate.data import DataSpec, Splits
 from ablate.data import load as load_data
-from ablate.identity import backend, cell, content, identity, settings, sources
+from ablate.identity import backend, content, identity, known_cells, known_settings, settings, sources
 from ablate.models.classifier import drawn
 from ablate.models.profile import Profile, profile
 from ablate.models.weights import Loaded, WeightsError, load_weights
 from ablate.tasks.classify.spec import RunSpec
-from ablate.tracking.names import BACKEND, CELL, COST, DATA_DIGEST, IDENTITY, SETTINGS, SOURCES, WEIGHTS
+from ablate.tracking.names import (
+    BACKEND,
+    CELL,
+    COST,
+    DATA_DIGEST,
+    EARLIER_CELL,
+    IDENTITY,
+    SETTINGS,
+    SOURCES,
+    WEIGHTS,
+)
 from ablate.training import Checkpoint, History, Trainer
 from ablate.training.hardware import prepare
 
@@ -85,10 +95,16 @@ class Workbench:
         return self._benches[key]
 
 
-def identify(spec: RunSpec, splits: Splits) -> str:
-    """The run's identity, now that its data is read."""
-    told = settings(spec.leaves(), backend=keras.backend.backend(), modules=spec.modules())
-    return identity(told, splits.digest)
+def identify(spec: RunSpec, splits: Splits) -> list[str]:
+    """The run's identity, now that its data is read, then what earlier versions called the same run."""
+    told = known_settings(spec.leaves(), spec.defaults(), code=spec.code(backend()), backend=backend())
+    return [identity(each, splits.digest) for each in told]
+
+
+def _folder_of_state(spec: RunSpec, names: Sequence[str]) -> Path:
+    """Where the run's state is kept: as an earlier version called the run, where that one left a state."""
+    folders = [Path(spec.train.checkpoint_dir) / name for name in names]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def _start(spec: RunSpec, splits: Splits) -> tuple[keras.Model, Loaded | None]:
@@ -152,20 +168,23 @@ def run(spec: RunSpec, workbench: Workbench, observer: Observer | None = None) -
     prepare(spec.hardware)
     splits = workbench.splits(spec.data)
     bench = workbench.bench(spec, splits)
-    name = identify(spec, splits)
-    observer.started(_tags(spec, name, splits.digest, bench.loaded), counted(bench.cost))
-    checkpoint = Checkpoint(Path(spec.train.checkpoint_dir) / name, spec.train.checkpoint_every)
+    names = identify(spec, splits)
+    observer.started(_tags(spec, names[0], splits.digest, bench.loaded), counted(bench.cost))
+    checkpoint = Checkpoint(_folder_of_state(spec, names), spec.train.checkpoint_every)
     history = bench.trainer.fit(
         splits, spec.train, spec.seeds, augment=spec.augment, observer=observer, checkpoint=checkpoint
     )
-    return RunRecord(name, splits.digest, bench.cost, bench.loaded, history, bench.trainer.model, splits, checkpoint)
+    model = bench.trainer.model
+    return RunRecord(names[0], splits.digest, bench.cost, bench.loaded, history, model, splits, checkpoint)
 
 
 def _tags(spec: RunSpec, name: str, data_digest: str, loaded: Loaded | None) -> dict[str, str]:
     """What a record says of a run before its first step."""
-    told = settings(spec.leaves(), backend=backend(), modules=spec.modules())
-    tags = {IDENTITY: name, SETTINGS: told, CELL: cell(spec.leaves())}
-    tags |= {DATA_DIGEST: data_digest, SOURCES: sources(), BACKEND: backend()}
+    leaves, defaults, code = spec.leaves(), spec.defaults(), spec.code(backend())
+    told = settings(leaves, defaults, code=code, backend=backend())
+    own, *earlier = known_cells(leaves, defaults)
+    tags = {IDENTITY: name, SETTINGS: told, CELL: own} | ({EARLIER_CELL: earlier[-1]} if earlier else {})
+    tags |= {DATA_DIGEST: data_digest, SOURCES: sources(code), BACKEND: backend()}
     if loaded is None:
         return tags
     weights = {"digest": content(spec.model.weights or ""), "head": loaded.head, "loaded": str(loaded)}

@@ -98,10 +98,6 @@ class Running:
         """Memory, disk and network recover; what a definition says wrongly does not."""
         return isinstance(error, DataError) or not isinstance(error, ValueError)
 
-    def modules(self, run: RunSpec) -> Sequence[str]:
-        """Modules outside the package that define the model's variants."""
-        return run.modules()
-
     def inputs(self, run: RunSpec) -> str:
         """Digest of the images, labels and split.
 

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from ablate.config.overrides import ConfigError
 from ablate.config.schema import EngineConfig, check_path
 from ablate.data.augment import AugmentSpec
-from ablate.data.spec import DataSpec
+from ablate.data.spec import SOURCES, DataSpec
+from ablate.identity import Code, keras_backend
 from ablate.models import registry
 from ablate.models.spec import ModelSpec
 from ablate.training.hardware import HardwareSpec
@@ -51,6 +53,59 @@ class RunSpec:
         named = [e.layer.partition(":")[0] if isinstance(e.layer, str) else e.layer.__module__ for e in entries]
         every = sorted({*named, *(entry.spec.__module__ for entry in entries)})
         return [name for name in every if name.partition(".")[0] != "ablate"]
+
+    def defaults(self) -> dict[str, Any]:
+        """Every leaf of a run in which nothing is set; of what follows from other leaves, what follows from this run's.
+
+        The options of this run's variants are among them.
+        """
+        options = {axis: asdict(registry.get(axis, getattr(self.model, axis)).spec()) for axis in registry.AXES}
+        own = {"options": options, **dict(_following(self.model))}
+        return RunSpec().leaves() | dict(_leaves({"model": own}))
+
+    def code(self, backend: str) -> Code:
+        """Where the code that computes this run begins: all that is chosen by a name, and what every run uses.
+
+        Args:
+            backend: Keras' backend, ``tensorflow`` or ``jax``.
+        """
+        entries = [registry.get(axis, getattr(self.model, axis)) for axis in registry.AXES]
+        parts = [type(part) for each in fields(RunSpec) if not isinstance(part := getattr(self, each.name), int)]
+        roots = {*_COMPUTES, *map(_place, parts)}
+        roots |= {_place(part) for entry in entries for part in (entry.spec, entry.layer)}
+        roots |= {f"{SOURCES[self.data.source]}:{name}" for name in ("read", "MEAN", "STD")}
+        roots |= {"ablate.models.weights:load_weights"} if self.model.weights else set()
+        return Code(tuple(sorted(roots)), frozenset(self._apart(backend)))
+
+    def _apart(self, backend: str) -> set[str]:
+        """Modules that training names and this run does not use."""
+        used = {backend} | ({"mirrored"} if self.hardware.replicas != 1 else set())
+        steps = {f"ablate.training.steps.{name}" for name in ("tensorflow", "jax", "mirrored") if name not in used}
+        pictures = set() if self.augment.active else {"ablate.data.augment.augmenter"}
+        return {keras_backend.__name__, *steps, *pictures}
+
+
+_COMPUTES = (
+    *("ablate.models.classifier:drawn", "ablate.data.load:load"),
+    *("ablate.training.hardware:import_keras", "ablate.training.hardware:prepare", "ablate.training.trainer:Trainer"),
+)
+"""What every run computes with, whatever its settings."""
+
+
+def _following(model: ModelSpec) -> Iterator[tuple[str, Any]]:
+    """What each leaf of a model would be that follows from the others where it is not set."""
+    for each in fields(ModelSpec):
+        if each.default is None and getattr(model, each.name) is not None:
+            unset: dict[str, Any] = {each.name: None}
+            with suppress(ValueError):  # the others make no model without it
+                yield each.name, getattr(replace(model, **unset).resolved(), each.name)
+
+
+def _place(part: Any) -> str:
+    """Where a definition stands; of one outside the package, its module."""
+    name = str(getattr(part, "__qualname__", "")).partition(".")[0]
+    named = part if isinstance(part, str) else f"{part.__module__}:{name}"
+    return named if named.startswith("ablate.") else named.partition(":")[0]
 
 
 @dataclass

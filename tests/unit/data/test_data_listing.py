@@ -17,6 +17,7 @@ from ablate.data import DataError, DataSpec, describe, load
 from ablate.data.decode import Encoded, decode_all
 from ablate.data.facts import training_images
 from ablate.data.listing import suffixes
+from ablate.tasks.classify.spec import RunSpec
 
 
 def _image(seed, size=(6, 5)):
@@ -302,8 +303,11 @@ def test_image_that_found_no_memory_is_decoded_by_the_next_run(root, refusal, ke
 
 def test_skip_unreadable_is_part_of_the_identity():
     leaves = {"data.skip_unreadable": False, "data.root": "x"}
-    assert identity.definition(leaves) != identity.definition(leaves | {"data.skip_unreadable": True})
-    assert identity.definition(leaves) == identity.definition(leaves | {"data.root": "y"})
+    defaults = RunSpec().leaves()
+    assert identity.definition(leaves, defaults) != identity.definition(
+        leaves | {"data.skip_unreadable": True}, defaults
+    )
+    assert identity.definition(leaves, defaults) == identity.definition(leaves | {"data.root": "y"}, defaults)
 
 
 # --------------------------------------------------------------------------------------- a val/ beside train/ and test/

@@ -12,6 +12,7 @@ from ablate.config.overrides import ConfigError
 from ablate.data import DataError
 from ablate.design.sweep import SweepError
 from ablate.sweep.plan import already_finished, make_plan, summary
+from ablate.tasks.classify.spec import RunSpec
 
 
 def test_plan_sets_leaves_as_composing_them_one_by_one_would(sweep):
@@ -131,31 +132,42 @@ def test_run_refuses_a_batch_larger_than_its_training_images_before_it_makes_a_f
     assert not list(tmp_path.iterdir())
 
 
+DEFAULTS = RunSpec().leaves()
+
+
+def identified(leaves, backend):
+    return identity.settings(leaves, DEFAULTS, code=RunSpec().code(backend), backend=backend)
+
+
 def test_repeat_is_part_of_the_identity_and_of_no_cell():
     one, other = (to_config(compose(["model=tiny", f"repeat={n}"])).point() for n in (0, 1))
-    told = [identity.settings(spec.leaves(), backend="tensorflow", modules=spec.modules()) for spec in (one, other)]
-    assert told[0] != told[1] and identity.cell(one.leaves()) == identity.cell(other.leaves())
+    told = [identified(spec.leaves(), "tensorflow") for spec in (one, other)]
+    assert told[0] != told[1] and identity.cell(one.leaves(), DEFAULTS) == identity.cell(other.leaves(), DEFAULTS)
     assert identity.identity(told[0], "a") != identity.identity(told[0], "b")
 
 
 def test_identity_leaves_out_paths_threads_and_a_seed_that_drives_nothing():
     leaves = to_config(compose(["model=tiny"])).point().leaves()
     moved = leaves | {"data.root": "/elsewhere", "data.cache": "/tmp", "hardware.threads": 3, "seed": 5}
-    assert identity.settings(leaves, backend="jax") == identity.settings(moved, backend="jax")
-    assert identity.settings(leaves, backend="jax") != identity.settings(leaves, backend="tensorflow")
+    assert identified(leaves, "jax") == identified(moved, "jax")
+    assert identified(leaves, "jax") != identified(leaves, "tensorflow")
 
 
 def test_identity_moves_with_the_source_of_a_plugin(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "a_plugin_of_mine.py").write_text("x = 1\n")
-    before = identity.settings({}, backend="tensorflow", modules=["a_plugin_of_mine"])
+    code = identity.Code(("a_plugin_of_mine",))
+    before = identity.settings({}, {}, code=code, backend="tensorflow")
     (tmp_path / "a_plugin_of_mine.py").write_text("x = 2\n")
-    assert before != identity.settings({}, backend="tensorflow", modules=["a_plugin_of_mine"])
+    assert before != identity.settings({}, {}, code=code, backend="tensorflow")
 
 
 def test_plan_counts_finished_points_once_each(sweep):
     plan = make_plan(sweep("axes: {train.lr: [1.0e-3, 2.0e-3]}\nseeds: 2"))
-    told = [identity.settings(p.leaves, backend=identity.backend()) for p in plan.points]
+    backend = identity.backend()
+    told = [
+        identity.settings(p.leaves, p.spec.defaults(), code=p.spec.code(backend), backend=backend) for p in plan.points
+    ]
     assert already_finished(plan, {}) == 0
     assert already_finished(plan, {told[0]: 3, told[2]: 1, "other": 5}) == 2
 

@@ -31,12 +31,15 @@ def test_copies_of_a_run_show_no_chance_and_its_repeats_do(store_uri: str) -> No
         finished(81.0, imported_run=unnamed)
         finished(82.0, imported_run="of a store that is elsewhere")
     assert tracking.cells(where_at(store_uri), alike) == {"c": [80.0, 80.5, 81.0, 82.0]}
+    finished(83.0, cell="as it is called today", cell_earlier="c")
+    finished(84.0, cell="another", identity="seed 3")
+    assert tracking.cells(where_at(store_uri), alike) == {"c": [80.0, 80.5, 81.0, 82.0, 83.0], "another": [84.0]}
 
 
 def test_runs_that_repeat_a_seed_are_two_runs_of_one_cell() -> None:
     leaves = [{"seed": 0, "seeds.init": 0, "repeat": repeat} for repeat in (0, 1)]
-    told = [identity.settings(each, backend="tensorflow") for each in leaves]
-    assert len(set(told)) == 2 and len(set(map(identity.cell, leaves))) == 1
+    told = [identity.settings(each, {}, code=identity.Code(()), backend="tensorflow") for each in leaves]
+    assert len(set(told)) == 2 and len({identity.cell(each, {}) for each in leaves}) == 1
 
 
 def test_read_runs_equals_mlflows_own_search(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,50 @@
+"""``python -m ablate.tasks.classify.same_code`` says that today's code computes, bit for bit, what earlier ones did.
+
+It writes ``ablate/identity/earlier.json``, by which runs of earlier versions count as today's. Run it after a change of
+code that a run reaches, once the tests say that results are the same (``make test``, tests/golden): so runs that are on
+record go on counting. With ``differs`` it says the contrary of the statements that are new: runs that reach one of them
+are trained anew.
+"""
+
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ablate.data.augment import AugmentSpec
+from ablate.data.spec import SOURCES, DataSpec
+from ablate.identity.code import Code, own_statements
+from ablate.identity.earlier import TABLE, write
+from ablate.models import registry
+from ablate.models.spec import ModelSpec
+from ablate.tasks.classify.spec import RunSpec
+from ablate.training.hardware import HardwareSpec
+
+
+def codes() -> Iterator[Code]:
+    """The code of all runs: every variant of the package's, every source, with all that a run may do without."""
+    variants: list[dict[str, Any]] = [{axis: name} for axis in registry.AXES for name in registry.names(axis)]
+    runs = [RunSpec(model=ModelSpec(**each)) for each in [*variants, {"weights": "a file"}]]
+    runs += [RunSpec(data=DataSpec(source=source)) for source in SOURCES]
+    roots = {root for run in runs for root in run.code("tensorflow").roots if root.startswith("ablate.")}
+    for backend, replicas, flip in itertools.product(("tensorflow", "jax"), (1, 2), (0.0, 0.5)):
+        run = RunSpec(hardware=HardwareSpec(replicas=replicas), augment=AugmentSpec(flip=flip))
+        yield Code(tuple(sorted(roots)), run.code(backend).apart)
+
+
+def reached() -> frozenset[str]:
+    """Digests of all statements of the package that some run reaches."""
+    return frozenset().union(*map(own_statements, codes()))
+
+
+def main(words: list[str]) -> int:
+    if words not in ([], ["differs"]):
+        print(f"same_code takes no word, or differs, got {' '.join(words)}.", file=sys.stderr)
+        return 2
+    write(reached(), same=not words)
+    print(f"written: {TABLE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

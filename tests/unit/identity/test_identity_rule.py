@@ -1,0 +1,89 @@
+"""Which settings make a run another one: those that differ from what they are where nobody says anything."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from ablate import identity
+from ablate.config.compose import compose, to_config
+from ablate.identity.rule import Changed, definition
+from ablate.tasks.classify.spec import RunSpec
+from ablate.training.spec import TrainSpec
+
+
+def run(*words):
+    return to_config(compose(["model=tiny", "data=digits", *words])).point()
+
+
+def told(spec, leaves=(), **more):
+    """The run's definition, were there further leaves."""
+    return definition({**spec.leaves(), **dict(leaves)}, {**spec.defaults(), **more.pop("defaults", {})}, **more)
+
+
+def test_definition_holds_what_differs_from_the_defaults():
+    assert told(run("train.lr=0.002", "train.seconds=null")) == {
+        "model.convs": 1,
+        "model.layers": 1,
+        "model.dim": 32,
+        "data.source": "digits",
+        "train.lr": 0.002,
+    }
+
+
+def test_definition_is_the_same_with_a_leaf_more_that_nobody_sets():
+    spec = run("model.positional=sine")
+    new = {"train.nesterov": False}
+    assert told(spec, new, defaults=new) == told(spec)
+    assert told(spec, {"train.nesterov": True}, defaults=new) == told(spec) | {"train.nesterov": True}
+
+
+@dataclass
+class LaterTrainSpec(TrainSpec):
+    """As a later version may have it."""
+
+    lookahead: int = 0
+
+
+@dataclass
+class LaterRunSpec(RunSpec):
+    train: LaterTrainSpec = field(default_factory=LaterTrainSpec)
+
+
+def test_identity_and_cell_are_the_same_in_a_version_with_a_leaf_more():
+    one, later = RunSpec(), LaterRunSpec()
+    assert later.leaves().keys() - one.leaves().keys() == {"train.lookahead"}
+    code, backend = one.code("tensorflow"), "tensorflow"
+    names = [
+        identity.settings(spec.leaves(), type(spec)().leaves(), code=code, backend=backend) for spec in (one, later)
+    ]
+    assert names[0] == names[1]
+    assert identity.cell(one.leaves(), RunSpec().leaves()) == identity.cell(later.leaves(), LaterRunSpec().leaves())
+
+
+def test_definition_holds_an_option_of_a_variant_only_where_it_is_set():
+    spec = run()
+    assert spec.leaves()["model.options.pooling.sums"] is False
+    assert not any(leaf.startswith("model.options") for leaf in told(spec))
+    assert told(run("model.options.pooling.sums=true")) == told(spec) | {"model.options.pooling.sums": True}
+
+
+def test_definition_leaves_out_what_follows_from_other_settings():
+    assert told(run("model.heads=2")) == told(run("model.heads=2", "model.dim=32", "model.key_dim=16"))
+    assert "model.token_dropout" not in told(run("model.dropout=0.2"))
+    assert told(run("model.dropout=0.2", "model.token_dropout=0.0"))["model.token_dropout"] == 0.0
+
+
+def test_definition_goes_by_the_first_default_where_it_was_changed():
+    changed = {"train.weight_decay": Changed(0.06, since="9.9")}
+    before = run("train.weight_decay=0.06")
+    assert told(before) == told(run())  # the default of today
+    new = {**before.defaults(), "train.weight_decay": 0.05}
+    recorded = definition(before.leaves(), before.defaults())
+    assert definition(before.leaves(), new, changed=changed) == recorded
+    after = definition({**before.leaves(), "train.weight_decay": 0.05}, new, changed=changed)
+    assert after == recorded | {"train.weight_decay": 0.05}
+
+
+@pytest.mark.parametrize(("value", "default"), [(1, 1.0), (True, 1), (0.0, -0.0), ("None", None)])
+def test_definition_takes_no_value_for_another_that_equals_it(value, default):
+    assert definition({"a": value}, {"a": default}) == {"a": value}
