@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ablate.report.table.table import COSTS, METRIC, RANK, Outcome
+from ablate.report.table.table import COSTS, METRIC, RANK
 from ablate.tracking import param_text
+from ablate.tracking.names import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd

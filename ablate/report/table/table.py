@@ -3,13 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ablate.report.table.audit import Difference
 from ablate.stats.contrasts import Analysis
 from ablate.stats.estimates import Estimate
-
-Outcome = Literal["finished", "diverged", "pruned", "failed", "killed", "no result", "running"]
+from ablate.tracking.names import Outcome
 
 METRIC = "final.test_top1_percent"
 ALPHA = 0.05
