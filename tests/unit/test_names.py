@@ -11,7 +11,7 @@ PACKAGE = Path(ablate.__file__).parent
 ONE_A_VARIANT = {"__init__", "spec", "layers"}
 """Files that stand in many folders, since each folder is told the same way."""
 
-DOUBLE_FILES = {"facts", "files", "records"}
+DOUBLE_FILES = {"facts", "files", "leaves", "records"}
 """Still double: a name goes from here when one of both files is called what it is, and none joins."""
 
 DOUBLE_CLASSES = {"Colour", "Grid", "InputShape", "Interpolation", "Step"}
