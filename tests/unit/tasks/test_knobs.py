@@ -6,10 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from ablate.models.checkpoints import write_safetensors
 
 from ablate.config.compose import compose, to_config
 from ablate.models import save_weights
+from ablate.models.weight_files import write_safetensors
 from ablate.models.weights import state_dict
 from ablate.tasks.classify.run import Workbench, run
 
