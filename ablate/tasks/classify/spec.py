@@ -82,7 +82,7 @@ class RunSpec:
         used = {backend} | ({"mirrored"} if self.hardware.replicas != 1 else set())
         steps = {f"ablate.training.steps.{name}" for name in ("tensorflow", "jax", "mirrored") if name not in used}
         pictures = set() if self.augment.active else {"ablate.data.augment.augmenter"}
-        return {keras_backend.__name__, *steps, *pictures}
+        return {*_TELLS, keras_backend.__name__, *steps, *pictures}
 
 
 _COMPUTES = (
@@ -90,6 +90,9 @@ _COMPUTES = (
     *("ablate.training.hardware:import_keras", "ablate.training.hardware:prepare", "ablate.training.trainer:Trainer"),
 )
 """What every run computes with, whatever its settings."""
+
+_TELLS = ("ablate.escaping", "ablate.installation", "ablate.words")
+"""What is said to people when something is wrong: no result depends on it."""
 
 
 def _following(model: ModelSpec) -> Iterator[tuple[str, Any]]:

@@ -145,6 +145,7 @@ def test_code_reaches_nothing_that_draws_records_or_reports(codes):
     assert rooms.isdisjoint(
         {"cli", "config", "design", "identity", "proof", "report", "stats", "sweep", "tasks", "tracking"}
     )
+    assert rooms.isdisjoint({"escaping", "installation", "words"}), "what is said to people changes no result"
     assert not any("ablate.data.augment.sheet" in modules(code) for code in codes.values())
     assert "ablate.data.augment.operations" in modules(codes["augmented"])
 
