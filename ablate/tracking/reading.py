@@ -143,6 +143,8 @@ def _adopted(frame: "pd.DataFrame", study: str) -> "pd.DataFrame":
     served = tag_column(serves(study))
     if served not in frame:
         return frame
+    told = (tag_column(STUDY), tag_column(STATUS), tag_column(POINT))  # runs that were trained alone have no point
+    frame = frame.assign(**{column: None for column in told if column not in frame})
     native = frame[tag_column(STUDY)] == study
     through = native & frame[tag_column(STATUS)].isin(OUTCOMES)
     serving = frame[served].notna() & ~native

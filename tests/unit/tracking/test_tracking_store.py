@@ -49,3 +49,15 @@ def test_a_run_serves_trials_that_draw_it_again_and_each_counts_once(store_uri: 
     told = read_runs(where_at(store_uri)).set_index("run_id")["tags.ablate.redrawn.pe-1"]
     assert (told[first.run_id], told[late.run_id]) == ("[1, 2, 3]", "[1]")
     assert list_studies(where_at(store_uri))[0].finished == len(trials)
+
+
+def test_a_study_whose_every_point_is_served_by_a_run_that_was_trained_alone_is_read_like_any(store_uri: str) -> None:
+    store = Store(where_at(store_uri))
+    alone = store.start_run("alone", {}, {"ablate.identity": "i"})
+    alone.finish("finished")
+    start_sweep(store)
+    found = store.serve("i", "pe-1", "p")
+    assert found is not None and found.run_id == alone.run_id
+    frame = read_runs(where_at(store_uri), study="pe-1").set_index("run_id")
+    assert frame.loc[alone.run_id, "tags.ablate.point"] == "p"
+    assert list_studies(where_at(store_uri))[0].points == {"p"}
