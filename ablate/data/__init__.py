@@ -6,7 +6,7 @@ and Pillow.
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.data.facts import describe
+from ablate.data.described import describe
 from ablate.data.spec import DataError, DataSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ablate.data.on_disk import Stored
 from ablate.data.originals import Originals
-from ablate.data.spec import DataError, InputShape
+from ablate.data.spec import DataError, ImageShape
 
 Images = NDArray[np.uint8] | Stored
 """In memory, or rows of a file that are read as they are asked for; both index alike."""
@@ -95,7 +95,7 @@ class Splits:
     notes: tuple[str, ...] = ()
 
     @property
-    def input_shape(self) -> InputShape:
+    def input_shape(self) -> ImageShape:
         _, height, width, channels = self.train.x.shape
         return height, width, channels
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from ablate.data import cache, files
+from ablate.data import cache, ordinary_files
 from ablate.data.resize import Example
 from ablate.data.spec import DataError
 
@@ -98,7 +98,7 @@ def snapshot(paths: Sequence[Path]) -> Snapshot:
 
 def _status(path: Path) -> os.stat_result:
     try:
-        return files.ordinary(path)
+        return ordinary_files.ordinary(path)
     except OSError as error:
         now = "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read any more ({error.strerror})"
         raise DataError(f"{path} must stay as it is while it is read, but {now}; start again.") from error

@@ -25,7 +25,7 @@ from rich.progress import track
 
 from ablate.data.listing import NAMED, listed, unreadable
 from ablate.data.resize import Example, fit
-from ablate.data.spec import Colour, DataError, DataSpec, InputShape
+from ablate.data.spec import Colour, DataError, DataSpec, ImageShape
 from ablate.escaping import visible
 
 _GREY = ("1", "L", "LA", "La")
@@ -224,7 +224,7 @@ def _decoded(file: Encoded, background: Colour) -> tuple[Image.Image, bool]:
         raise _damaged(file, error) from error
 
 
-def shape(file: Encoded, background: Colour) -> InputShape:
+def shape(file: Encoded, background: Colour) -> ImageShape:
     """Height, width and channels that the image will have; its pixels are read only where it is to be turned."""
     image = open_image(file)
     channels = 1 if is_grey(image, background) else 3

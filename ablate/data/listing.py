@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ablate.data.files import LARGEST
+from ablate.data.ordinary_files import LARGEST
 from ablate.data.roots import Found, Root, shown
 from ablate.data.spec import DataError, DataSpec
 from ablate.paths import misread

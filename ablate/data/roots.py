@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablate.data import files
+from ablate.data import ordinary_files
 from ablate.data.spec import DataError
 
 
@@ -90,7 +90,7 @@ class Directory(Root):
             found.lost[path] = _told(error)
 
     def read(self, path: str) -> bytes:
-        return files.whole(self.path / path)
+        return ordinary_files.whole(self.path / path)
 
 
 _ABOVE = "data.root itself, or to a folder above it"
@@ -113,7 +113,9 @@ class Zip(Root):
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{path} must be a folder or a zip, got a damaged or other file ({error}).") from error
-        files.check_expansion(str(path), path.stat().st_size, sum(entry.file_size for entry in self._zip.infolist()))
+        ordinary_files.check_expansion(
+            str(path), path.stat().st_size, sum(entry.file_size for entry in self._zip.infolist())
+        )
 
     def contents(self) -> Found:
         found = Found()
@@ -137,7 +139,7 @@ class Zip(Root):
 
     def read(self, path: str) -> bytes:
         entry = self._zip.getinfo(path)
-        files.check_size(f"{path} in {self.path}", entry.file_size)
+        ordinary_files.check_size(f"{path} in {self.path}", entry.file_size)
         return self._zip.read(entry)
 
 

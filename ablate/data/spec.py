@@ -9,7 +9,7 @@ from typing import Any
 from ablate.paths import problem
 from ablate.words import unknown
 
-InputShape = tuple[int, int, int]
+ImageShape = tuple[int, int, int]
 """Height, width, channels."""
 
 Colour = tuple[int, int, int]

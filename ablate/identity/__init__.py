@@ -4,11 +4,11 @@ from ablate.identity.code import Code as Code
 from ablate.identity.code import IdentityError as IdentityError
 from ablate.identity.digests import digest as digest
 from ablate.identity.earlier import earlier_versions as earlier_versions
-from ablate.identity.files import content as content
 from ablate.identity.keras_backend import backend as backend
 from ablate.identity.keras_backend import keras_file as keras_file
 from ablate.identity.keras_backend import versions as versions
-from ablate.identity.leaves import LEFT_OUT as LEFT_OUT
+from ablate.identity.left_out import LEFT_OUT as LEFT_OUT
+from ablate.identity.named_files import content as content
 from ablate.identity.rule import cell as cell
 from ablate.identity.rule import definition as definition
 from ablate.identity.rule import identity as identity

@@ -16,9 +16,9 @@ from typing import Any
 
 from ablate.identity.code import Code, foreign_sources, own_statements
 from ablate.identity.digests import digest
-from ablate.identity.files import content
 from ablate.identity.keras_backend import versions
-from ablate.identity.leaves import FILES, LEFT_OUT
+from ablate.identity.left_out import FILES, LEFT_OUT
+from ablate.identity.named_files import content
 
 TABLE = Path(__file__).with_name("earlier.json")
 

@@ -96,7 +96,7 @@ _KERAS_GROUPS = {
 }
 """What a file may hold of a model whose layer is of another class, or is not there: said by its right name."""
 
-Grid = tuple[int, int]
+TokenGrid = tuple[int, int]
 """Rows and columns of tokens."""
 
 
@@ -159,7 +159,7 @@ def load_weights(
     path: str | Path,
     *,
     key: str | None = None,
-    grid: Grid | None = None,
+    grid: TokenGrid | None = None,
     warn: bool = True,
 ) -> Loaded:
     """Sets a model's weights from a file; all that it holds, or none and a WeightsError.
@@ -230,7 +230,7 @@ def assign(
     tensors: Mapping[str, np.ndarray],
     *,
     source: str,
-    grid: Grid | None = None,
+    grid: TokenGrid | None = None,
     key: str | None = None,
 ) -> Loaded:
     """Sets a model's weights from a state dict under the official names, as `load_weights` does from a file.
@@ -278,7 +278,7 @@ def assign(
 
 
 def _place(
-    model: keras.Model, turned: dict[str, np.ndarray], targets: Mapping[str, Any], grid: Grid | None
+    model: keras.Model, turned: dict[str, np.ndarray], targets: Mapping[str, Any], grid: TokenGrid | None
 ) -> list[str]:
     """Puts the positional embedding onto the model's grid, in ``turned``, or takes it out and says why not."""
     if _POSITIONAL not in turned:
@@ -472,7 +472,7 @@ def _is_sine(model: keras.Model) -> bool:
     return any(isinstance(layer, SinePositional) for layer in model.layers if layer.name == "positional")
 
 
-def _embedding(model: keras.Model, stored: np.ndarray, weight: Any, grid: Grid | None) -> np.ndarray:
+def _embedding(model: keras.Model, stored: np.ndarray, weight: Any, grid: TokenGrid | None) -> np.ndarray:
     """The stored positional embedding for the model's grid; the very same array where nothing had to be done.
 
     Raises:
@@ -501,7 +501,7 @@ def _check_sine(stored: np.ndarray) -> None:
         )
 
 
-def _stored_grid(tokens: int, new: Grid, grid: Grid | None) -> Grid:
+def _stored_grid(tokens: int, new: TokenGrid, grid: TokenGrid | None) -> TokenGrid:
     """Rows and columns of the image tokens in a file: as it says, or square, as the official code's images are."""
     if grid is not None and grid[0] * grid[1] != tokens:
         raise WeightsError(f"has {tokens} image tokens, which are not the {grid[0]}x{grid[1]} of its grid")
@@ -513,7 +513,7 @@ def _stored_grid(tokens: int, new: Grid, grid: Grid | None) -> Grid:
     raise WeightsError(f"has {tokens} image tokens, which are no square: say grid=(rows, columns) of the file's images")
 
 
-def token_grid(model: keras.Model) -> Grid | None:
+def token_grid(model: keras.Model) -> TokenGrid | None:
     """Rows and columns of a model's tokens, found by showing its tokenizer square images of either side; None for a
     plugin's that treats rows and columns differently."""
     height, width, channels = model.input_shape[1:]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ablate.config.compose import compose, to_config
 from ablate.config.overrides import ConfigError
-from ablate.data.facts import describe
+from ablate.data.described import describe
 from ablate.data.spec import DataError
 from ablate.identity import definition
 from ablate.models import save_weights

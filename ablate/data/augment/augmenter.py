@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ablate.data.augment.images import augmented
 from ablate.data.augment.mixing import draw_mix, erase, mixed, soft_labels
-from ablate.data.augment.operations import Colour
+from ablate.data.augment.operations import Fill
 from ablate.data.augment.spec import AugmentSpec
 from ablate.data.resize import picture, pixels
 from ablate.data.spec import DataError
@@ -46,7 +46,7 @@ class Augmenter:
         self._seed, self._num_classes = seed, num_classes
         self._mean, self._std = np.array(mean, np.float32), np.array(std, np.float32)
         fill = tuple(min(255, round(255 * value)) for value in mean)
-        self._fill: Colour = fill[0] if len(fill) == 1 else fill
+        self._fill: Fill = fill[0] if len(fill) == 1 else fill
 
     def __call__(
         self,

@@ -6,21 +6,21 @@ import numpy as np
 from PIL import Image
 
 from ablate.data.augment import operations
-from ablate.data.augment.operations import Colour, Paint
+from ablate.data.augment.operations import Fill, Paint
 from ablate.data.augment.policies import MIDDLE_GREY, apply, draw_auto, draw_rand
-from ablate.data.augment.spec import AugmentSpec, Interpolation, Policy, ResizedCropSpec
+from ablate.data.augment.spec import AugmentInterpolation, AugmentSpec, Policy, ResizedCropSpec
 
 _RESAMPLE = {
-    Interpolation.bilinear: (Image.Resampling.BILINEAR,),
-    Interpolation.bicubic: (Image.Resampling.BICUBIC,),
-    Interpolation.random: (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC),
+    AugmentInterpolation.bilinear: (Image.Resampling.BILINEAR,),
+    AugmentInterpolation.bicubic: (Image.Resampling.BICUBIC,),
+    AugmentInterpolation.random: (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC),
 }
 _JITTER = (operations.brightness, operations.contrast, operations.colour)
 _ATTEMPTS = 10  # timm's and torchvision's: then the largest central part of an allowed shape
 
 
 def augmented(
-    image: Image.Image, size: tuple[int, int], spec: AugmentSpec, fill: Colour, generator: np.random.Generator
+    image: Image.Image, size: tuple[int, int], spec: AugmentSpec, fill: Fill, generator: np.random.Generator
 ) -> Image.Image:
     """One image, changed as the spec says.
 
@@ -44,7 +44,7 @@ def augmented(
     return image
 
 
-def _paints(spec: AugmentSpec, fill: Colour) -> list[Paint]:
+def _paints(spec: AugmentSpec, fill: Fill) -> list[Paint]:
     return [Paint(resample, fill) for resample in _RESAMPLE[spec.interpolation]]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageEnhance, ImageOps
 
-Colour = int | tuple[int, ...]
+Fill = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Paint:
     """
 
     resample: Image.Resampling
-    fill: Colour
+    fill: Fill
 
 
 def rotate(image: Image.Image, degrees: float, paint: Paint) -> Image.Image:

@@ -79,10 +79,10 @@ def draw_rand(spec: RandAugmentSpec, generator: np.random.Generator) -> list[Dra
     return drawn
 
 
-Step = tuple[str, float, int]
+PolicyStep = tuple[str, float, int]
 """An operation, the probability that it is applied, and its magnitude, 0 to 9."""
 
-CIFAR10: tuple[tuple[Step, Step], ...] = (
+CIFAR10: tuple[tuple[PolicyStep, PolicyStep], ...] = (
     (("invert", 0.1, 7), ("contrast", 0.2, 6)),
     (("rotate", 0.7, 2), ("translate_x", 0.3, 9)),
     (("sharpness", 0.8, 1), ("sharpness", 0.9, 3)),

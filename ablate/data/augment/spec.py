@@ -19,7 +19,7 @@ MOST_ALPHA = 1e6
 MOST_OPS = 100
 
 
-class Interpolation(StrEnum):
+class AugmentInterpolation(StrEnum):
     """How pixels between pixels are computed; ``random`` draws bilinear or bicubic for each image, as timm does."""
 
     bilinear = "bilinear"
@@ -120,7 +120,7 @@ class AugmentSpec:
     rand_augment: RandAugmentSpec = field(default_factory=RandAugmentSpec)
     auto_augment: Policy = Policy.none
     colour_jitter: float = 0.0
-    interpolation: Interpolation = Interpolation.random
+    interpolation: AugmentInterpolation = AugmentInterpolation.random
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_probability: float = 1.0
@@ -144,7 +144,7 @@ class AugmentSpec:
             raise DataError(f"augment.colour_jitter must be between 0 and 1, got {self.colour_jitter}.")
         if not 1 <= self.workers <= MOST_WORKERS:
             raise DataError(f"augment.workers must be at least 1 and at most {MOST_WORKERS}, got {self.workers:,}.")
-        for name, kind in (("auto_augment", Policy), ("interpolation", Interpolation)):
+        for name, kind in (("auto_augment", Policy), ("interpolation", AugmentInterpolation)):
             if getattr(self, name) not in list(kind):
                 raise DataError(unknown(f"augment.{name}", getattr(self, name), kind))
 

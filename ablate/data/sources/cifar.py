@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data import files
+from ablate.data import ordinary_files
 from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.sources import folder
 from ablate.data.sources.download import fetched
 from ablate.data.sources.pickled import read_batch
-from ablate.data.spec import Counts, DataError, DataSpec, InputShape
+from ablate.data.spec import Counts, DataError, DataSpec, ImageShape
 from ablate.paths import keras_folder
 
 
@@ -53,7 +53,7 @@ class Published:
         return next((path for path in (root / self.folder, root) if (path / self.test).is_file()), None)
 
 
-def describe(spec: DataSpec, published: Published) -> tuple[InputShape, int]:
+def describe(spec: DataSpec, published: Published) -> tuple[ImageShape, int]:
     if spec.root is None or published.batches(spec) is not None:
         return (32, 32, 3), len(published.classes)
     return folder.describe(spec)
@@ -116,7 +116,7 @@ def _folder(folder: Path, published: Published, remedy: str) -> dict[str, Arrays
 
 def _content(path: Path) -> bytes:
     try:
-        return files.whole(path)
+        return ordinary_files.whole(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; unpack the whole archive into data.root.") from None
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from ablate.data.arrays import Raw
 from ablate.data.sources import cifar
-from ablate.data.spec import Counts, DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, ImageShape
 
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
@@ -18,7 +18,7 @@ _PUBLISHED = cifar.Published(
 )
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     return cifar.describe(spec, _PUBLISHED)
 
 

@@ -2,7 +2,7 @@
 
 from ablate.data.arrays import Raw
 from ablate.data.sources import cifar
-from ablate.data.spec import Counts, DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, ImageShape
 
 MEAN = (0.5071, 0.4867, 0.4408)
 STD = (0.2675, 0.2565, 0.2761)
@@ -27,7 +27,7 @@ _PUBLISHED = cifar.Published(
 )
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     return cifar.describe(spec, _PUBLISHED)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ablate.data import files
+from ablate.data import ordinary_files
 from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.spec import DataError
 from ablate.paths import keras_folder
@@ -45,7 +45,7 @@ def fetched(name: str, file: str, origin: str, sha256: str) -> Path:
 
     folder = keras_folder()
     if (folder / "datasets" / file).exists():
-        files.ordinary(folder / "datasets" / file)  # a pipe would be waited for
+        ordinary_files.ordinary(folder / "datasets" / file)  # a pipe would be waited for
     try:
         return Path(keras.utils.get_file(file, origin, file_hash=sha256, cache_dir=str(folder)))
     except Exception as error:  # whatever Keras' download raises

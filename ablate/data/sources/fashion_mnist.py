@@ -3,7 +3,7 @@
 from ablate.data.arrays import Raw
 from ablate.data.sources import idx
 from ablate.data.sources.download import downloaded
-from ablate.data.spec import Counts, DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, ImageShape
 
 MEAN = (0.2860,)
 STD = (0.3530,)
@@ -21,7 +21,7 @@ CLASSES = (
 )
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     return (28, 28, 1), 10
 
 

@@ -8,7 +8,7 @@ Source of mean and std: the official configuration ``configs/datasets/flowers102
 
 from ablate.data.arrays import Raw
 from ablate.data.sources import prepared
-from ablate.data.spec import Counts, DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, ImageShape
 
 MEAN = (0.4353, 0.3773, 0.2872)
 STD = (0.2966, 0.2455, 0.2698)
@@ -16,7 +16,7 @@ STD = (0.2966, 0.2455, 0.2698)
 _PREPARED = prepared.Prepared("oxford_flowers102", ("train", "validation"), "test", classes=102)
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     return prepared.describe(spec, _PREPARED)
 
 

@@ -15,20 +15,20 @@ from ablate.data.listing import File, LayoutError, Listing, image_files
 from ablate.data.originals import Originals
 from ablate.data.resize import Example
 from ablate.data.roots import Root, Zip, open_root, shown
-from ablate.data.spec import Counts, DataError, DataSpec, InputShape
+from ablate.data.spec import Counts, DataError, DataSpec, ImageShape
 
 __all__ = ["MEAN", "STD", "LayoutError", "counts", "describe", "read", "read_published"]
 
 MEAN = STD = None
 
 
-def describe(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> tuple[InputShape, int]:
+def describe(spec: DataSpec, *, test: tuple[str, ...] = ("test",)) -> tuple[ImageShape, int]:
     """From the listing and the header of the first image that has one; damaged ones are named when all are read."""
     root, listing = _listed(spec, test)
     return _first_shape(root, listing.files, spec), len({file.label for file in listing.files})
 
 
-def _first_shape(root: Root, files: list[File], spec: DataSpec) -> InputShape:
+def _first_shape(root: Root, files: list[File], spec: DataSpec) -> ImageShape:
     refused: DataError | None = None
     for file in files:
         try:

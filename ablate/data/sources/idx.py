@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data import files
+from ablate.data import ordinary_files
 from ablate.data.arrays import Arrays, Raw, checked_labels
 from ablate.data.spec import DataError
 
@@ -59,12 +59,12 @@ def read(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
         DataError: The file is damaged, or no IDX file of that many dimensions.
     """
     try:
-        packed = files.ordinary(path).st_size
+        packed = ordinary_files.ordinary(path).st_size
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             shape = _shape(path, file, dimensions)
             size = math.prod(shape)
-            files.check_expansion(str(path), packed, size)
-            files.check_memory(str(path), size)
+            ordinary_files.check_expansion(str(path), packed, size)
+            ordinary_files.check_memory(str(path), size)
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} could not be read ({error}); it is damaged: download it again.") from error

@@ -8,7 +8,7 @@ Source of mean and std: the official configuration ``configs/datasets/imagenet.y
 
 from ablate.data.arrays import Raw
 from ablate.data.sources import prepared
-from ablate.data.spec import Counts, DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, ImageShape
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -18,7 +18,7 @@ _PREPARED = prepared.Prepared(
 )
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     return prepared.describe(spec, _PREPARED)
 
 

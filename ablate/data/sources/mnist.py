@@ -3,14 +3,14 @@
 from ablate.data.arrays import Raw
 from ablate.data.sources import idx
 from ablate.data.sources.download import downloaded
-from ablate.data.spec import Counts, DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, ImageShape
 
 MEAN = (0.1307,)
 STD = (0.3081,)
 CLASSES = tuple("0123456789")
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     return (28, 28, 1), 10
 
 

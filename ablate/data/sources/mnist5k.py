@@ -5,14 +5,14 @@ import numpy as np
 from ablate.data.arrays import Arrays, Raw
 from ablate.data.sources import mnist
 from ablate.data.sources.shipped import numbers
-from ablate.data.spec import Counts, DataSpec, InputShape
+from ablate.data.spec import Counts, DataSpec, ImageShape
 from ablate.data.split import TEST_SEED, stratified
 
 MEAN, STD = mnist.MEAN, mnist.STD
 TEST_FRACTION = 0.2
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     return (28, 28, 1), 10
 
 

@@ -14,7 +14,7 @@ from ablate.data.contents import snapshot
 from ablate.data.damaged import readable
 from ablate.data.decode import Encoded, decode_all, taken_as_upright
 from ablate.data.sources import folder
-from ablate.data.spec import Counts, DataError, DataSpec, InputShape
+from ablate.data.spec import Counts, DataError, DataSpec, ImageShape
 from ablate.installation import install
 
 
@@ -44,7 +44,7 @@ class Prepared:
         return not root.is_dir() or any(root.glob("train")) or any(root.glob("*/train"))
 
 
-def describe(spec: DataSpec, prepared: Prepared) -> tuple[InputShape, int]:
+def describe(spec: DataSpec, prepared: Prepared) -> tuple[ImageShape, int]:
     height, width = _size(spec)
     if prepared.in_folders(spec):
         return folder.describe(spec, test=prepared.test_folders)

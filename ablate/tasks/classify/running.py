@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.config.files import preset
 from ablate.contract import Length
 from ablate.data import DataError
-from ablate.data.facts import describe, training_images
+from ablate.data.described import describe, training_images
 from ablate.data.spec import check_batch
 from ablate.identity import LEFT_OUT
 from ablate.models import registry

@@ -14,7 +14,7 @@ from scipy import stats
 from ablate.cli import training as verbs
 from ablate.config.overrides import ConfigError
 from ablate.data import Arrays, Batches, DataError, Splits
-from ablate.data.augment import AugmentSpec, Interpolation, Policy, RandAugmentSpec, ResizedCropSpec
+from ablate.data.augment import AugmentInterpolation, AugmentSpec, Policy, RandAugmentSpec, ResizedCropSpec
 from ablate.data.augment.augmenter import Augmenter
 from ablate.data.augment.images import augmented, resized_crop_box
 from ablate.data.augment.mixing import cutmix_box, draw_mix, erasing_box, mixed, soft_labels
@@ -417,7 +417,9 @@ def test_augment_interpolation_is_the_one_that_is_asked_for():
         spec = AugmentSpec(random_resized_crop=ResizedCropSpec(scale=[0.3, 0.5]), interpolation=interpolation)
         return [_augmenter(spec).images(_images().x, np.arange(64), 0)[i].tobytes() for i in range(64)]
 
-    bilinear, bicubic, drawn = map(turned, (Interpolation.bilinear, Interpolation.bicubic, Interpolation.random))
+    bilinear, bicubic, drawn = map(
+        turned, (AugmentInterpolation.bilinear, AugmentInterpolation.bicubic, AugmentInterpolation.random)
+    )
     kinds = [a == c or (2 if b == c else 0) for a, b, c in zip(bilinear, bicubic, drawn, strict=True)]
     assert 0 not in kinds and 15 < kinds.count(2) < 49
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 from ablate import identity
 from ablate.data import DataError, DataSpec, describe, load
 from ablate.data.decode import Encoded, decode_all
-from ablate.data.facts import training_images
+from ablate.data.described import training_images
 from ablate.data.listing import suffixes
 from ablate.tasks.classify.spec import RunSpec
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ablate.data import Arrays, Batches, DataError, DataSpec, describe, load
 from ablate.data.arrays import digest, moments
-from ablate.data.facts import training_images
+from ablate.data.described import training_images
 from ablate.data.resize import fit_all
 from ablate.data.split import fewer, shares, stratified
 

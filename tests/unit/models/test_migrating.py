@@ -9,7 +9,7 @@ import pytest
 
 from ablate import ModelSpec, build, create_model, load_weights, save_weights
 from ablate.config.compose import compose, to_config
-from ablate.data.facts import describe
+from ablate.data.described import describe
 from ablate.data.spec import DataError
 from ablate.models import zoo
 from ablate.sweep.plan import make_plan

@@ -7,7 +7,7 @@ import pytest
 from ablate.config.compose import compose, to_config
 from ablate.config.files import group_choices
 from ablate.config.overrides import ConfigError
-from ablate.data.facts import describe
+from ablate.data.described import describe
 from ablate.data.spec import module_of
 from ablate.tasks.classify import paper
 

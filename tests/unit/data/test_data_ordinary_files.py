@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ablate.data import DataError, DataSpec, describe, load
-from ablate.data.files import LARGEST
+from ablate.data.ordinary_files import LARGEST
 from ablate.data.spec import SOURCES
 
 NEED_FILES = [source for source in SOURCES if source not in ("mnist5k", "digits")]

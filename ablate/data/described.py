@@ -1,9 +1,9 @@
 """What a run's data will be, told before any image is decoded: shape, classes, number of training images."""
 
-from ablate.data.spec import Counts, DataSpec, InputShape, check_moments, module_of
+from ablate.data.spec import Counts, DataSpec, ImageShape, check_moments, module_of
 
 
-def describe(spec: DataSpec) -> tuple[InputShape, int]:
+def describe(spec: DataSpec) -> tuple[ImageShape, int]:
     """What a model will get, without decoding images: built-in sources know it, a folder is listed and one header read.
 
     A folder of both grey and colour images may be described by a grey one; it loads as colour.
