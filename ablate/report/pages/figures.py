@@ -32,6 +32,8 @@ from scipy import ndimage
 from scipy.special import stdtrit
 
 from ablate.escaping import label as shown
+from ablate.report.pages.kinds import LOOKS
+from ablate.stats.verdicts import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,13 +62,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c68a00", "#56a0d3", "#8
 """Okabe and Ito's, the light ones darkened until a white page shows them."""
 _DASHES = ("", (4, 2), (1, 1.5), (6, 2, 1, 2), (8, 3), (3, 1, 1, 1, 1, 1), (2, 3), (10, 2, 2, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-KINDS = {
-    "helps": ("#009e73", "^"),
-    "hurts": ("#d55e00", "v"),
-    "equivalent": ("#0072b2", "s"),
-    "undecided": ("#808080", "o"),
-}
-"""Kind of verdict -> colour and marker."""
 
 
 def effects(frame: "pd.DataFrame", ax: Axes, unit: str, *, margin: float | None = None) -> Axes:
@@ -88,7 +83,7 @@ def effects(frame: "pd.DataFrame", ax: Axes, unit: str, *, margin: float | None 
                 _interval(ax, row.effect, row.low, row.high, len(ticks), row.kind)
             ticks.append(row.level)
     if margin is not None:
-        ax.axvspan(-margin, margin, color=KINDS["equivalent"][0], alpha=0.12, linewidth=0)
+        ax.axvspan(-margin, margin, color=LOOKS[Kind.equivalent].colour, alpha=0.12, linewidth=0)
     ax.axvline(0, color="0.5", linewidth=1)
     ax.set_yticks(range(len(ticks)), _names(ticks))
     for n in heads:
@@ -97,19 +92,19 @@ def effects(frame: "pd.DataFrame", ax: Axes, unit: str, *, margin: float | None 
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
     ax.set_xlabel(shown(f"effect on {unit}"))
-    _kinds(ax, [kind for kind in KINDS if kind in set(frame["kind"])])
+    _kinds(ax, [kind for kind in LOOKS if kind in set(frame["kind"])])
     return ax
 
 
 def _interval(ax: Axes, effect: float, low: float | None, high: float | None, at: int, kind: str) -> None:
-    colour, marker = KINDS[kind]
+    look = LOOKS[Kind(kind)]
     if low is not None and high is not None and low == low:
-        ax.plot([low, high], [at, at], color=colour, linewidth=2, solid_capstyle="round")
-    ax.plot([effect], [at], color=colour, marker=marker, markersize=7, linestyle="none")
+        ax.plot([low, high], [at, at], color=look.colour, linewidth=2, solid_capstyle="round")
+    ax.plot([effect], [at], color=look.colour, marker=look.marker, markersize=7, linestyle="none")
 
 
-def _kinds(ax: Axes, kinds: Sequence[str]) -> None:
-    marks = [Line2D([], [], color=KINDS[kind][0], marker=KINDS[kind][1], label=kind) for kind in kinds]
+def _kinds(ax: Axes, kinds: Sequence[Kind]) -> None:
+    marks = [Line2D([], [], color=LOOKS[kind].colour, marker=LOOKS[kind].marker, label=kind) for kind in kinds]
     if marks:
         ax.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=len(marks), frameon=False,
                   columnspacing=1, handletextpad=0.3)  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.escaping import html_text
 from ablate.report.pages import findings, frames, sentences, text
 from ablate.report.pages.drawings import MOST_ROWS, Drawing, drawings
+from ablate.report.pages.kinds import rules
 from ablate.report.sources.records import Records
 from ablate.report.table import equal_compute, searches
 from ablate.report.table.rows import Reading, records_table
@@ -70,7 +71,7 @@ def _whole(
         _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table, definition)])),
         _section("How to reproduce", _reproduce(records, definition)),
     ]
-    return _SHELL.format(title=html_text(asked), style=_STYLE, body="\n".join(part for part in parts if part))
+    return _SHELL.format(title=html_text(asked), style=_STYLE + rules(), body="\n".join(part for part in parts if part))
 
 
 def _remarks(table: Table, definition: Mapping[str, Any]) -> list[str]:
@@ -187,10 +188,9 @@ def _figure(drawing: Drawing) -> str:
 # --------------------------------------------------------------------------------------------------------------- shell
 
 _STYLE = """
-:root { color-scheme: light dark; --page: #fff; --ink: #1d2430; --soft: #596273; --line: #dfe3ea; --card: #f6f7f9;
-  --helps: #00724f; --hurts: #b34700; --equivalent: #005f99; --undecided: #626a75 }
+:root { color-scheme: light dark; --page: #fff; --ink: #1d2430; --soft: #596273; --line: #dfe3ea; --card: #f6f7f9 }
 @media (prefers-color-scheme: dark) { :root { --page: #14171c; --ink: #e6e9ee; --soft: #a2abb9; --line: #333a45;
-  --card: #1c2027; --helps: #3ecf9d; --hurts: #ff9a5c; --equivalent: #6bb8f0; --undecided: #a8b0bb } }
+  --card: #1c2027 } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto,
   "Helvetica Neue", "Liberation Sans", "DejaVu Sans", sans-serif; overflow-wrap: anywhere }
@@ -204,9 +204,7 @@ p, li, dd { max-width: 76ch }
 .budget, figcaption, .ids { color: var(--soft); font-size: .9rem }
 .lead { margin: .2rem 0 .6rem; font-weight: 600 }
 .verdicts { list-style: none; margin: 0; padding: 0 }
-.verdicts li { margin: .35rem 0; padding: .1rem 0 .1rem .75rem; border-left: 4px solid var(--undecided) }
-.verdicts .helps { border-color: var(--helps) } .verdicts .hurts { border-color: var(--hurts) }
-.verdicts .equivalent { border-color: var(--equivalent) }
+.verdicts li { margin: .35rem 0; padding: .1rem 0 .1rem .75rem; border-left: 4px solid }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; overflow-wrap: normal }
 th, td { padding: .45rem .8rem; text-align: left; white-space: nowrap }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence, Set
 from itertools import groupby
 
+from ablate.report.pages.kinds import LOOKS
 from ablate.report.table.audit import Difference
 from ablate.report.table.marks import FLAG
 from ablate.report.table.table import ALPHA, Table, confidence
@@ -13,8 +14,6 @@ MOST_PLACES = 6
 """Combinations of other factors that a sentence lists before it can no longer be read."""
 MOST_DIFFERENCES = 3
 """Things that differ besides the factor, as a sentence names them; the notes have all."""
-_KIND_WORDS = {Kind.helps: "helps", Kind.hurts: "hurts", Kind.equivalent: "makes no difference that matters",
-               Kind.undecided: "is undecided"}  # fmt: skip
 
 
 def summaries(table: Table) -> list[str]:
@@ -66,13 +65,13 @@ def summary(factor: str, baseline: str, contrasts: Sequence[Contrast], flagged: 
 def _where(kind: Kind, some: Sequence[Contrast], of: int, marked: Set[int]) -> str:
     marks = [f" {FLAG}" if id(each) in marked else "" for each in some]
     if of == 1:
-        return f"{_KIND_WORDS[kind]}{marks[0]}"
+        return f"{LOOKS[kind].words}{marks[0]}"
     places = [f"{', '.join(each.at.values())}{mark}" for each, mark in zip(some, marks, strict=True)]
     if len(some) == of:
-        return f"{_KIND_WORDS[kind]}{max(marks)} everywhere ({of} comparisons)"
+        return f"{LOOKS[kind].words}{max(marks)} everywhere ({of} comparisons)"
     listed = len(places) <= MOST_PLACES
     where = f"at {' / '.join(places)}" if listed else f"in {len(places)} of {of} comparisons{max(marks)}"
-    return f"{_KIND_WORDS[kind]} {where}"
+    return f"{LOOKS[kind].words} {where}"
 
 
 def sentence(contrast: Contrast, unit: str, differences: Sequence[Difference] = (), *, alpha: float = ALPHA) -> str:
@@ -87,7 +86,7 @@ def sentence(contrast: Contrast, unit: str, differences: Sequence[Difference] = 
     found = contrast.verdict
     at = f", at {', '.join(f'{name} = {level}' for name, level in contrast.at.items())}," if contrast.at else ""
     who = f"{contrast.factor} = {contrast.level} instead of {contrast.baseline}{at}"
-    kind = _KIND_WORDS[found.kind] + (f" {FLAG}" if differences else "")
+    kind = LOOKS[found.kind].words + (f" {FLAG}" if differences else "")
     more = _besides(contrast, differences)
     if found.effect is None:
         return f"{who} {kind}: there are not enough results (n = {_n(contrast)}){more}."

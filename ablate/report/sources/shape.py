@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
+from ablate.design.sweep import Method
 from ablate.escaping import visible
 from ablate.tracking import param_text
 from ablate.tracking.names import (
@@ -38,7 +39,7 @@ LARGEST = 1e150
 _MOST_ROWS = 1_000_000
 _SHOWN = 60
 """Characters of a wrong value that a sentence shows."""
-_METHODS = ("grid", "one_factor", "zip", "optuna", "tuned")
+_METHODS = tuple(Method)
 
 
 class ShapeError(ValueError):
@@ -261,8 +262,8 @@ def _check_definition(place: _Place, given: Any) -> None:
 
 
 def _check_search(place: _Place, definition: Mapping[str, Any]) -> None:
-    if definition.get("method") not in ("optuna", "tuned"):
-        place.at("method").refuse("optuna or tuned where searched stands", definition.get("method"))
+    if definition.get("method") not in (searches := [method for method in Method if method.searches]):
+        place.at("method").refuse(f"{' or '.join(searches)} where searched stands", definition.get("method"))
     if not _mapping(place.at("searched"), definition["searched"]):
         place.at("searched").refuse("a mapping of at least one axis", {})
     for key, check in {"sampler": _text, "pruner": _text, "n_trials": _count}.items():

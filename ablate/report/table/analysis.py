@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ablate.design.sweep import Method
 from ablate.report.table import equal_compute
 from ablate.report.table.runs import Attempt
 from ablate.stats.contrasts import Analysis, Rule, analyse
@@ -12,7 +13,7 @@ from ablate.stats.design import Observation
 from ablate.tracking import param_text
 from ablate.tracking.names import DIVERGED, FINISHED
 
-METHODS = ("grid", "one_factor", "zip")
+METHODS = tuple(method for method in Method if not method.searches)
 """Sweeps whose points are levels to compare; those of a search were chosen by their results."""
 
 

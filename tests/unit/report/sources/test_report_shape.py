@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ablate.design.sweep import Method
 from ablate.report import Reading, ReportError, records_table, render, report_records
 from ablate.report.pages import frames, html
 from ablate.report.sources import records
@@ -154,6 +155,14 @@ def test_a_file_that_is_wrong_names_line_key_and_what_must_hold(tmp_path, change
     with pytest.raises(records.RecordsError, match=said) as refused:
         records.read(path)
     assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_a_file_may_name_every_method_that_a_sweep_may_have(tmp_path, method):
+    lines, path = _lines("families-cifar10", 3), tmp_path / "x.jsonl"
+    lines[0]["definition"]["method"] = str(method)
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert records.read(path).definition["method"] == method
 
 
 def test_a_line_that_names_a_key_twice_or_nests_without_end_is_one_sentence(tmp_path):

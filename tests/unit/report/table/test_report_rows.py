@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ablate.design.sweep import Method
 from ablate.report import Reading, ReportError, render, report_table
 from tests.unit.report.tables import AXES, DEFINITION, full, point, run, table_of
 
@@ -179,8 +180,9 @@ def test_report_judges_axes_that_move_together_as_one() -> None:
     assert f"model + positional, against {', '.join(pairs[0])}" in text
 
 
-def test_report_of_a_search_judges_nothing_since_its_points_were_chosen_by_their_results() -> None:
-    assert "verdicts" not in _judged(_spread({}), method="optuna")
+@pytest.mark.parametrize("method", Method)
+def test_report_judges_all_but_searches_whose_points_were_chosen_by_their_results(method: Method) -> None:
+    assert ("verdicts" in _judged(_spread({}), method=str(method))) is not method.searches
 
 
 def test_report_table_title_states_epochs_of_cooldown() -> None:
