@@ -10,9 +10,9 @@ from ablate.identity.keras_backend import versions as versions
 from ablate.identity.left_out import LEFT_OUT as LEFT_OUT
 from ablate.identity.named_files import content as content
 from ablate.identity.rule import cell as cell
+from ablate.identity.rule import code_version as code_version
 from ablate.identity.rule import definition as definition
 from ablate.identity.rule import identity as identity
 from ablate.identity.rule import known_cells as known_cells
 from ablate.identity.rule import known_settings as known_settings
 from ablate.identity.rule import settings as settings
-from ablate.identity.rule import sources as sources

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.identity.code import Code, statements
+from ablate.identity.code import Code, own_statements, statements
 from ablate.identity.digests import digest
 from ablate.identity.earlier import earlier_versions
 from ablate.identity.keras_backend import versions
@@ -96,6 +96,19 @@ def sources(code: Code) -> str:
         IdentityError: The code cannot be found.
     """
     return digest(sorted(statements(code)))
+
+
+def code_version(code: Code) -> str:
+    """A name for code: that of the first version which computes the same, or else its own digest.
+
+    Args:
+        code: Of all runs together, so that two runs of one version have one name whatever they choose.
+
+    Raises:
+        IdentityError: The code cannot be found.
+    """
+    there = own_statements(code)
+    return next((each.sources for each in earlier_versions() if there <= each.code), digest(sorted(there)))
 
 
 def identity(settings: str, data_digest: str) -> str:

@@ -11,11 +11,12 @@ import keras
 from ablate.contract import Observer
 from ablate.data import DataSpec, Splits
 from ablate.data import load as load_data
-from ablate.identity import backend, content, identity, known_cells, known_settings, settings, sources
+from ablate.identity import backend, code_version, content, identity, known_cells, known_settings, settings
 from ablate.models.classifier import drawn
 from ablate.models.profile import Profile, profile
 from ablate.models.weights import Loaded, WeightsError, load_weights
 from ablate.tasks.classify.spec import RunSpec
+from ablate.tasks.classify.whole_code import whole_code
 from ablate.tracking.names import (
     BACKEND,
     CELL,
@@ -184,7 +185,7 @@ def _tags(spec: RunSpec, name: str, data_digest: str, loaded: Loaded | None) -> 
     told = settings(leaves, defaults, code=code, backend=backend())
     own, *earlier = known_cells(leaves, defaults)
     tags = {IDENTITY: name, SETTINGS: told, CELL: own} | ({EARLIER_CELL: earlier[-1]} if earlier else {})
-    tags |= {DATA_DIGEST: data_digest, SOURCES: sources(code), BACKEND: backend()}
+    tags |= {DATA_DIGEST: data_digest, SOURCES: code_version(whole_code()), BACKEND: backend()}
     if loaded is None:
         return tags
     weights = {"digest": content(spec.model.weights or ""), "head": loaded.head, "loaded": str(loaded)}

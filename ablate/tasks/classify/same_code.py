@@ -9,27 +9,21 @@ are trained anew.
 import itertools
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from ablate.data.augment import AugmentSpec
-from ablate.data.spec import SOURCES, DataSpec
 from ablate.identity.code import Code, own_statements
 from ablate.identity.earlier import TABLE, write
-from ablate.models import registry
-from ablate.models.spec import ModelSpec
 from ablate.tasks.classify.spec import RunSpec
+from ablate.tasks.classify.whole_code import roots, whole_code
 from ablate.training.hardware import HardwareSpec
 
 
 def codes() -> Iterator[Code]:
     """The code of all runs: every variant of the package's, every source, with all that a run may do without."""
-    variants: list[dict[str, Any]] = [{axis: name} for axis in registry.AXES for name in registry.names(axis)]
-    runs = [RunSpec(model=ModelSpec(**each)) for each in [*variants, {"weights": "a file"}]]
-    runs += [RunSpec(data=DataSpec(source=source)) for source in SOURCES]
-    roots = {root for run in runs for root in run.code("tensorflow").roots if root.startswith("ablate.")}
     for backend, replicas, flip in itertools.product(("tensorflow", "jax"), (1, 2), (0.0, 0.5)):
         run = RunSpec(hardware=HardwareSpec(replicas=replicas), augment=AugmentSpec(flip=flip))
-        yield Code(tuple(sorted(roots)), run.code(backend).apart)
+        yield Code(tuple(sorted(roots())), run.code(backend).apart)
+    yield whole_code()
 
 
 def reached() -> frozenset[str]:

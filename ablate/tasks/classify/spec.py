@@ -82,7 +82,7 @@ class RunSpec:
         used = {backend} | ({"mirrored"} if self.hardware.replicas != 1 else set())
         steps = {f"ablate.training.steps.{name}" for name in ("tensorflow", "jax", "mirrored") if name not in used}
         pictures = set() if self.augment.active else {"ablate.data.augment.augmenter"}
-        return {*_TELLS, keras_backend.__name__, *steps, *pictures}
+        return {*TELLS, *steps, *pictures}
 
 
 _COMPUTES = (
@@ -91,8 +91,8 @@ _COMPUTES = (
 )
 """What every run computes with, whatever its settings."""
 
-_TELLS = ("ablate.escaping", "ablate.installation", "ablate.words")
-"""What is said to people when something is wrong: no result depends on it."""
+TELLS = ("ablate.escaping", "ablate.installation", "ablate.words", keras_backend.__name__)
+"""What is said to people when something is wrong, and which backend computes, which is told apart."""
 
 
 def _following(model: ModelSpec) -> Iterator[tuple[str, Any]]:

@@ -1,13 +1,17 @@
 """Which settings make a run another one: those that differ from what they are where nobody says anything."""
 
+import shutil
 from dataclasses import dataclass, field
 
 import pytest
 
 from ablate import identity
 from ablate.config.compose import compose, to_config
-from ablate.identity.rule import Changed, definition
+from ablate.identity.code import PACKAGE, own_statements
+from ablate.identity.earlier import earlier_versions
+from ablate.identity.rule import Changed, code_version, definition
 from ablate.tasks.classify.spec import RunSpec
+from ablate.tasks.classify.whole_code import whole_code
 from ablate.training.spec import TrainSpec
 
 
@@ -87,3 +91,14 @@ def test_definition_goes_by_the_first_default_where_it_was_changed():
 @pytest.mark.parametrize(("value", "default"), [(1, 1.0), (True, 1), (0.0, -0.0), ("None", None)])
 def test_definition_takes_no_value_for_another_that_equals_it(value, default):
     assert definition({"a": value}, {"a": default}) == {"a": value}
+
+
+def test_code_has_one_name_for_all_runs_of_a_version_and_that_of_an_earlier_one_which_computes_the_same(tmp_path):
+    """An audit compares it: two levels of a factor reach other code, and are no two versions."""
+    whole = whole_code()
+    assert code_version(whole) == earlier_versions()[-1].sources
+    copied = shutil.copytree(PACKAGE, tmp_path / "ablate", ignore=shutil.ignore_patterns("__pycache__"))
+    layer = copied / "models" / "positional" / "layers.py"
+    layer.write_text(layer.read_text("utf-8").replace("10000", "10001"), "utf-8")
+    there = own_statements(whole, copied)
+    assert own_statements(whole) <= earlier_versions()[-1].code and not there <= earlier_versions()[-1].code
