@@ -51,6 +51,7 @@ def test_sweep_runs_every_point_once_and_prints_the_table(finished):
     assert len(points) == points["tags.ablate.point"].nunique() == 8
     assert set(points["status"]) == {"FINISHED"}
     assert "Does pooling matter on digits?" in result.stdout
+    assert "not only the factor differs" not in result.stdout, "two variants are no two versions of the code"
     rows = [line for line in result.stdout.splitlines() if "±" in line and "interval" not in line]
     assert [row.split()[:2] for row in rows] == [
         ["seqpool", "learnable"], ["seqpool", "none"], ["mean", "learnable"], ["mean", "none"]
