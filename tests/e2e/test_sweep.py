@@ -201,8 +201,8 @@ def _wait_for_points(process, count):
 @pytest.mark.parametrize(
     ("how", "workers"),
     [
-        (signal.SIGINT, 1),
         (signal.SIGKILL, 2),
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.full),
         pytest.param(signal.SIGINT, 2, marks=pytest.mark.full),
         pytest.param(signal.SIGKILL, 1, marks=pytest.mark.full),
         pytest.param(signal.SIGTERM, 1, marks=pytest.mark.full),

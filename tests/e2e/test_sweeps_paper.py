@@ -27,6 +27,7 @@ def _write(folder, name, text):
     (folder / "sweeps" / f"{name}.yaml").write_text(SMALL + text)
 
 
+@pytest.mark.full
 def test_a_finished_run_serves_every_sweep_that_needs_it_and_counts_once_in_each(tmp_path):
     _write(tmp_path, "first", "axes: {model.pooling: [seqpool, mean]}\nseeds: 1\nrepeats: {0: 2}")
     _write(tmp_path, "second", "axes: {model.positional: [learnable, none], model.pooling: [seqpool]}\nseeds: 2")
@@ -130,6 +131,7 @@ def test_a_search_that_is_resumed_counts_every_trial_once_and_tables_the_best(tm
     assert values == sorted(values, reverse=True) and len(values) == 3
 
 
+@pytest.mark.full
 def test_a_trial_that_draws_what_another_had_drawn_is_not_trained_again(tmp_path):
     few = "method: optuna\nsampler: random\nn_trials: 5\naxes: {model.pooling: [seqpool, mean]}"
     _write(tmp_path, "few", few)
