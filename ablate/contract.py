@@ -22,10 +22,10 @@ class Epoch:
     """One epoch of a run.
 
     Attributes:
-        number: From 1.
+        number: Number of the epoch, from 1.
         metrics: What was measured, under its recorded names.
-        line: The same for people, in one line.
-        note: The same in a few words, for a screen that shows several runs.
+        line: The epoch's metrics for people, in one line.
+        note: The epoch's metrics in a few words, for a screen that shows several runs.
     """
 
     number: int
@@ -93,7 +93,7 @@ class Result(Protocol):
         """Writes what was found into the record.
 
         Args:
-            record: The run's, which is closed afterwards.
+            record: The run's record, which is closed afterwards.
             model: Whether the trained model is kept as well.
         """
 
@@ -123,8 +123,8 @@ class Length:
     """How long a run is to last.
 
     Attributes:
-        epochs: Passes over its examples, where ``seconds`` is None.
-        seconds: Of training, after which it ends; None where epochs count.
+        epochs: Passes over the run's examples, from 1, where ``seconds`` is None.
+        seconds: Seconds of training, above 0, after which the run ends; None where epochs count.
     """
 
     epochs: int
@@ -257,7 +257,7 @@ class Task(Protocol):
         ...
 
     def graph(self, run: Any) -> str:
-        """The same for runs that share what a process has compiled; after ``start``."""
+        """A key that is the same for runs that share what a process has compiled; after ``start``."""
         ...
 
     def register_best(self, plan: Any, store: Any) -> str:

@@ -8,7 +8,7 @@ door                                                      function
 ========================================================  =========================================
 terminal: ``report.pages.text``, ``sweep.screen``,        ``visible``; ``terminal`` for whole texts
 ``cli.main`` (errors)
-log lines: ``output.LogFormatter``, in ``conf/hydra``     ``terminal``
+log lines: ``sweep.output.LogFormatter``                  ``terminal``
 CSV: ``report.pages.text``                                ``csv_row``
 JSON: ``report.pages.text``                               ``json_text``
 Markdown: ``report.pages.text`` and ``.findings``,        ``markdown``, ``markdown_cell`` and

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 NAME = "ablate-study"
-"""Of the distribution: on a package index, the import name belongs to another project."""
+"""Name of the distribution: on a package index, the import name belongs to another project."""
 
 EXTRAS = {
     "keras": ("h5py", "keras", "mlxtend", "PIL", "safetensors", "sklearn", "tensorflow"),

@@ -1,4 +1,4 @@
-"""Overrides and files of settings -> one configuration, and that -> dataclasses: here alone Hydra composes."""
+"""Overrides and files of settings -> one configuration, as Hydra composes it, and that -> dataclasses."""
 
 import importlib
 import os
@@ -59,7 +59,7 @@ def expand(words: Words) -> list[Override]:
     """Puts a sweep's ``base`` settings in front of the overrides, less those that an override replaces.
 
     Args:
-        words: Of a command; ``sweep=NAME`` means ``+sweep=NAME``.
+        words: Words of a command; ``sweep=NAME`` means ``+sweep=NAME``.
 
     Raises:
         ConfigError: There is no such sweep, it is chosen in another way, or a word is not of Hydra's grammar.
@@ -129,7 +129,7 @@ class Composer:
     """Composes many configurations with Hydra initialised once."""
 
     def __call__(self, words: Words, *, config_name: str = "config") -> Composed:
-        """As ``compose``."""
+        """Composes one configuration; see ``compose``."""
         overrides, schema = parse_overrides(words), _schema(config_name)
         for override in overrides:
             register_preset(override.key, override.value)
@@ -178,7 +178,7 @@ def lines_for_hydra(overrides: Sequence[Override], schema: type) -> list[str]:
     (``out=1e3``), and a preset's options leave with the variant that they belong to.
 
     Args:
-        overrides: Of one command.
+        overrides: All overrides of one command.
         schema: The dataclass of the whole configuration.
     """
     lines = []
@@ -248,7 +248,7 @@ def check_own_files(lines: Sequence[str], config_name: str = "config") -> None:
 
     Args:
         lines: Overrides as Hydra takes them, which say what files are chosen; Hydra is initialised.
-        config_name: As of ``compose``.
+        config_name: ``config`` for what trains, ``report`` for what reads records.
 
     Raises:
         ConfigError: Naming the file, the leaf and the value.

@@ -15,7 +15,7 @@ def wrong_override(override: Override, schema: type) -> str | None:
     """What is wrong with an override by itself, in one sentence; None where nothing is.
 
     Args:
-        override: Of a command line or of a sweep's ``base``.
+        override: One override of a command line or of a sweep's ``base``.
         schema: The dataclass of the whole configuration.
     """
     key, value = override.key, override.value
@@ -59,8 +59,8 @@ def lacks_sweep(override: Override, overrides: Iterable[Override]) -> str | None
     """What is said of an override that changes a sweep's file where none is named; None where there is nothing to say.
 
     Args:
-        override: Any of them.
-        overrides: All of the command.
+        override: The override that is looked at, one of ``overrides``.
+        overrides: All overrides of the command.
     """
     named = any(other.key == "sweep" and not isinstance(other.value, dict) for other in overrides)
     if override.key.partition(".")[0] != "sweep" or named:

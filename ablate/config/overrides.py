@@ -25,7 +25,7 @@ class Override:
     Attributes:
         line: The word as Hydra takes it, e.g. ``+sweep=pe_type``; text that Hydra's grammar cannot take bare is quoted.
         key: The leaf or config group, without ``+``, ``~`` and package.
-        value: In Python's own types. Of ``several``, Hydra's description of them.
+        value: The value in Python's own types; with ``several``, Hydra's description of all values.
         removes: Whether it takes the key away, ``~key``.
         several: Whether it gives several values, one for each job of ``--multirun``.
     """

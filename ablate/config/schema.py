@@ -144,14 +144,14 @@ class ReportConfig:
         blocks: Runs of one seed share split, subset and data order, and what these shift alike in all cells is taken
             out.
         source: A CSV file of anybody's runs, one a row; None reads the tracking store.
-        factor: Columns that are compared, one or a list. Without a source: of the experiment's runs (NAME of a
+        factor: Columns that are compared, one or a list. Without a source, those of the experiment's runs (NAME of a
             parameter, or params.NAME, tags.NAME).
         value: Column of the result (NAME or metrics.NAME of an experiment).
         seed: Column that tells runs of one cell apart; None numbers them.
         baseline: Factor -> the level that others are held against; the first, where it is not named.
         at: Reads validation curves at equal compute: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
         images: Training images of an epoch, for ``at=macs:…`` of runs that do not record it.
-        license: Of a model card: a licence's name on the Hugging Face hub, such as ``mit``; None states none.
+        license: Licence of a model card, by its name on the Hugging Face hub, such as ``mit``; None states none.
     """
 
     tracking: TrackingSpec = field(default_factory=TrackingSpec)

@@ -27,8 +27,8 @@ def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
     """Checks a sweep's file.
 
     Args:
-        name: The sweep's, which is the file's.
-        content: As it stands in the file, nothing resolved.
+        name: Name of the sweep, which is its file's.
+        content: Content of the sweep's file as it stands there, nothing resolved.
         tables: The published tables that there are.
 
     Raises:

@@ -75,7 +75,7 @@ def span(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) ->
     Args:
         sweep: The definition.
         levels: Axis -> levels, after pinning.
-        seeds: Likewise.
+        seeds: Seeds of each combination of levels, after pinning.
 
     Raises:
         SweepError: The method does not fit the axes, ``where`` is malformed, nothing is left, or too much is spanned.

@@ -25,10 +25,10 @@ class Searched:
 
     Attributes:
         axis: Config group or leaf.
-        levels: To choose from; empty for a range.
-        low: Of a range, included.
-        high: Likewise.
-        step: Of a range; None is continuous, or 1 between integers.
+        levels: Levels to choose from; empty for a range.
+        low: Lower end of a range, included.
+        high: Upper end of a range, included.
+        step: Distance between the values of a range; None is continuous, or 1 between integers.
         log: Draw the range on a logarithmic scale.
         when: Searched only where other axes have these levels; elsewhere it keeps the base setting.
     """
@@ -85,10 +85,10 @@ class Search:
     """What is searched, and how.
 
     Attributes:
-        axes: In the order in which they are drawn.
-        objectives: One, or several for a front.
-        trials: Of each level.
-        epochs: Of a trial, which a pruner has to know.
+        axes: Axes of the search, in the order in which they are drawn.
+        objectives: Metrics that the search selects by: one, or several for a Pareto front.
+        trials: Number of trials; with ``tuned``, of those of each level.
+        epochs: Epochs of one trial, which a pruner has to know.
     """
 
     axes: tuple[Searched, ...]

@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 MOST_SEEDS = 1000
-"""As a count; a larger number is a seed that was meant."""
+"""Most seeds that a number may ask for; a larger number is a seed that was meant."""
 
 MOST_POINTS = 10_000
-"""Of a sweep, counted before any is made: at a minute each they take a week, and more would fill the memory."""
+"""Most points of a sweep, counted before any is made: at a minute each they take a week; more would fill the memory."""
 
 
 class SweepError(ValueError):
@@ -86,7 +86,7 @@ class SweepSpec:
         objective: What a search selects by: a metric as it is recorded, ``{metric: …, direction: maximize}``, or a list
             of such for several objectives.
         n_trials: Points of a search; with ``tuned``, of each level.
-        sampler: Of a search.
+        sampler: Who proposes the points of a search.
         pruner: Stops poor trials of a search early.
         budget: What all points have alike.
     """

@@ -37,7 +37,7 @@ class Served:
 
 
 def _load_pyfunc(path: str) -> Served:
-    """What MLflow asks for: the model in a folder that ``tracking.registry`` filled."""
+    """What MLflow asks for: the model in a folder that ``tracking.model_registry`` filled."""
     told = json.loads((Path(path) / "model.input.json").read_text("utf-8"))
     for name in told["modules"]:  # a plugin's layers
         importlib.import_module(name)

@@ -1,8 +1,8 @@
-"""Do the published numbers, and the official code's, come out here, on this machine? No Keras but for the golden part.
+"""Do the published numbers, and the official code's, come out here, on this machine?
 
 A published figure is matched with every way of counting it, at the digits that are printed. What is found must be
 what ``ablate/tasks/classify/paper/expected.csv`` records, a figure that no count gives included: then a difference is
-news.
+news. Keras is imported by the parts that compute alone (``WITH_KERAS``).
 """
 
 from collections.abc import Callable, Sequence
@@ -228,7 +228,7 @@ def variants(rows: Sequence[CsvRow] | None = None) -> Section:
     """Ours against the counts measured on the official code, to the last digit.
 
     Args:
-        rows: Of ``ablate/proof/reference/variants.csv``; all of them where None.
+        rows: Rows of ``ablate/proof/reference/variants.csv``; all of them where None.
     """
     rows = reference.variant_rows() if rows is None else rows
     section = Section(f"{len(rows)} models of the official code: parameters, tokens and MACs, each equal")

@@ -22,7 +22,7 @@ def report_study(
     Args:
         where: The tracking store.
         name: The sweep's name, as in ``+sweep=name``.
-        format: One of ``render``'s.
+        format: ``text``, ``md``, ``latex``, ``csv`` or ``json``; see ``render``.
         study: One study of that name; None takes the one that ran last.
         reading: How its runs are read; ``at`` takes records, whose curves were read.
 
@@ -40,9 +40,9 @@ def report_records(records: Records, format: str = "text", reading: Reading | No
     """The table of a study that was read from a file or made of somebody else's runs.
 
     Args:
-        records: The study.
-        format: One of ``render``'s.
-        reading: How its runs are read.
+        records: The study that is reported.
+        format: ``text``, ``md``, ``latex``, ``csv`` or ``json``; see ``render``.
+        reading: How the study's runs are read.
 
     Raises:
         ReportError: ``at`` is something else, or the runs do not say enough to read them there.

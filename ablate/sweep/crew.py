@@ -39,7 +39,7 @@ class Crew:
     """Worker processes of this machine, of which the dead are replaced.
 
     Args:
-        target: What each runs; its exit code is 0 where it found nothing more to do.
+        target: What each worker runs; its exit code is 0 where it found nothing more to do.
         told: Arguments of the worker with this number, but for the last: the end of a pipe that it speaks into.
         screen: Hears what workers say.
         needed: Whether there is work for a substitute.
@@ -121,7 +121,7 @@ def work_together(plan: Plan, parent: str, screen: SweepScreen, needed: Callable
 
     Args:
         plan: The sweep.
-        parent: Run id of its record.
+        parent: Run id of the sweep's record.
         screen: What is told meanwhile.
         needed: Whether there is work for a substitute of a worker that died.
     """

@@ -10,7 +10,7 @@ def gpus(environment: Mapping[str, str]) -> list[str]:
     """The GPUs that this process may use, by their names for ``CUDA_VISIBLE_DEVICES``; asks no framework.
 
     Args:
-        environment: Of the process; what it says of visible devices holds.
+        environment: Environment of the process; what it says of visible devices holds.
     """
     told = environment.get("CUDA_VISIBLE_DEVICES")
     if told is not None:
@@ -26,7 +26,7 @@ def share(number: int, devices: Sequence[str]) -> dict[str, str]:
     """Environment of a worker: one GPU of its own, or one that several share, its memory taken as it is needed.
 
     Args:
-        number: The worker's, from 0.
+        number: Number of the worker, from 0.
         devices: What ``gpus`` found.
     """
     if not devices:

@@ -33,8 +33,8 @@ def same_runs(points: Sequence[Point], definitions: Sequence[str]) -> list[Dupli
     """Points whose resolved settings are equal in every leaf.
 
     Args:
-        points: Of a sweep.
-        definitions: Their resolved settings as text, in the same order.
+        points: Points of a sweep.
+        definitions: Resolved settings of each point as text, in the order of the points.
     """
     first: dict[str, Point] = {}
     found = []

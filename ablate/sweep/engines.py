@@ -42,7 +42,7 @@ def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Calla
 
     Args:
         plan: The sweep.
-        parent: Run id of its record.
+        parent: Run id of the sweep's record.
         screen: Told what changes.
         standing: How far the queue is, in words.
 
@@ -88,9 +88,9 @@ def at_work(plan: Plan, parent: str, folder: str, threads: int | None) -> None:
 
     Args:
         plan: The sweep.
-        parent: Run id of its record.
+        parent: Run id of the sweep's record.
         folder: Where relative paths begin: the leader's working directory.
-        threads: Of the process, where the plan leaves them open.
+        threads: Threads of the process, where the plan leaves them open.
     """
     make_readable()
     os.chdir(folder)

@@ -13,7 +13,7 @@ def baseline_macs(points: Sequence[PlannedPoint], baseline: Mapping[str, Any], d
     """MACs of one example at the baseline, or at the first point where the baseline is left out.
 
     Args:
-        points: Of a sweep whose budget is MACs.
+        points: Points of a sweep whose budget is MACs.
         baseline: Axis -> the level that others are held against.
         drawn: Axes that a search draws.
 
@@ -39,7 +39,7 @@ def equalised(planned: PlannedPoint, macs: int | None) -> PlannedPoint:
 
     Args:
         planned: A point.
-        macs: Of one example at the baseline; None leaves the point alone.
+        macs: MACs of one example at the baseline; None leaves the point alone.
     """
     if macs is None or planned.cost is None:
         return planned
@@ -51,9 +51,9 @@ def most_unequal(points: Sequence[PlannedPoint], macs: int, epochs: int) -> floa
     """The share, from 0, by which whole epochs miss the baseline's MACs at the point where they miss it most.
 
     Args:
-        points: Equalised.
-        macs: Of one example at the baseline.
-        epochs: Of the baseline.
+        points: Points of a sweep, equalised.
+        macs: MACs of one example at the baseline.
+        epochs: Epochs of the baseline.
     """
     spent = [task().length(each.spec).epochs * each.cost["macs"] for each in points if each.cost]
     return max((abs(each / (macs * epochs) - 1) for each in spent), default=0.0)
@@ -63,8 +63,8 @@ def require_equal_time(sweep: SweepSpec, points: Sequence[PlannedPoint], drawn: 
     """Raises SweepError where points are to have equal time, and some have none, or another.
 
     Args:
-        sweep: Whose budget it is.
-        points: Of the sweep.
+        sweep: Definition of the sweep, whose budget is time.
+        points: Points of the sweep.
         drawn: Axes that a search draws.
     """
     if sweep.budget != Budget.seconds:

@@ -15,7 +15,7 @@ class Heartbeat:
         """Starts the thread.
 
         Args:
-            seconds: Between two heartbeats.
+            seconds: Seconds between two heartbeats.
             sign: Writes a heartbeat for each point in this process's hands.
             failures: What ``sign`` raises while the storage is away; the next heartbeat is tried all the same.
         """

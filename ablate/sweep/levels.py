@@ -43,7 +43,7 @@ class Specs:
     """The specs of a sweep's points.
 
     Args:
-        overrides: The command's, the sweep's base settings among them.
+        overrides: Overrides of the command, the sweep's base settings among them.
         axes: Every axis that a point may set; overrides of them give way to the point's level.
     """
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 SHARE = 20
-"""One second of looking in so many."""
+"""Seconds of work in which one second of looking is allowed."""
 
 LONGEST_SECONDS = 600.0
-"""Whatever a look costs: a database that was away made it no dearer."""
+"""Longest pause after a look, whatever that cost: a database that was away made it no dearer."""
 
 IDLE_SECONDS = 30.0
-"""Who has nothing else to do looks again after so long."""
+"""Longest pause of a worker that has nothing else to do."""
 
 _T = TypeVar("_T")
 

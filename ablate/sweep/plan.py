@@ -32,15 +32,15 @@ class Plan:
     """A sweep, ready to run.
 
     Attributes:
-        study: Its name: the sweep's and a digest of its resolved points, so that a changed definition is a new study.
+        study: Name of the study: the sweep's and a digest of all points, so that a changed definition is a new study.
         config: The configuration that all points share: where records and queue are kept.
-        points: In the order in which they are to run.
+        points: Points of the sweep, in the order in which they are to run.
         pinned: Axes that the command line fixed, with their level.
         left_out: Combinations that are not run, with the reason.
         baseline: Axis -> the level that others are held against.
-        overrides: Those that all points share.
+        overrides: Overrides that all points share.
         search: What is drawn, where points are chosen as results come in.
-        macs: Of one image at the baseline, where all points get its training MACs.
+        macs: MACs of one example at the baseline, where all points get its training MACs; else None.
     """
 
     study: str
@@ -133,7 +133,7 @@ def make_plan(words: Words) -> Plan:
     """Composes and checks every point.
 
     Args:
-        words: Overrides of the command, ``+sweep=NAME`` among them.
+        words: Overrides of the command, with ``+sweep=NAME`` among them.
 
     Raises:
         ConfigError: A key, choice or type is wrong.

@@ -1,4 +1,4 @@
-"""The queue of a sweep, kept by Optuna, which ``sampler`` alone imports besides.
+"""The queue of a sweep, kept by Optuna, which this file and ``sampler`` alone import.
 
 Points are enqueued once, in order. A worker chooses among those that wait, under a lock that spans all workers (on
 SQLite two may pop the same trial), and never asks an empty queue, where Optuna would invent a trial. A trial whose
@@ -115,7 +115,7 @@ class Claim:
 
 
 _FORGOTTEN = "forgotten"
-"""Of a study: its trials that count no more."""
+"""Attribute of a study: numbers of its trials that count no more."""
 
 Order = Callable[[list[str], Collection[str]], list[str]]
 
@@ -152,9 +152,10 @@ class Study:
 
         Args:
             storage: SQLite for one machine, PostgreSQL for several.
-            name: Of the study.
-            points: All that it has.
-            heartbeat_seconds: Between two heartbeats of a worker; after ``MISSED`` missing ones it counts as dead.
+            name: Name of the study.
+            points: All points of the study.
+            heartbeat_seconds: Seconds between two heartbeats of a worker; after ``MISSED`` missing ones it counts as
+                dead.
             pruner: What ``Claim.report`` asks; None never stops a point.
             always_read: Whether ``claim`` reads the whole queue each time, as who orders points by what became of
                 others must.
@@ -243,7 +244,7 @@ class Study:
         """Lets points be run again whose record is gone.
 
         Args:
-            runs: Ids of runs that are no more.
+            runs: Ids of runs whose record is gone.
 
         Returns:
             Keys of the points that one of them had been the record of.
@@ -273,7 +274,7 @@ class Study:
         While others still work, it waits: theirs may come back into the queue.
 
         Args:
-            order: As ``claim`` takes it.
+            order: Order in which to try the keys of waiting points; see ``claim``.
         """
         while True:
             if claim := self.claim(order):
@@ -289,7 +290,7 @@ class Study:
         The whole queue is read no oftener than its length allows: what was read before is asked first, point by point.
 
         Args:
-            order: In which to try the keys of waiting points, given also those that are in hands or done.
+            order: Order in which to try the keys of waiting points, given also those that are in hands or done.
         """
         return self._patiently(lambda: self._claim(order))
 
@@ -334,7 +335,7 @@ class Study:
 
         Args:
             anew: Whether points that failed are given another try, as a new command does.
-            recorded: As ``fill`` takes it.
+            recorded: Whether points new to this queue may have a record; see ``fill``.
 
         Returns:
             All trials as they are then, and the points that dead workers left.

@@ -39,8 +39,8 @@ class Recording(Observer):
     """Writes what a run tells into its record, before another observer hears of it.
 
     Args:
-        writer: Of the run.
-        beside: Hears the same.
+        writer: Writer of the run's record.
+        beside: Another observer, which hears the same after it was written.
     """
 
     def __init__(self, writer: RunWriter, beside: Observer) -> None:
@@ -77,8 +77,8 @@ def recorded(
 
     Args:
         run: What the task runs.
-        runner: Of this process.
-        writer: Of the run's record, which is closed in the end.
+        runner: The task's runner in this process.
+        writer: Writer of the run's record, which is closed in the end.
         observer: Hears of the run meanwhile.
         model: Whether the trained model is kept as well.
         still_ours: Raises ``Superseded`` where others have taken the point over; asked before the outcome is written.

@@ -49,7 +49,7 @@ class Searcher:
     """The samplers' studies of one sweep.
 
     Args:
-        storage: The queue's; its tables are there already.
+        storage: Storage of the queue, whose tables are there already.
         study: The sweep's study.
         search: What is searched.
     """

@@ -29,9 +29,9 @@ def work(plan: Plan, parent: str, screen: Screen, *, threads: int | None) -> int
 
     Args:
         plan: The sweep.
-        parent: Run id of its record.
+        parent: Run id of the sweep's record.
         screen: What is told meanwhile.
-        threads: Of this process, where the plan leaves them open.
+        threads: Threads of this process, where the plan leaves them open.
 
     Returns:
         How many points failed.

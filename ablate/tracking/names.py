@@ -49,13 +49,13 @@ IDENTITY: Final = "ablate.identity"
 """Digest of all that can change the result, the data's content among it. Written by the worker."""
 
 SETTINGS: Final = "ablate.settings"
-"""Digest of the same without the data's content: what ``plan`` can tell before reading it."""
+"""Digest of what ``IDENTITY`` is of, less the data's content: what ``plan`` can tell before reading it."""
 
 CELL: Final = "ablate.cell"
 """Digest of the settings without seeds and repeat: runs that share it differ by chance alone."""
 
 EARLIER_CELL: Final = "ablate.cell.earlier"
-"""The same as the earliest version that could have made the run told it; none where no earlier one could."""
+"""``CELL`` as the earliest version that could have made the run told it; none where no earlier one could."""
 
 SOURCES: Final = "ablate.sources"
 """Digest of the code that the run reaches."""
@@ -93,7 +93,7 @@ REASON: Final = "ablate.reason"
 """Why it diverged, was pruned, failed or was killed, in one sentence."""
 
 WORKER: Final = "ablate.worker"
-"""The process that trains the run, or copies it from a file: its machine, number and time of birth (``workers``)."""
+"""The process that trains the run, or copies it from a file: its machine, number and time of birth (``liveness``)."""
 
 ATTEMPT: Final = "ablate.attempt"
 """A name of our own for the run, 32 hex digits, from before MLflow has an id for it. Written by the store."""
@@ -184,7 +184,7 @@ PARAMS: Final = "cost.params"
 """Parameters of the model, a number."""
 
 TRAINABLE_PARAMS: Final = "cost.trainable_params"
-"""Those of them that are trained."""
+"""Parameters of the model that are trained, a number."""
 
 MACS: Final = "cost.macs"
 """Multiply-accumulates of one example's forward pass."""

@@ -161,7 +161,7 @@ _EFFECTS = ("effect", "seeds_low", "seeds_high", "images_low", "images_high")
 
 
 def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None, ...]]]:
-    """Factor -> a row's levels -> those; a sweep whose axes move together has one factor of them all."""
+    """Factor -> a row's levels -> the columns ``_EFFECTS``; axes that move together are one factor."""
     found: dict[str, dict[tuple[str, ...], tuple[float | None, ...]]] = {}
     rows = {", ".join(row.levels): row.levels for row in table.rows}
     for each in table.analysis.contrasts if table.analysis is not None else ():

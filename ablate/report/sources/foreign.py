@@ -176,7 +176,7 @@ _UNFINISHED = {
 }
 _NAMED = 5  # of the runs that are left out
 _OURS = ("seed", "repeat", "trial", "cell", "value", "run_id", "epoch", "params", "macs", "tokens")
-"""Names that points of ours, and frames made of them, have for something else."""
+"""Names that points of ours, and frames made of points, have for something else."""
 
 
 def _cells(path: Path, wanted: Sequence[str]) -> list[dict[str, str]]:

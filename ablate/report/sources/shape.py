@@ -51,8 +51,8 @@ class Content:
     """A file's lines, checked.
 
     Attributes:
-        head: The study.
-        rows: A run each, with what all share; metrics that are infinite are numbers.
+        head: Content of the first line: the study, and what all its runs share.
+        rows: A mapping a run, with what all share; metrics that are infinite are numbers.
         curves: Run id -> metric -> its value after each epoch.
     """
 

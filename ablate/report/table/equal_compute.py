@@ -144,7 +144,7 @@ def shared(records: Records, unit: Unit, *, images: int | None = None) -> Comput
     """The largest budget that every finished run spent: what the cheapest of them cost in all.
 
     Args:
-        records: A study.
+        records: The study that is read.
         unit: Unit of the budget.
         images: Training images of an epoch, for runs that do not record it.
 

@@ -47,7 +47,7 @@ class Attempt:
         outcome: How the run ended.
         value: Result in the metric's unit; None where the run has none.
         reason: Why the run ended early; empty where it did not.
-        cost: Name of a ``cost.*`` metric, after the dot -> its value.
+        cost: Name of a ``cost.*`` metric, after the dot -> the metric's value.
         budget: Parameter that belongs in the table's title -> its value.
         record: All that is recorded of the run, in the columns of ``tracking.read_runs``.
     """

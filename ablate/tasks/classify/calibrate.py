@@ -17,7 +17,7 @@ from ablate.tasks.classify.spec import RunSpec
 from ablate.training.spec import TrainSpec
 
 STEPS = 8
-"""Of each graph; the first, which traces it, is told apart."""
+"""Steps that are measured of each graph; the first, which traces it, is told apart."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Measured:
     """One graph.
 
     Attributes:
-        label: Of its first point.
-        points: That share it.
-        start_seconds: Until its first step was done: building, tracing, reading data.
-        step_seconds: Median of the steps after.
-        run_seconds: Of all its points: epochs and validation, and the start once.
+        label: Label of the first point that has the graph.
+        points: Number of points that share the graph.
+        start_seconds: Seconds until the first step was done: building, tracing, reading data.
+        step_seconds: Median seconds of the steps after the first.
+        run_seconds: Seconds of all points that share the graph: epochs and validation, and the start once.
         peak_mib: Most memory that this process was seen to hold meanwhile.
     """
 
@@ -49,9 +49,9 @@ class _Stopwatch(Observer):
     """Measures a run's first steps, then ends it.
 
     Attributes:
-        times: By ``time.perf_counter``: when it was made, then the end of each step.
+        times: Moments by ``time.perf_counter``: when the stopwatch was made, then the end of each step.
         peak: Most memory that this process was seen to hold, in bytes.
-        steps: Of an epoch.
+        steps: Number of steps of an epoch.
     """
 
     def __init__(self) -> None:

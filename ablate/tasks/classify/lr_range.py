@@ -26,7 +26,7 @@ BELOW_MINIMUM = 10.0
 """How far below the loss's minimum the second suggestion stands: at the minimum itself, training is about to fail."""
 
 ROWS = 12
-"""Of the printed table."""
+"""Rows of the printed table."""
 
 
 MOST_STEPS = 1_000_000
@@ -42,8 +42,8 @@ class Ramp:
 
     Attributes:
         steps: Updates, if none diverges.
-        low: Rate of the first.
-        high: Rate of the last.
+        low: Learning rate of the first update.
+        high: Learning rate of the last update.
     """
 
     steps: int = 200
@@ -88,8 +88,8 @@ class Curve:
     """What a range test measured.
 
     Attributes:
-        rates: ``(steps,)`` that were taken.
-        losses: ``(steps,)`` of each step's batch, before the step moved the weights.
+        rates: ``(steps,)``, learning rate of each step that was taken.
+        losses: ``(steps,)``, loss of each step's batch, before the step moved the weights.
         smoothed: ``(steps,)`` centred mean of the losses, each counted as at most where the test ends.
         diverged: Whether it ended before the highest rate.
     """
@@ -126,7 +126,7 @@ def measure(ramp: Ramp, losses: Callable[[Iterable[float]], Iterable[float]]) ->
     """Takes the steps of a ramp until the loss diverges or the ramp ends.
 
     Args:
-        ramp: Its rates.
+        ramp: Learning rates of the steps.
         losses: Trains one step at each rate and yields the losses, as ``Trainer.losses_at`` does.
 
     Raises:
@@ -156,8 +156,8 @@ def measure_run(spec: "RunSpec", ramp: Ramp) -> Curve:
     """The range test of a run's model on its data, by its rule but for the rates: batch, decay, augmentation, seeds.
 
     Raises:
-        DataError, WeightsError, SpecError, TrainError: As training it would.
-        RangeError: As ``measure``.
+        DataError, WeightsError, SpecError, TrainError: The run could not be trained either.
+        RangeError: The ramp makes no sense, or the loss is no number before anything can be told.
     """
     from ablate.tasks.classify.run import Workbench
     from ablate.training.hardware import prepare

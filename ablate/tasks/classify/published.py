@@ -124,7 +124,7 @@ def layout(table: str, studies: Iterable[Records]) -> Layout:
 
     Args:
         table: One of ``TITLES``.
-        studies: Those that answer it.
+        studies: Studies that answer the table.
     """
     rows = paper.rows(table)
     results = {key: column for key, column in columns(table).items() if key in rows[0]}

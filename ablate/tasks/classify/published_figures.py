@@ -80,7 +80,7 @@ def beside(found: Layout) -> "pd.DataFrame":
 
 
 def printed(column: str, table: str = "table1") -> "pd.DataFrame":
-    """Verified rows of a published table that has costs, in the columns of ``results``.
+    """Verified rows of a published table that has costs, in columns of ``report.pages.frames.results``.
 
     Args:
         column: Column of the table's file with results, such as ``CIFAR-10_top1_pct``.

@@ -1,4 +1,4 @@
-"""One point: data, model, training, cost. The wiring, on one screen."""
+"""One point, from its settings to what it leaves behind: data, model, training and cost, wired together."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -143,7 +143,7 @@ def check_weights(specs: Mapping[str, RunSpec]) -> list[str]:
 
 
 def graph_key(spec: RunSpec) -> str:
-    """The same for runs that share a graph, as far as can be told before the data is read."""
+    """A key that is the same for runs that share a graph, as far as can be told before the data is read."""
     return _key(spec.model) + _key(spec.hardware) + _key(spec.data) + spec.train.freeze
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "cct_2_3x2"  # of conf/config.yaml
 
 MOST_PARAMS, MOST_TOKENS = 10**12, 10**6
-"""Of a model that is meant: beyond, weights alone take terabytes, and attention's weights as much for one image."""
+"""Most that a model may have: beyond, weights alone take terabytes, and attention's weights as much for one image."""
 
 
 _OF_IMAGES = (
@@ -109,7 +109,7 @@ class Running:
         return load(run.data).digest
 
     def graph(self, run: RunSpec) -> str:
-        """The same for runs that share a compiled model, as far as can be told before the data is read."""
+        """A key that runs of one compiled model share, as far as can be told before the data is read."""
         from ablate.tasks.classify.run import graph_key
 
         return graph_key(run)
