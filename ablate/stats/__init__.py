@@ -1,6 +1,6 @@
 """Numbers -> estimates, intervals and verdicts; imports no other part of ablate.
 
-What needs scipy.stats or statsmodels imports it when it is called, so that a report without verdicts does not wait for them.
+What needs scipy.stats or statsmodels imports it at its call, so that a report without verdicts does not wait for them.
 """
 
 from ablate.stats.estimates import Estimate as Estimate
