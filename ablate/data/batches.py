@@ -56,7 +56,7 @@ class Batches:
         """Yields images ``(batch, height, width, channels)`` and labels, ``(batch,)`` or ``(batch, classes)``.
 
         Args:
-            epoch: From 0.
+            epoch: Number of the epoch, from 0.
             start: First batch, from 0: where an interrupted epoch goes on.
         """
         order = self.order(epoch)

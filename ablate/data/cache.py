@@ -26,7 +26,7 @@ from ablate.data.spec import DataError, DataSpec
 _FORMAT = "4"
 _MEMORY_PART = 8
 _SUM = 32
-"""Bytes of a SHA-256."""
+"""Bytes of a SHA-256 digest."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def path_for(spec: DataSpec, listing: Iterable[str]) -> Path:
     """The file that holds the images of a listing at a size; its folder exists and can be written to.
 
     Raises:
-        DataError: It cannot.
+        DataError: The folder cannot be made or written to.
     """
     folder = folder_for(spec)
     # Another version of Pillow may decode or resize to other pixels.
@@ -100,7 +100,7 @@ def folder_for(spec: DataSpec) -> Path:
     """Where decoded images are kept; the folder exists and can be written to.
 
     Raises:
-        DataError: It cannot.
+        DataError: The folder cannot be made or written to.
     """
     try:
         folder = _user_folder() if spec.cache is None else Path(spec.cache).expanduser()
@@ -135,7 +135,7 @@ def read(path: Path, limit: int) -> Kept | None:
     """The images, or None where they must be decoded (again, and with a warning, where the file is damaged).
 
     Args:
-        path: The file.
+        path: The file of decoded images.
         limit: Bytes of images that may be in memory; more of them are left in the file.
     """
     try:

@@ -85,7 +85,7 @@ class _Parts:
     """Where the parts of a data set lie in a root.
 
     Attributes:
-        root: For messages.
+        root: Path of the root, for messages.
         found: What is in it.
         base: The folder that the parts are in, with its slash; empty at the top.
         names: Part -> its folder within the base.

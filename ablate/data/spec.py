@@ -10,7 +10,7 @@ from ablate.paths import problem
 from ablate.words import unknown
 
 ImageShape = tuple[int, int, int]
-"""Height, width, channels."""
+"""Height, width and channels of an image."""
 
 Colour = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
@@ -34,7 +34,7 @@ SOURCES = {
 
 
 MOST_SIDE = 16_384
-"""Pixels: a larger image of float32 alone fills a gibibyte a channel."""
+"""Most pixels on a side: a larger image of float32 alone fills a gibibyte a channel."""
 
 
 class DataError(ValueError):

@@ -195,6 +195,7 @@ def check_count(name: str, count: int, what: str) -> None:
 
 
 def check_once(name: str, axis: str, levels: list[Any]) -> None:
+    """Raises SweepError for an axis that names a level twice."""
     seen: set[Any] = set()
     others: list[Any] = []  # lists and mappings, which no set holds
     for level in levels:

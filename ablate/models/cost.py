@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, get_args
 from ablate.words import unknown
 
 InputShape = tuple[int, int, int]
-"""Height, width, channels."""
+"""Height, width and channels of an image."""
 
 MacsConvention = Literal["macs", "macs_modules", "macs_fvcore", "macs_ptflops06"]
 

@@ -429,11 +429,13 @@ _RATES = (
 
 
 def check_choice(what: str, got: object, choices: Iterable[str]) -> None:
+    """Raises SpecError for an option of a variant that is none of its choices."""
     if got not in list(choices):
         raise SpecError(unknown(what, got, choices))
 
 
 def check_flag(what: str, got: object) -> None:
+    """Raises SpecError for an option of a variant that is neither true nor false."""
     if not isinstance(got, bool):
         raise SpecError(f"{what} must be true or false, got {got!r}.")
 

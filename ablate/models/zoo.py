@@ -230,7 +230,7 @@ def create_model(
         in_channels: Channels of the images.
         num_classes: Outputs of the head; needed where the name has no size.
         head: False ends the model in its features, ``(batch, dim)``.
-        **leaves: Of the spec. The preset's options stay on each axis whose variant stays.
+        **leaves: Leaves of the spec. The preset's options stay on each axis whose variant stays.
 
     Returns:
         A model from float images ``(batch, height, width, in_channels)`` to logits ``(batch, num_classes)``.

@@ -77,6 +77,7 @@ SECOND_LOOK = (
 
 
 def checked_runs(side: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Values of a side's runs, ``(runs,)``; raises ValueError for another number of dimensions."""
     runs = np.asarray(values, np.float64)
     if runs.ndim != 1:
         raise ValueError(f"{side} must have one dimension, a value a run, got shape {runs.shape}.")
@@ -99,13 +100,14 @@ def checked_finite(
     return (treatment[both], baseline[both]), notes
 
 
-def t_test(t: NDArray[np.float64], b: NDArray[np.float64], *, paired: bool) -> tuple[float, Any]:
+def t_test(treatment: NDArray[np.float64], baseline: NDArray[np.float64], *, paired: bool) -> tuple[float, Any]:
+    """Difference of the means of two sides' runs, each ``(runs,)``, and scipy's t test of it: Student's or Welch's."""
     from scipy import stats
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # no spread at all: the caller looks at that itself
-        test = stats.ttest_rel(t, b) if paired else stats.ttest_ind(t, b, equal_var=False)
-    return float(t.mean() - b.mean()), test
+        test = stats.ttest_rel(treatment, baseline) if paired else stats.ttest_ind(treatment, baseline, equal_var=False)
+    return float(treatment.mean() - baseline.mean()), test
 
 
 def best_of(values: ArrayLike, draws: int) -> float:

@@ -86,6 +86,7 @@ def guard(uri: str) -> Iterator[None]:
 
 
 def is_database(uri: str) -> bool:
+    """Whether a URI is of a kind of database that MLflow keeps runs in, by its scheme."""
     return uri.split(":", 1)[0].split("+", 1)[0] in _DATABASES
 
 
@@ -133,6 +134,11 @@ def check_form(tracking: TrackingSpec) -> None:
 
 
 def file_of(uri: str) -> Path | None:
+    """The file of a SQLite URI; None for any other.
+
+    Raises:
+        TrackingError: The URI is none.
+    """
     with guard(uri):
         return sqlite_file(uri)
 

@@ -138,7 +138,7 @@ def require_keras(what: str) -> None:
         what: What needs them, as the sentence begins.
 
     Raises:
-        HardwareError: As of ``check_backend``.
+        HardwareError: ``KERAS_BACKEND`` names none that trains here.
         MissingPackageError: One of them is not installed.
     """
     check_backend()

@@ -16,7 +16,7 @@ class EpochMetrics:
     """One epoch.
 
     Attributes:
-        epoch: From 1.
+        epoch: Number of the epoch, from 1.
         train_loss: Mean over the epoch's images, each under the weights of its step, in training mode (dropout), and
             label smoothing included: not to be compared with ``val_loss``.
         train_top1_percent: Accuracy over the epoch's images, 0 to 100, each under the weights of its step and with
@@ -55,7 +55,7 @@ class EpochMetrics:
         """What an observer hears, e.g. ``epoch  3/10  loss 1.204  train  71.2 %  val  80.5 %  lr 8.1e-04  2.1 s``.
 
         Args:
-            epochs: That the run is to have; None where time, not a number, may end it.
+            epochs: Number of epochs that the run is to have; None where time, not a number, may end it.
         """
         width, of = (3, "") if epochs is None else (len(str(epochs)), f"/{epochs}")
         long = short = ""
@@ -88,7 +88,8 @@ class History:
     """One run.
 
     Attributes:
-        epochs: In order, those of earlier attempts first; a diverged run has those that it finished.
+        epochs: Metrics of each epoch in order, those of earlier attempts first; a diverged run has those that it
+            finished.
         status: ``finished``, or ``diverged`` where a loss was NaN or infinite.
         reason: Why it diverged, with step and learning rate; empty where it did not.
         seconds: Wall time of the whole run, test and earlier attempts included.

@@ -31,10 +31,10 @@ class AdamW(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: Rate of the next step; assign ``optimizer.learning_rate`` before each.
-        weight_decay: Decoupled, times the learning rate.
+        weight_decay: Decoupled decay, which is multiplied by the learning rate.
         decay_1d: Whether tensors of one dimension decay as well.
-        beta_1: Memory of the gradient's mean.
-        beta_2: Memory of its square.
+        beta_1: Memory of the gradient's mean, from 0 to below 1.
+        beta_2: Memory of the gradient's square, from 0 to below 1.
         epsilon: Added to the corrected root.
     """
 

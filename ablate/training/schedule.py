@@ -17,10 +17,10 @@ class Schedule:
 
     Attributes:
         warmup_lr: Rate of step 0, if there is a warm-up.
-        lr: Peak, reached at step ``warmup_steps``.
-        min_lr: Where the cosine is at step ``steps``, and the rate of every step from there on.
-        warmup_steps: Steps of the rise.
-        steps: Steps of rise and cosine.
+        lr: Peak rate, reached at step ``warmup_steps``.
+        min_lr: Rate at which the cosine is at step ``steps``, and of every step from there on.
+        warmup_steps: Number of steps of the rise.
+        steps: Number of steps of rise and cosine together.
     """
 
     warmup_lr: float

@@ -32,8 +32,8 @@ class Trainer:
     Args:
         build: Makes the model, ``(batch, height, width, channels)`` floats to ``(batch, classes)`` logits. It is called
             anew for each training, under that training's ``seeds.init``, and must make the same graph each time.
-        freeze: What of it stays as it was built. It is part of the graph, which holds gradients and optimizer state of
-            the other weights only; a frozen layer's dropout goes on dropping, as in PyTorch.
+        freeze: Which weights of the model stay as they were built. It is part of the graph, which holds gradients and
+            optimizer state of the other weights only; a frozen layer's dropout goes on dropping, as in PyTorch.
 
     Example:
         >>> trainer = Trainer(lambda: build(spec.model, splits.input_shape, splits.num_classes))
@@ -120,15 +120,16 @@ class Trainer:
         Args:
             splits: Images of the model's input shape.
             spec: The rule of a step; its rates and epochs are not looked at.
-            seeds: As for ``fit``.
+            seeds: Initial weights, order of the images, dropout, augmentation.
             rates: Learning rates, one a step, over as many epochs as they take.
-            augment: As for ``fit``.
+            augment: What is done to the training images; None leaves them alone.
 
         Yields:
             The mean loss of each step's batch, before it moves the weights: what the rates before it have led to.
 
         Raises:
-            TrainError, DataError: As ``fit``.
+            TrainError: The rule makes no sense, or not on this data.
+            DataError: A batch takes more images than there are, or the augmentation does not fit them.
         """
         self._check(spec, seeds)
         yield from self._loop(splits, spec, seeds, augment, None).losses_at(rates)

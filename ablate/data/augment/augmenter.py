@@ -26,7 +26,7 @@ class Augmenter:
     done to it depends neither on the order of the images, nor on who makes the batch, nor on what came before.
 
     Args:
-        spec: What is done.
+        spec: Which augmentations are done.
         seed: Seed of all draws, with epoch and image.
         num_classes: Length of a mixed label.
         mean: Mean of each channel, pixels in 0..1: what RandAugment fills with, and where erasing's noise is centred.
@@ -61,11 +61,11 @@ class Augmenter:
         """One batch.
 
         Args:
-            x: ``(batch, height, width, channels)``.
-            y: ``(batch,)``.
+            x: Images in pixels, ``(batch, height, width, channels)`` uint8.
+            y: Labels, ``(batch,)`` integers.
             indices: ``(batch,)``, places of the images in the training set, from 0.
-            epoch: From 0.
-            batch: Number of the batch in its epoch.
+            epoch: Number of the epoch, from 0.
+            batch: Number of the batch in its epoch, from 0.
             originals: The training set before it was cut and scaled: what random resized crops are cut from.
 
         Returns:

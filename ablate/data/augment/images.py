@@ -25,9 +25,9 @@ def augmented(
     """One image, changed as the spec says.
 
     Args:
-        image: Grey or RGB.
+        image: A grey or an RGB image.
         size: Width and height of the result: the image's own, unless a random part of it is resized.
-        spec: What is done.
+        spec: Which augmentations are done.
         fill: What RandAugment shows where the image ends: the data's mean.
         generator: Source of chance for this image in this epoch.
     """

@@ -44,8 +44,8 @@ def rand_argument(name: str, magnitude: float, *, increasing: bool, negative: bo
 
     Args:
         name: One of ``OPERATIONS``.
-        magnitude: 0 to 10, noise included.
-        increasing: As in RandAugmentSpec.
+        magnitude: Strength, 0 to 10, noise included.
+        increasing: Whether the operation grows stronger with the magnitude, as in RandAugmentSpec.
         negative: The side it goes to, for operations that have two.
     """
     level = (_RAND_LEVELS | (_RAND_INCREASING if increasing else _RAND_FIRST)).get(name)
@@ -131,8 +131,8 @@ def auto_argument(name: str, magnitude: int, *, negative: bool) -> float:
 
     Args:
         name: One of ``OPERATIONS``.
-        magnitude: 0 to 9.
-        negative: The side.
+        magnitude: Strength, 0 to 9.
+        negative: Whether the operation goes to its negative side, where it has two.
     """
     level = _AUTO_LEVELS.get(name)
     argument = level(magnitude) if level else 0.0

@@ -21,8 +21,8 @@ def contact_sheet(splits: Splits, spec: AugmentSpec, seed: int, *, images: int =
     The rows are one batch, so that MixUp and CutMix mix the first with the last, the second with the last but one.
 
     Args:
-        splits: The data.
-        spec: What is done.
+        splits: The data whose training images are shown.
+        spec: Which augmentations are done.
         seed: Seed of the augmentation's draws.
         images: Rows, taken evenly from the training set.
         epochs: Columns beside the first.

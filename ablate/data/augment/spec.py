@@ -8,10 +8,10 @@ from ablate.data.spec import DataError
 from ablate.words import unknown
 
 MOST_WORKERS = 1024
-"""Threads of one process."""
+"""Most threads of one process that make batches."""
 
 MOST_PADDING = 16_384
-"""Pixels on a side; also the largest image."""
+"""Most pixels that are added on a side: as many as the largest image has."""
 
 MOST_ALPHA = 1e6
 """Largest alpha of a beta distribution: half and half is drawn long before; far beyond, the draw is NaN."""

@@ -38,8 +38,8 @@ class SeqPool(keras.layers.Layer):
     """A learned weighted mean of the tokens; the weights are the softmax over tokens of a dense layer with one output.
 
     Args:
-        sums: Softmax over the dense layer's one output instead: every weight is 1, and the tokens are summed. That is
-            what CCT-keras computes.
+        sums: Whether the softmax is over the dense layer's one output instead: every weight is 1, and the tokens are
+            summed. That is what CCT-keras computes.
 
     Source: Hassani et al. 2021, section 3.2.
     """

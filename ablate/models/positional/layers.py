@@ -90,8 +90,8 @@ def resize(embedding: np.ndarray, old: tuple[int, int], new: tuple[int, int]) ->
 
     Args:
         embedding: ``(1, extra + rows * columns, dim)``; the extra rows in front, a class token's, are kept.
-        old: Rows and columns that it has.
-        new: Rows and columns that it shall have.
+        old: Rows and columns of tokens that the embedding has.
+        new: Rows and columns of tokens that the embedding shall have.
 
     Returns:
         ``(1, extra + rows * columns, dim)`` in float64. A smaller grid is sampled, not averaged (no antialias).

@@ -42,7 +42,7 @@ class ConvTokenizer(keras.layers.Layer):
         widths: Output channels of each stage; the last is the width of a token.
         kernel: Side of the convolution kernels.
         stride: Stride of the convolutions.
-        padding: Zeros on every side: of what each convolution sees, or of what it gives.
+        padding: Number of zeros on every side: of what each convolution sees, or of what it gives.
         conv_padding: ``symmetric``, ``padding`` before each convolution; ``after``, ``padding`` behind each ReLU;
             ``same``, TensorFlow's, whatever ``padding`` says.
         pool_padding: ``symmetric``, one row of -inf on every side, or ``same``, TensorFlow's.

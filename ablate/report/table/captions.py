@@ -96,6 +96,7 @@ def data(runs: Sequence[Attempt]) -> str:
 
 
 def outcome_notes(rows: Sequence[Row], runs: Sequence[Attempt]) -> list[str]:
+    """How many points ended how, the first reasons, and what the marks beside means say."""
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.outcomes)

@@ -32,6 +32,7 @@ def reached() -> frozenset[str]:
 
 
 def main(words: list[str]) -> int:
+    """Writes the table; the word ``differs`` says the contrary of new statements. Returns the exit code."""
     if words not in ([], ["differs"]):
         print(f"same_code takes no word, or differs, got {' '.join(words)}.", file=sys.stderr)
         return 2
