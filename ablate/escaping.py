@@ -42,7 +42,7 @@ def visible(text: str) -> str:
 
 
 def terminal(text: str) -> str:
-    """The same, lines kept."""
+    """Lines without what cannot be seen, as ``visible`` shows it; their ends are kept."""
     return _HIDDEN_BUT_LINES.sub(_spelt, text)
 
 
@@ -129,7 +129,7 @@ def markdown(text: str, *, begins: bool = False) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """The same in a table, where a bar ends a cell."""
+    """Text of a cell in a Markdown table, where a bar ends the cell, that is shown as it stands."""
     return markdown(text).replace("|", r"\|")
 
 

@@ -16,8 +16,8 @@ def models(pattern: str) -> int:
     """Lists the models that have a name, with what they cost.
 
     Raises:
-        ConfigError: It is a file of settings, which model= takes.
-        ValueError: No name matches.
+        ConfigError: The pattern names a file of settings, which model= takes.
+        ValueError: No name matches the pattern.
     """
     if pattern in group_choices("model") and preset("model", pattern) is None:
         raise ConfigError(

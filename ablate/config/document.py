@@ -17,7 +17,7 @@ from ablate.design.sweep import SweepError
 
 MOST_BYTES = 100_000
 MOST_VALUES = 20_000
-"""Keys and values, aliases written out: nine lines can stand for a billion."""
+"""Most keys and values of a file, aliases written out: nine lines can stand for a billion."""
 
 MOST_DEPTH = 20
 MOST_DIGITS = 40

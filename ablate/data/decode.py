@@ -139,6 +139,7 @@ def why_damaged(file: Encoded, background: Colour) -> str:
 
 
 def failure(file: Encoded, background: Colour) -> DataError | None:
+    """The error by which an image cannot be decoded; None where it can be."""
     try:
         decoded(file, background)
     except DataError as error:

@@ -9,7 +9,7 @@ import psutil
 from ablate.data.spec import DataError
 
 LARGEST = 2**30
-"""Bytes of a file that is read whole, 1 GiB: the largest image that Pillow opens takes 0.7 GiB of pixels."""
+"""Most bytes of a file that is read whole, 1 GiB: the largest image that Pillow opens has 0.7 GiB of pixels."""
 
 _SUSPECT = 2**28
 _EXPANDS = 100

@@ -97,7 +97,7 @@ _ABOVE = "data.root itself, or to a folder above it"
 
 
 def _place(folder: Path) -> tuple[int, int]:
-    """The same for all paths to a folder."""
+    """What identifies a folder, whichever path leads to it."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 

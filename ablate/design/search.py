@@ -56,7 +56,7 @@ class Searched:
         return self.applies({axis: fixed.get(axis, _first(wanted)) for axis, wanted in self.when.items()})
 
     def beside(self, fixed: Mapping[str, Any]) -> "Searched":
-        """The same, with nothing left to ask of axes that have one level."""
+        """The axis, with nothing left to ask of axes that have one level."""
         return replace(self, when={axis: wanted for axis, wanted in self.when.items() if axis not in fixed})
 
     def applies(self, chosen: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 MOST_SEEDS = 1000
 """Most seeds that a number may ask for; a larger number is a seed that was meant."""
@@ -215,6 +215,6 @@ def _read_as(level: Any) -> str:
     return f"; YAML reads {words} as that: quote the word that is meant ('on')" if isinstance(level, bool) else ""
 
 
-def is_int(value: object) -> bool:
+def is_int(value: object) -> TypeGuard[int]:
     """Whether it is an integer, which True is not."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -66,9 +66,9 @@ _SHARD = ".bin"
 _PROTOCOLS = range(2, 6)
 _FIRST = ("state_dict", "model", "model_state_dict")  # where timm, and other trainers, put the weights as trained
 _STEPS = 3_000_000
-"""From one object to another, in search of tensors."""
+"""Most steps from one object to another, in search of tensors."""
 _NESTED = 4
-"""Dicts within dicts in which tensors are looked for: an average stands at callbacks.NAME.state, for one."""
+"""Most dicts within dicts in which tensors are looked for: an average stands at callbacks.NAME.state, for one."""
 
 
 def read_pth(path: Path) -> dict[str, np.ndarray]:

@@ -35,9 +35,9 @@ _HEADER_BYTES = 2**23
 _DIRECTORY_BYTES = 2**23
 """Most bytes of a zip archive's list of its files, of which torch.save needs some 100 a tensor."""
 _DEPTH = 32
-"""Groups within groups of a Keras file: an encoder's blocks take 7."""
+"""Most groups within groups of a Keras file: an encoder's blocks take 7."""
 _ITEMS = 20_000
-"""Groups and arrays of a Keras file: CCT-14 with its optimizer has 2,000."""
+"""Most groups and arrays of a Keras file: CCT-14 with its optimizer has 2,000."""
 
 _FLOATS = (h5py.h5t.IEEE_F16LE, h5py.h5t.IEEE_F32LE, h5py.h5t.IEEE_F64LE)
 

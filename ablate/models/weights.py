@@ -82,12 +82,12 @@ _PTH = (".pth", ".pt", ".pth.tar", ".ckpt", ".bin")  # timm's script, Lightning 
 _KERAS = (".weights.h5", ".keras")
 _KERAS_READ = (".h5", ".hdf5", ".keras")
 _ROOM = 2**28
-"""Bytes of a file that are read for a model of any size: a head of 21,000 classes and more tokens are far fewer."""
+"""Most bytes of a file that are read for any model: a head of 21,000 classes and more tokens are far fewer."""
 _ROOM_PER_PARAM = 64
 """Bytes more for each of its parameters: Keras' files hold an optimizer too, and may be in float64."""
 _LISTED = 200
 _KEYS = 10
-"""Prefixes that are looked at, and named: each costs a look at all names of a file."""
+"""Most prefixes that are looked at, and named: each costs a look at all names of a file."""
 _BFLOAT16_MAX = 3.3895313892515355e38  # NumPy does not know the type
 _KERAS_GROUPS = {
     "layers/dense": "head",

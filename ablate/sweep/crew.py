@@ -26,7 +26,7 @@ from ablate.sweep.screen import SweepScreen
 from ablate.tracking import TrackingError
 
 STOP_SECONDS = 30
-"""How long workers have to close their records when they are told to stop."""
+"""Seconds that workers have to close their records when they are told to stop."""
 
 _CONTEXT = multiprocessing.get_context("spawn")  # a fork of a process that holds TensorFlow or a database hangs
 

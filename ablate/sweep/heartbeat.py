@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 MISSED = 3
-"""So many heartbeats missing, and a worker is taken for dead."""
+"""Missing heartbeats in a row after which a worker is taken for dead."""
 
 
 class Heartbeat:

@@ -13,7 +13,7 @@ class PlannedPoint:
     """A point and the run that it means.
 
     Attributes:
-        point: Levels, seed and repeat.
+        point: Levels, seed and repeat of the run within its sweep.
         spec: The task's run.
         cost: What one example costs the run, by name; None where the data has to be read to know it.
     """

@@ -71,10 +71,10 @@ DEATHS = 3
 """Workers that may die at one point, before it counts as failed: it may be what kills them."""
 
 PATIENCE_SECONDS = 600
-"""How long a queue that is away is waited for."""
+"""Seconds that a queue that is away is waited for."""
 
 POLL_SECONDS = 1.0
-"""How often a free worker looks whether a point has come back into the queue."""
+"""Seconds between two looks of a free worker whether a point has come back into the queue."""
 
 _T = TypeVar("_T")
 

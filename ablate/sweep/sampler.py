@@ -42,7 +42,7 @@ class Proposal:
 
 
 ABSENT_SECONDS = 30.0
-"""After which a trial that was taken and never drawn counts as failed, and its level's winner need not wait for it."""
+"""Seconds after which a trial that was taken and never drawn counts as failed: its level's winner waits no longer."""
 
 
 class Searcher:

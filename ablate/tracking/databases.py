@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 WAIT_SECONDS = 300
-"""How long a lock is waited for: its holders are through within seconds."""
+"""Seconds that a lock is waited for: its holders are through within a few."""
 
 ASLEEP_SECONDS = 120
-"""After which PostgreSQL takes the lock from a holder that does nothing: its machine sleeps, or lost its network."""
+"""Seconds after which PostgreSQL takes the lock from an idle holder: its machine sleeps, or lost its network."""
 
 _FULL = r"disk is full|disk full|no space left|quota exceeded|file too large"
 _LASTING = re.compile(

@@ -16,7 +16,7 @@ from ablate.tracking.spec import TrackingError
 _LOADER = "ablate.models.serving"
 _FOLDER = "model"
 _REQUIRED = {"ablate": f"{NAME}[keras]", "keras": "keras", "tensorflow": "tensorflow", "jax": "jax"}
-"""Whose version a run's tag says -> by what name pip installs it."""
+"""Library whose version a run's tag says -> the name by which pip installs it."""
 
 
 @dataclass(frozen=True)

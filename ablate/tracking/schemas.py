@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 QUIET_SECONDS = 10
-"""How long a half-made database must have lain still: a library that makes its own tables holds no lock of ours."""
+"""Seconds that a half-made database must have lain still: a library that makes its own tables holds no lock of ours."""
 
 _BESIDE = ("", "-journal", "-wal", "-shm")
 """What SQLite's files are called after the database's own name."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ablate.data.augment.spec import AugmentSpec
 
 Box = tuple[int, int, int, int]
-"""Top, bottom, left, right."""
+"""Rows and columns of a box in pixels: top, bottom, left, right; bottom and right are not in it."""
 
 ERASED_AREA = (0.02, 1 / 3)
 """Least and most of an image that is erased. Source: timm's RandomErasing."""

@@ -61,6 +61,7 @@ def equalize(image: Image.Image, _: float, paint: Paint) -> Image.Image:
 
 
 def invert(image: Image.Image, _: float, paint: Paint) -> Image.Image:
+    """Makes each value 255 less itself."""
     return ImageOps.invert(image)
 
 

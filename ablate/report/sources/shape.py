@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
-from ablate.design.sweep import Method
+from ablate.design.sweep import Method, is_int
 from ablate.escaping import visible
 from ablate.tracking import param_text
 from ablate.tracking.names import (
@@ -31,9 +31,9 @@ from ablate.tracking.names import (
 
 FORMAT, VERSION = "ablate-records", 1
 MOST_BYTES = 512 * 2**20
-"""Bytes of a file: a study of 100,000 runs takes about half of it."""
+"""Most bytes of a file: a study of 100,000 runs takes about half of it."""
 _DEEPEST = 16
-"""Lists and mappings in each other: a sweep's definition has six."""
+"""Most lists and mappings within each other: a sweep's definition has six."""
 LARGEST = 1e150
 """Largest magnitude of a number: the squares of all numbers of a study can still be added."""
 _MOST_ROWS = 1_000_000
@@ -370,7 +370,7 @@ def _check_point(place: _Place, text: str, design: _Design) -> None:
     levels = dict(pairs)
     if len(levels) < len(pairs):
         place.refuse("a list that names each axis once", text)
-    if not _is_int(levels.get("seed")):
+    if not is_int(levels.get("seed")):
         place.refuse("a list with the pair [seed, a whole number]", text)
     for key in ("repeat", "trial"):
         if key in levels:
@@ -436,16 +436,12 @@ def _flag(place: _Place, value: Any) -> bool:
     return value if isinstance(value, bool) else place.refuse("true or false", value)
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_number(value: Any) -> TypeGuard[float]:
-    return _is_int(value) or isinstance(value, float)
+    return is_int(value) or isinstance(value, float)
 
 
 def _count(place: _Place, value: Any) -> None:
-    if not _is_int(value) or value < 0:
+    if not is_int(value) or value < 0:
         place.refuse("a whole number of at least 0", value)
 
 
@@ -456,7 +452,7 @@ def _method(place: _Place, value: Any) -> None:
 
 def _seeds(place: _Place, value: Any) -> list[int]:
     seeds = _list(place, value, least=1)
-    return seeds if all(map(_is_int, seeds)) else place.refuse("a list of whole numbers", value)
+    return seeds if all(map(is_int, seeds)) else place.refuse("a list of whole numbers", value)
 
 
 def _axes(place: _Place, value: Any) -> dict[str, Any]:

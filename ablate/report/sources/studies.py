@@ -163,8 +163,8 @@ def to_store(records: Records, where: TrackingSpec, *, tell: Callable[[str], Non
 
     Args:
         records: The study that is written.
-        where: The store.
-        tell: Hears what became of the runs.
+        where: The tracking store that is written to.
+        tell: Called with one sentence for each thing that became of the runs.
 
     Returns:
         How many runs were written.

@@ -46,7 +46,7 @@ class Attempt:
         run_id: Id of the run.
         outcome: How the run ended.
         value: Result in the metric's unit; None where the run has none.
-        reason: Why the run ended early; empty where it did not.
+        reason: Why the run ended early, in one sentence; empty where it did not.
         cost: Name of a ``cost.*`` metric, after the dot -> the metric's value.
         budget: Parameter that belongs in the table's title -> its value.
         record: All that is recorded of the run, in the columns of ``tracking.read_runs``.

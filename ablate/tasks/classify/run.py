@@ -42,11 +42,11 @@ class RunRecord:
     Attributes:
         identity: Digest of all that can change the result.
         data_digest: Digest of the images, labels and split that were read.
-        cost: Counted on the built model.
+        cost: Parameters, tokens and MACs, counted on the built model.
         loaded: What became of the weights in the file that it started from, if any.
         history: Curves, selected epoch, final metrics and predictions.
         model: The trained model, with the selected weights; the next run on the same graph overwrites it.
-        splits: The data it was trained and tested on.
+        splits: The data that the model was trained and tested on.
         checkpoint: The run's state on disk: to be removed once the run is on record.
     """
 
@@ -155,7 +155,7 @@ def run(spec: RunSpec, workbench: Workbench, observer: Observer | None = None) -
     """Trains and tests one model; an interrupted run of the same identity goes on from where it was kept.
 
     Args:
-        spec: The point.
+        spec: The run's settings.
         workbench: Shared by the runs of a process.
         observer: Hears of the run meanwhile; None where nobody listens.
 
