@@ -15,7 +15,8 @@ Markdown: ``report.pages.text`` and ``.findings``,        ``markdown``, ``markdo
 ``tasks.classify``'s ``published_text`` and ``card``      ``markdown_code``
 LaTeX: ``report.pages.text``                              ``latex``
 HTML: ``report.pages.html``                               ``html_text``
-figures, SVG: ``report.pages.figures``                    ``label``
+figures, SVG: ``report.pages.figures``,                   ``label``
+``tasks.classify.token_maps``
 a shell, in ``report.pages.html`` (how to make it again)  ``shlex.quote``, then ``html_text``
 ========================================================  =========================================
 """

@@ -40,7 +40,7 @@ import numpy as np
 from ablate import data, models, tracking
 from ablate.config.compose import compose, to_config
 from ablate.config.recorded import read_spec
-from ablate.report.pages import figures
+from ablate.tasks.classify import token_maps
 from ablate.training import hardware
 
 warnings.filterwarnings("ignore", message="IProgress not found")  # MLflow asks for a progress bar that nobody needs
@@ -90,12 +90,12 @@ print(f"\n{100 * right.mean():.1f} % of these images are classified rightly")
 # parts of the image went into them. Colour is the weight, brightness the image.
 
 # %%
-maps = {"SeqPool": weights, "through the\nblocks": figures.through_blocks(weights, attention)}
-chosen = figures.one_of_each(labels, right)[:shown]
+maps = {"SeqPool": weights, "through the\nblocks": token_maps.through_blocks(weights, attention)}
+chosen = token_maps.one_of_each(labels, right)[:shown]
 if len(chosen):
     figure, axes = plt.subplots(3, len(chosen), figsize=(1.35 * len(chosen), 4.6), squeeze=False, layout="constrained")
     own = {name: each[chosen] for name, each in maps.items()}
-    figures.gallery(axes, images[chosen], own, grid, labels[chosen], predicted[chosen], splits.classes)
+    token_maps.gallery(axes, images[chosen], own, grid, labels[chosen], predicted[chosen], splits.classes)
     figure.suptitle("SeqPool's weights: images that are classified rightly")
 
 # %% [markdown]
@@ -106,7 +106,7 @@ chosen = np.flatnonzero(~right)[:shown]
 if len(chosen):
     figure, axes = plt.subplots(3, len(chosen), figsize=(1.35 * len(chosen), 4.6), squeeze=False, layout="constrained")
     own = {name: each[chosen] for name, each in maps.items()}
-    figures.gallery(axes, images[chosen], own, grid, labels[chosen], predicted[chosen], splits.classes)
+    token_maps.gallery(axes, images[chosen], own, grid, labels[chosen], predicted[chosen], splits.classes)
     figure.suptitle("SeqPool's weights: mistakes")
 
 # %% [markdown]
@@ -120,7 +120,7 @@ columns = 5
 rows = -(-len(splits.classes) // columns)
 figure, axes = plt.subplots(rows, columns, figsize=(11, 2.2 * rows), squeeze=False, layout="constrained")
 figure.suptitle("SeqPool's weights on the token grid, mean over the test images of a class")
-figures.mean_maps(axes, weights, grid, labels, splits.classes)
+token_maps.mean_maps(axes, weights, grid, labels, splits.classes)
 
 # %% [markdown]
 # ## How sharply it looks
@@ -130,4 +130,4 @@ figures.mean_maps(axes, weights, grid, labels, splits.classes)
 # %%
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 ax.set_title("Over how many tokens SeqPool reads")
-figures.concentration(ax, weights, right)
+token_maps.concentration(ax, weights, right)

@@ -33,7 +33,7 @@ from ablate.report.sources.foreign import from_csv
 from ablate.report.sources.records import Records
 from ablate.sweep import output
 from ablate.sweep.screen import SweepScreen
-from ablate.tasks.classify import card, published_figures
+from ablate.tasks.classify import card, published_figures, token_maps
 
 NAMES = (
     *("$\\write18{id}$", "\\input{/etc/passwd}", "50% & #1_{x}^~", "a^b", "}", "{", "*r", "\\", "$", "\\$b$"),
@@ -256,12 +256,12 @@ def test_galleries_draw_any_class_and_rows_name():
     labels, predicted = np.array([0, 1]), np.array([1, 0])
     for classes in zip(NAMES[::2], NAMES[1::2], strict=False):
         canvas = Figure(figsize=(4, 4))
-        figures.gallery(
+        token_maps.gallery(
             canvas.subplots(2, 2, squeeze=False), images, {classes[0]: weights}, (2, 2), labels, predicted, classes
         )
         canvas.savefig(io.BytesIO(), format="svg")
     canvas = Figure(figsize=(4, 4))
-    figures.mean_maps(canvas.subplots(1, 2, squeeze=False), weights, (2, 2), labels, ("$\\write18{id}$", "\x1b"))
+    token_maps.mean_maps(canvas.subplots(1, 2, squeeze=False), weights, (2, 2), labels, ("$\\write18{id}$", "\x1b"))
     canvas.savefig(io.BytesIO(), format="svg")
 
 
