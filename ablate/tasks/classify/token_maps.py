@@ -1,4 +1,4 @@
-"""What a model looks at, drawn: weights of tokens as maps on its images. Arrays and Axes in, Axes filled; no Keras here.
+"""What a model looks at, drawn: weights of tokens as maps on its images. Arrays and Axes in, Axes filled; no Keras.
 
     passed = ablate.models.trace(model, images)
     gallery(axes, images, {"SeqPool": passed["pooling.weights"]}, grid, labels, predicted, classes)
@@ -25,7 +25,7 @@ from ablate.escaping import label as shown
 from ablate.report.pages.figures import LONGEST, Array
 
 if TYPE_CHECKING:
-    from ablate.models.weights import Grid
+    from ablate.models.weights import TokenGrid
 
 SCALE = "weight of a token, in multiples\nof the uniform weight (log scale)"
 _TICKS = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4", 8: "8"}
@@ -63,7 +63,7 @@ def through_blocks(weights: Array, attention: Sequence[Array]) -> Array:
     return followed
 
 
-def token_map(weights: Array, grid: "Grid") -> Array:
+def token_map(weights: Array, grid: "TokenGrid") -> Array:
     """Weights of tokens on their grid, in multiples of the uniform weight: ``(…, tokens)`` to ``(…, rows, columns)``.
 
     Raises:
@@ -100,7 +100,7 @@ def one_of_each(labels: Array, among: Array) -> Array:
     return np.concatenate([*firsts, np.empty(0, np.int64)]).astype(np.int64)
 
 
-def overlay(weights: Array, grid: "Grid", image: Array) -> Array:
+def overlay(weights: Array, grid: "TokenGrid", image: Array) -> Array:
     """An image under one map, ``(height, width, 3)`` in 0..1: colour says the weight, brightness is the image's.
 
     Between the centres of tokens weights are interpolated bilinearly, each token as large as its part of the image.
@@ -130,7 +130,7 @@ def gallery(
     axes: Array,
     images: Array,
     maps: Mapping[str, Array],
-    grid: "Grid",
+    grid: "TokenGrid",
     labels: Array,
     predicted: Array,
     classes: Sequence[str],
@@ -164,7 +164,7 @@ def gallery(
     _colour_bar(axes[1:])
 
 
-def mean_maps(axes: Array, weights: Array, grid: "Grid", labels: Array, classes: Sequence[str]) -> None:
+def mean_maps(axes: Array, weights: Array, grid: "TokenGrid", labels: Array, classes: Sequence[str]) -> None:
     """The mean map of each class on the token grid, with its numbers.
 
     Args:
