@@ -70,7 +70,7 @@ class LeftOut:
 def span(sweep: SweepSpec, levels: Mapping[str, list[Any]], seeds: list[int]) -> tuple[list[Point], list[LeftOut]]:
     """The points of a sweep, and the combinations that its ``where`` leaves out.
 
-    Seeds turn slowest, so that a sweep stopped early holds whole tables of fewer seeds.
+    Seeds turn slowest. It is the order of the queue; a worker may take points of a model that it has traced first.
 
     Args:
         sweep: The definition.
