@@ -163,6 +163,7 @@ OPERATORS = {
     ("training", "Schedule"): ALL,
     ("training.steps", "JaxStep"): {WITH_JAX},
     ("training.steps", "TensorFlowStep"): ALL - {WITH_JAX},
+    ("training", "Checkpoint"): ALL,
     ("data.load", "_told"): ALL,
     ("data.sources.digits", "read"): ALL - {"folder"},
     ("data.sources.folder", "read"): {"folder"},
