@@ -171,6 +171,14 @@ class _Sources:
             yield from ((module, place) for place in module.definers[name])
         elif (passed := module.imports.get(name)) not in (None, Target(module.name, name)):
             yield from self.find(passed)
+        else:
+            for star in module.stars:
+                yield from self.find(Target(star, name))
+
+    def packages_above(self, module: Module) -> Iterator[Module]:
+        """The packages of ours that are imported before a module of theirs is."""
+        names = module.name.split(".")[:-1]
+        yield from (self.module(each) for n in range(len(names)) if (each := ".".join(names[: n + 1])) in self._files)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -218,8 +226,8 @@ class _Walk:
         return not isinstance(found, str) and found[0].name in self._code.apart
 
     def _meet(self, place: _Place) -> None:
-        module = place[0]
-        for each in (place, *((module, effect) for effect in module.effects)):
+        imported = (*self._sources.packages_above(place[0]), place[0])
+        for each in (place, *((module, effect) for module in imported for effect in module.effects)):
             if each not in self._met:
                 self._met.add(each)
                 self._waiting.append(each)

@@ -63,6 +63,7 @@ class Module:
     Attributes:
         definers: Name -> places in the file of the statements that bind it, imports apart.
         imports: Name -> what an import on the top level binds it to.
+        stars: Modules of which ``from … import *`` takes every name.
         effects: Places of statements that do something wherever the file is imported.
         count: Of statements.
     """
@@ -72,6 +73,7 @@ class Module:
         self._home = name if package else name.rpartition(".")[0]
         tree = ast.parse(source)
         self.imports = {each: target for node in tree.body for each, target in self.imported(node)}
+        self.stars = [target.module for node in tree.body for each, target in self.imported(node) if each == "*"]
         for node in filter(_is_for_types, tree.body):  # what a package's __getattr__ gives, as it says of itself
             for inner in ast.walk(node):
                 for each, target in self.imported(inner):
@@ -178,6 +180,9 @@ class _Reader:
             for name, target in self._module.imported(node):
                 self._imports.setdefault(name, set()).add(target)
             self._shares |= isinstance(node, ast.Global | ast.Nonlocal)
+        if isinstance(statement, _COMPOUND):  # an import under ``try`` binds a name of the file
+            for name, targets in self._imports.items():
+                self._note(name, frozenset(targets))
         text = self._text(statement)
         return Statement(hashlib.sha256(text.encode()).hexdigest()[:16], self._names)
 

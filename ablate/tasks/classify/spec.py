@@ -88,6 +88,7 @@ class RunSpec:
 _COMPUTES = (
     *("ablate.models.classifier:drawn", "ablate.data.load:load"),
     *("ablate.training.hardware:import_keras", "ablate.training.hardware:prepare", "ablate.training.trainer:Trainer"),
+    "ablate.training.checkpoint:Checkpoint",
 )
 """What every run computes with, whatever its settings."""
 

@@ -163,6 +163,7 @@ OPERATORS = {
     ("training", "Schedule"): ALL,
     ("training.steps", "JaxStep"): {WITH_JAX},
     ("training.steps", "TensorFlowStep"): ALL - {WITH_JAX},
+    ("training", "Checkpoint"): ALL,
     ("data.load", "_told"): ALL,
     ("data.sources.digits", "read"): ALL - {"folder"},
     ("data.sources.folder", "read"): {"folder"},
@@ -268,6 +269,25 @@ def test_code_is_another_where_something_that_counts_differs(small, parts, other
 def test_code_is_the_same_where_only_its_writing_differs(small, parts, other):
     more = "A = 1\n"
     assert small(start=BEGIN, parts=parts, more=more) == small(start=BEGIN, parts=other, more=more)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        "from ablate.more import *\ndef first(x):\n    return f(x)\n",
+        "from math import *\nfrom ablate.more import *\nfirst = f\n",
+        "from ablate.more import *\n",
+        "import sys\nif sys.version_info > (3,):\n    from ablate.more import f as first\n",
+    ],
+)
+def test_code_follows_a_name_through_a_star_and_an_import_under_a_condition(small, parts):
+    one, other = (f"def f(x):\n    return x + {n}\nfirst = f\n" for n in (1, 2))
+    assert small(start=BEGIN, parts=parts, more=one) != small(start=BEGIN, parts=parts, more=other)
+
+
+def test_code_is_another_where_a_package_does_something_as_it_is_imported(small):
+    files = {"start": BEGIN, "parts": "def first(x):\n    return x\n"}
+    assert small(**files) != small(__init__="import math\nmath.pi = 3\n", **files)
 
 
 def test_code_follows_a_name_to_another_function_of_the_same_name(small):
