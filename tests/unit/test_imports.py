@@ -84,7 +84,7 @@ def _imported(source: str, package: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: 1 - node.level or None] if node.level else []
             home = ".".join([*above, *([node.module] if node.module else [])])
-            found |= {home, *(f"{home}.{alias.name}" for alias in node.names)}
+            found |= {f"{home}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
             found |= {each.value for each in node.args[:1] if isinstance(each, ast.Constant)}
     return found
@@ -107,12 +107,14 @@ def _room(module: str) -> str:
 
 def _arrows() -> dict[str, set[str]]:
     """Module -> the modules of ours that it imports: the file itself where a name of it is taken, not its package."""
-    arrows = {}
-    for module, path in FILES.items():
-        named = {name for name in _imports(path) if name.split(".")[0] == "ablate"}
-        exact = {name for name in named if name in FILES}
-        arrows[module] = {name for name in exact if not any(other.startswith(f"{name}.") for other in exact)} - {module}
-    return arrows
+    return {module: {_file(name) for name in _imports(path)} - {"", module} for module, path in FILES.items()}
+
+
+def _file(name: str) -> str:
+    """The module of ours that has a name; empty for what is not ours."""
+    while name and name not in FILES:
+        name = name.rpartition(".")[0]
+    return name
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,12 @@ def _arrows() -> dict[str, set[str]]:
     ],
 )
 def test_imports_are_seen_in_every_form(written):
-    assert "ablate.sweep.plan" in _imported(written, "ablate.design")
+    assert "ablate.sweep.plan" in map(_file, _imported(written, "ablate.design"))
+
+
+@pytest.mark.parametrize("written", ["import ablate", "from ablate import words, create_model", "from .. import build"])
+def test_imports_from_the_public_face_are_seen(written):
+    assert "ablate" in map(_file, _imported(f"from ablate.words import unknown\n{written}", "ablate.design"))
 
 
 def test_imports_point_down():
