@@ -176,7 +176,7 @@ def label(text: str, most: int | None = None) -> str:
     """Text in a figure: no mathematics, which matplotlib would read between two dollar signs.
 
     Args:
-        text: Such as a level.
+        text: Words of the figure, e.g. the name of a level.
         most: Characters; a longer one loses its middle. None for no limit.
     """
     seen = visible(text)

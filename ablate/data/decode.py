@@ -72,7 +72,7 @@ class Encoded:
     """One image as it was found.
 
     Attributes:
-        name: Where, for messages.
+        name: Path or number by which messages name the image.
         content: Gives the bytes of the file.
         label: Number of the image's class, from 0.
     """

@@ -47,7 +47,7 @@ class File:
     Attributes:
         part: ``train``, ``val`` or ``test``.
         label: Name of its class.
-        path: Within the root.
+        path: Path of the file within the root.
     """
 
     part: str
@@ -112,7 +112,7 @@ def image_files(root: Root, spec: DataSpec, *, test: tuple[str, ...] = ("test",)
     """All images; hidden files, and files of other suffixes, are none.
 
     Args:
-        root: Where they are.
+        root: The place that holds the images.
         spec: Says how many folders below the part name a class (deeper ones belong to it), whether validation images
             are wanted, and whether files that cannot be read may be left out.
         test: What the folder of test images may be called; the first that is there.

@@ -45,7 +45,7 @@ def statements(code: Code, package: Path = PACKAGE) -> frozenset[str]:
     """Digests, of 16 hexadecimal digits, of all statements that a run reaches.
 
     Args:
-        code: Where they are looked for.
+        code: Where the code of the run begins.
         package: Folder that holds the package's sources.
 
     Raises:

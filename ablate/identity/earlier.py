@@ -28,7 +28,7 @@ class Earlier:
     """A version whose runs count as this one's.
 
     Attributes:
-        commit: Its name.
+        commit: The version's commit, its first 7 hexadecimal digits.
         sources: Digest of all files that it took for result-bearing.
         leaves: What it took of a run's settings, in its order; ``model.options`` stands for the variants' options.
         options: Variant as ``axis.name`` -> its options, in their order.

@@ -55,8 +55,8 @@ class Module:
     """A file of source.
 
     Args:
-        name: Its dotted name.
-        source: Its content.
+        name: The module's dotted name.
+        source: Bytes of the file.
         package: Whether it is the ``__init__`` of a package.
         module_of: The module of ours that a target is; None for another.
 
@@ -65,7 +65,7 @@ class Module:
         imports: Name -> what an import on the top level binds it to.
         stars: Modules of which ``from … import *`` takes every name.
         effects: Places of statements that do something wherever the file is imported.
-        count: Of statements.
+        count: Number of statements.
     """
 
     def __init__(self, name: str, source: bytes, package: bool, module_of: Callable[[Target], str | None]) -> None:

@@ -133,7 +133,7 @@ def seeds_needed(
     Args:
         std: Standard deviation of one side's runs; of the differences where paired.
         margin: Smallest effect of interest, in the same unit.
-        paired: Pairs are counted.
+        paired: Whether a seed of one side and the same seed of the other make one pair.
         alpha: Rate of false verdicts, 0 to 0.5.
         power: Probability of deciding.
         groups: Comparisons in one family: alpha is shared out among them.

@@ -43,7 +43,7 @@ def work_elsewhere(plan: Plan, parent: str, screen: SweepScreen, standing: Calla
     Args:
         plan: The sweep.
         parent: Run id of the sweep's record.
-        screen: Told what changes.
+        screen: The sweep's screen, which is told what changes.
         standing: How far the queue is, in words.
 
     Raises:

@@ -218,7 +218,7 @@ def ui_hint(tracking: TrackingSpec, experiment_id: str, view: str | None = None)
     """How to open the records in the MLflow UI: a command bound to this machine, or the server's own address.
 
     Args:
-        tracking: Where they are.
+        tracking: Where the records are.
         experiment_id: In which experiment.
         view: What ``Store.share_view`` has shared; None shows all runs of the experiment.
     """

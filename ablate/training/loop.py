@@ -44,7 +44,7 @@ class Loop:
     """One training of a model whose weights and generators are set.
 
     Args:
-        model: Is trained in place.
+        model: The model, which is trained in place.
         optimizer: What moves the weights; its learning rate is set before each step.
         step: The model, compiled with the optimizer.
         averages: Moving averages of the weights, restarted; None where none are kept.

@@ -1,7 +1,8 @@
 """Imports point one way, and what must start fast imports nothing heavy.
 
-A room is a package, or a file beside the packages. Every import is an arrow: one inside a function and one for types
-alone count as well, since whoever reads the one side has to know the other.
+A room is a package, or a file beside the packages. Every import is an arrow: one inside a function, one for types alone
+and one of a name that ``import_module`` is given as it stands count as well, since whoever reads the one side has to
+know the other. Names that tables hold (``contract._TASK``, a variant's layer) are no imports of the file's.
 """
 
 import ast
@@ -57,12 +58,13 @@ ONLY = {
     "optuna": {"sweep/queue.py", "sweep/sampler.py"},
     "hydra": {"cli/job.py", "config/compose.py", "config/overrides.py"},
     "omegaconf": {"config/compose.py", "config/document.py", "config/leaves.py", "config/recorded.py"},
+    "ray": {"sweep/engines.py"},
+    "submitit": {"sweep/engines.py"},
 }
 """Library -> the only files that import it."""
 
 HEAVY = {
     "stats": {"keras", "tensorflow", "mlflow", "optuna", "matplotlib"},
-    "design": {"keras", "tensorflow", "mlflow", "optuna", "hydra", "omegaconf"},
     "report": {"keras", "tensorflow", "mlflow", "optuna"},
     "config": {"keras", "tensorflow", "mlflow", "optuna"},
 }
@@ -70,17 +72,30 @@ HEAVY = {
 
 
 def _imports(path: Path) -> set[str]:
+    return _imported(path.read_text("utf-8"), _package(path))
+
+
+def _imported(source: str, package: str) -> set[str]:
+    """What a file of the package imports, by full names."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: 1 - node.level or None] if node.level else []
+            home = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{home}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            found |= {each.value for each in node.args[:1] if isinstance(each, ast.Constant)}
     return found
 
 
 def _name(path: Path) -> str:
     return ".".join(("ablate", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def _package(path: Path) -> str:
+    return ".".join(("ablate", *path.relative_to(PACKAGE).parent.parts))
 
 
 FILES = {_name(path): path for path in PACKAGE.rglob("*.py")}
@@ -92,12 +107,37 @@ def _room(module: str) -> str:
 
 def _arrows() -> dict[str, set[str]]:
     """Module -> the modules of ours that it imports: the file itself where a name of it is taken, not its package."""
-    arrows = {}
-    for module, path in FILES.items():
-        named = {name for name in _imports(path) if name.split(".")[0] == "ablate"}
-        exact = {name for name in named if name in FILES}
-        arrows[module] = {name for name in exact if not any(other.startswith(f"{name}.") for other in exact)} - {module}
-    return arrows
+    return {module: {_file(name) for name in _imports(path)} - {"", module} for module, path in FILES.items()}
+
+
+def _file(name: str) -> str:
+    """The module of ours that has a name; empty for what is not ours."""
+    while name and name not in FILES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "import ablate.sweep.plan",
+        "from ablate.sweep import plan",
+        "def later():\n    from ablate.sweep.plan import make_plan",
+        "if TYPE_CHECKING:\n    from ablate.sweep.plan import Plan",
+        "from ..sweep import plan",
+        "from .. import sweep\nfrom ..sweep.plan import make_plan",
+        "import_module('ablate.sweep.plan')",
+        "importlib.import_module('ablate.sweep.plan')",
+        "__import__('ablate.sweep.plan')",
+    ],
+)
+def test_imports_are_seen_in_every_form(written):
+    assert "ablate.sweep.plan" in map(_file, _imported(written, "ablate.design"))
+
+
+@pytest.mark.parametrize("written", ["import ablate", "from ablate import words, create_model", "from .. import build"])
+def test_imports_from_the_public_face_are_seen(written):
+    assert "ablate" in map(_file, _imported(f"from ablate.words import unknown\n{written}", "ablate.design"))
 
 
 def test_imports_point_down():
@@ -149,6 +189,12 @@ def test_imports_of_a_room_leave_out_libraries_that_it_is_not_about(room):
     files = [path for module, path in FILES.items() if _room(module) == room]
     wrong = {f"{path.name}: {name}" for path in files for name in _imports(path) if name.split(".")[0] in HEAVY[room]}
     assert files and not wrong, wrong
+
+
+def test_imports_of_design_are_of_no_library():
+    files = [path for module, path in FILES.items() if _room(module) == "design"]
+    named = {name.split(".")[0] for path in files for name in _imports(path)}
+    assert "ablate" in named and named <= {"ablate", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize(

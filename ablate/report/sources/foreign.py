@@ -214,7 +214,7 @@ def _finished(
     """Rows of runs that finished, as far as a tracker's column says, their ids, and a note on the others.
 
     Args:
-        rows: A run each.
+        rows: Column -> value, one row for each run.
         ids: Id of each run.
         wanted: Columns that are asked for: one of these says nothing of how a run ended.
         source: File or experiment that the rows were read from, for people.

@@ -77,6 +77,17 @@ def test_definition_leaves_out_what_follows_from_other_settings():
     assert told(run("model.dropout=0.2", "model.token_dropout=0.0"))["model.token_dropout"] == 0.0
 
 
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        *("data.root", "data.cache", "data.memory_limit", "hardware.threads", "augment.workers"),
+        *("train.checkpoint_every", "train.checkpoint_dir", "seed"),
+    ],
+)
+def test_definition_leaves_out_where_a_run_is_computed_and_with_how_many_hands(leaf):
+    assert definition({leaf: 7, "a": 1}, {leaf: None, "a": 0}) == {"a": 1}
+
+
 def test_definition_goes_by_the_first_default_where_it_was_changed():
     changed = {"train.weight_decay": Changed(0.06, since="9.9")}
     before = run("train.weight_decay=0.06")

@@ -236,6 +236,11 @@ def test_create_model_takes_the_file_of_weights_that_a_run_would(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_create_model_keyword_that_is_none_stays_as_the_name_says():
+    given, plain = create_model("vit_2_4_32", layers=None, pooling=None), create_model("vit_2_4_32")
+    assert [weight.path for weight in given.weights] == [weight.path for weight in plain.weights]
+
+
 def test_create_model_name_without_size_asks_for_it():
     with pytest.raises(ValueError, match="image_size must be given"):
         create_model("cct_2_3x2", num_classes=10)

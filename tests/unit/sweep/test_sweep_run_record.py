@@ -108,6 +108,22 @@ def test_an_observer_ends_the_run_after_its_epoch_is_recorded(record):
     assert run["tags.ablate.status"] == "pruned" and run["metrics.val/top1_percent"] == 91
 
 
+@pytest.mark.parametrize(
+    ("call", "column", "value"),
+    [
+        ("started", "tags.ablate.identity", "abc"),
+        ("started", "metrics.cost.macs", 5),
+        ("resumed", "tags.ablate.resumed_after_epoch", "1"),
+    ],
+)
+def test_an_observer_hears_what_is_on_record_already(record, call, column, value):
+    def stop(*_):
+        raise Pruned("at once")
+
+    run = record(_Result(), observer=Hears(**{call: stop}), ends=Pruned)
+    assert run[column] == value
+
+
 def test_a_point_that_others_took_over_while_it_was_trained_has_no_outcome_here(record):
     def lost():
         raise Superseded

@@ -12,6 +12,7 @@ from ablate.models import save_weights
 from ablate.models.weight_files import write_safetensors
 from ablate.models.weights import state_dict
 from ablate.tasks.classify.run import Workbench, run
+from tests.observers import Hears
 
 BASE = ["model=tiny", "data=digits", "train.epochs=2", "train.batch_size=256", "model.dim=16", "model.dropout=0.1"]
 CHANGES = {
@@ -194,6 +195,22 @@ def test_knob_precision_tells_two_halves_apart():
 def test_knobs_left_alone_give_the_same_run_again():
     again = _fingerprint.__wrapped__()
     assert again == _fingerprint()
+
+
+def test_runs_that_reach_other_code_name_the_same_version_of_it(monkeypatch):
+    """An audit compares it, also where no earlier version computes the same."""
+    monkeypatch.setattr("ablate.identity.rule.earlier_versions", lambda: ())
+    told = []
+
+    def stop(tags, metrics):
+        told.append((tags["ablate.sources"], tags["ablate.settings"]))
+        raise KeyboardInterrupt
+
+    for positional in ("learnable", "none"):
+        with pytest.raises(KeyboardInterrupt):
+            run(to_config(compose([*BASE, f"model.positional={positional}"])).point(), WORKBENCH, Hears(started=stop))
+    (first, one), (second, other) = told
+    assert first == second and one != other
 
 
 def test_knob_weights_change_where_a_training_starts(tmp_path):

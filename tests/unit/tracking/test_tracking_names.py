@@ -37,13 +37,15 @@ OTHER_OUTCOMES = {
 
 
 def _literals(path: Path) -> list[str]:
-    """Texts of a file, pieces of f-strings included and docstrings left out."""
+    """Texts of a file, bytes and pieces of f-strings included and docstrings left out."""
     tree = ast.parse(path.read_text("utf-8"))
     docs = {
         node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    found = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in docs)
-    return [node.value for node in found if isinstance(node.value, str)]
+    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in docs]
+    return [
+        each if isinstance(each, str) else each.decode("latin-1") for each in found if isinstance(each, str | bytes)
+    ]
 
 
 def _says_a_word(text: str, *, outcomes: bool = True) -> bool:

@@ -61,3 +61,12 @@ def test_a_study_whose_every_point_is_served_by_a_run_that_was_trained_alone_is_
     frame = read_runs(where_at(store_uri), study="pe-1").set_index("run_id")
     assert frame.loc[alone.run_id, "tags.ablate.point"] == "p"
     assert list_studies(where_at(store_uri))[0].points == {"p"}
+
+
+def test_a_point_that_two_runs_serve_has_the_older_one(store_uri: str) -> None:
+    store = Store(where_at(store_uri))
+    parent = start_sweep(store)
+    runs = [store.start_run(name, {}, {"ablate.serves.pe-1": "p"}) for name in ("older", "newer")]
+    for writer in runs:
+        writer.finish("finished")
+    assert list(read_runs(where_at(store_uri), study="pe-1")["run_id"]) == [parent, runs[0].run_id]
