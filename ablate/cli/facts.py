@@ -1,15 +1,10 @@
 """Verbs that tell what is known without training: models, verify."""
 
-from typing import TYPE_CHECKING
-
 from ablate.config.files import group_choices, preset
 from ablate.config.overrides import ConfigError
 from ablate.models import zoo
 from ablate.sweep.output import show
 from ablate.training.hardware import import_keras, require_keras
-
-if TYPE_CHECKING:
-    pass
 
 
 def models(pattern: str) -> int:

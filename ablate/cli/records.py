@@ -4,16 +4,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ablate.config.compose import compose_report
 from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import Format, ReportConfig, check_path
 from ablate.installation import require
 from ablate.sweep.output import show
-
-if TYPE_CHECKING:
-    pass
 
 
 def report(name: str | None, words: Words) -> int:
@@ -119,7 +115,7 @@ def tables(words: Words) -> int:
         ConfigError: An option that there is not, or of another kind.
         TablesError: There are no records.
     """
-    from ablate.tasks.classify import published_tables as made
+    from ablate.tasks.classify import published_tables
     from ablate.words import unknown
 
     given = {override.key: override.value for override in parse_overrides(words)}
@@ -129,12 +125,13 @@ def tables(words: Words) -> int:
         if not isinstance(value, bool if key == "check" else str) or value == "":
             raise ConfigError(f"{key} must be {'true or false' if key == 'check' else 'a folder'}, got {value!r}.")
         check_path(key, value if isinstance(value, str) else None)
-    pages, folder = made.pages(Path(given.get("records", made.RECORDS))), Path(given.get("out", made.TABLES))
+    pages = published_tables.pages(Path(given.get("records", published_tables.RECORDS)))
+    folder = Path(given.get("out", published_tables.TABLES))
     if given.get("check", False):
-        old = made.stale(pages, folder)
+        old = published_tables.stale(pages, folder)
         show(f"stale, make them with python -m ablate tables: {', '.join(old)}" if old else "all tables are current.")
         return int(bool(old))
-    changed = made.write(pages, folder)
+    changed = published_tables.write(pages, folder)
     show(f"{len(pages)} pages in {folder}, {len(changed)} changed.")
     return 0
 

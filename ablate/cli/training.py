@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ablate.cli.job import as_hydra_job, check_chosen_files, prepare_jobs, run_folder
+from ablate.cli.records import writable
 from ablate.config.compose import compose, expand, to_config
 from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import check_path
@@ -19,7 +20,6 @@ from ablate.training.hardware import check_backend, import_keras, require_keras
 
 if TYPE_CHECKING:
     from ablate.tasks.classify.lr_range import Ramp
-from ablate.cli.records import writable
 
 
 def train(words: Words, flags: list[str]) -> int:

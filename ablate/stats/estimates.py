@@ -1,6 +1,6 @@
 """Arrays of results -> estimates and their intervals.
 
-What needs scipy.stats or statsmodels imports it at its call: a table of means alone does not pay their seconds.
+What needs scipy.stats, scipy.fft or statsmodels imports it at its call: a table of means alone does not pay for them.
 """
 
 import math
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import next_fast_len
 from scipy.special import stdtrit  # scipy.stats' functions, without the 1.3 s of its import
 
 
@@ -194,6 +193,8 @@ def _sum_of_draws(chances: NDArray[np.float64], draws: int) -> tuple[int, NDArra
 
     Through the Fourier transform on a circle that is long enough for 12 standard deviations to either side.
     """
+    from scipy.fft import next_fast_len
+
     values = np.arange(len(chances))
     mean = float(values @ chances)
     std = math.sqrt(draws * max(0.0, float((values - mean) ** 2 @ chances)))

@@ -222,13 +222,13 @@ def _is_known(plan: Plan, store: Store, runs: Iterable[set[str]]) -> bool:
 
 def _tell(plan: Plan, record: RunWriter) -> None:
     """The report in every form that people look for beside the runs, figures included."""
-    from ablate.report.pages import html as page
+    from ablate.report.pages import html
     from ablate.report.sources import studies
 
     record.artifact(REPORT_FILE, _table(plan, "md"))
     record.artifact(TABLE_FILE, _table(plan, "csv"))
     records = studies.from_store(plan.config.tracking, plan.sweep.name, study=plan.study)
-    for name, content in page.files(records).items():
+    for name, content in html.files(records).items():
         record.artifact(name, content)
 
 

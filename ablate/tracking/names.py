@@ -212,9 +212,6 @@ LEARNING_RATE: Final = "train/lr"
 EPOCH_SECONDS: Final = "train/seconds_per_epoch"
 """Wall time of each epoch in seconds, validation included; a first epoch includes the tracing of the graph."""
 
-FINAL: Final = "final."
-"""Prefix of what is known once a run has ended."""
-
 SECONDS: Final = "final.seconds"
 """Wall time of the whole run in seconds, test and earlier attempts included."""
 

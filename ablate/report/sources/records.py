@@ -113,7 +113,7 @@ def read(path: Path) -> Records:
 
 def _check_study(study: str, frame: "pd.DataFrame", path: Path) -> None:
     for line, of in enumerate(frame.get(tag_column(STUDY), ()), start=2):
-        if not (_blank(of) or of == study):
+        if not (is_blank(of) or of == study):
             raise RecordsError(
                 f"{path} must hold runs of its study, {study}, but line {line} is of {visible(of)[:60]}: take it out."
             )
@@ -129,13 +129,13 @@ def _sorted(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tidy(row: Mapping[str, Any], study: str) -> dict[str, Any]:
     """A run's entries that travel: no blanks, no places, no times of this machine."""
-    kept = {key: value for key, value in row.items() if travels(key, study) and not _blank(value)}
+    kept = {key: value for key, value in row.items() if travels(key, study) and not is_blank(value)}
     if isinstance(root := row.get(_ROOT), str):  # which files: their name, and nobody's folders
         kept[_ROOT] = root.replace("\\", "/").rstrip("/").rpartition("/")[2]
     start, end = row.get("start_time"), row.get("end_time")
-    if start is not None and end is not None and not (_blank(start) or _blank(end)):
+    if start is not None and end is not None and not (is_blank(start) or is_blank(end)):
         kept["seconds"] = round((end - start).total_seconds(), 1)
-    if not _blank(first := row.get(_FIRST)):  # an import gave it another name
+    if not is_blank(first := row.get(_FIRST)):  # an import gave it another name
         kept["run_id"] = first
     return {key: _number(value) for key, value in kept.items()}
 
@@ -158,7 +158,8 @@ def travels(key: str, study: str) -> bool:
     )
 
 
-def _blank(value: Any) -> bool:
+def is_blank(value: Any) -> bool:
+    """Whether a run has no such value: a frame has None or NaN there."""
     return value is None or value != value
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.identity import LEFT_OUT
+from ablate.report.sources.records import is_blank
 from ablate.stats.contrasts import Contrast
 from ablate.tracking.names import (
     BACKEND,
@@ -148,7 +149,9 @@ def _columns(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     total = len(runs)
     heads = [column for column in set().union(*runs) if column.startswith(PARAM_COLUMN) or column in _NAMES]
     counts = {column: Counter(run.get(column) for run in runs) for column in heads}
-    values = {column: known for column in heads if (known := {value for value in counts[column] if _known(value)})}
+    values = {
+        column: known for column in heads if (known := {value for value in counts[column] if not is_blank(value)})
+    }
     present = Counter({column: sum(counts[column][value] for value in known) for column, known in values.items()})
     names = {column: _NAMES.get(column, column.removeprefix(PARAM_COLUMN)) for column in sorted(values)}
     if present[tag_column(SOURCES)] == total:
@@ -158,10 +161,6 @@ def _columns(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         for column, name in names.items()
         if not _chance(name) and (len(values[column]) > 1 or present[column] < total)
     }
-
-
-def _known(value: Any) -> bool:
-    return value is not None and value == value
 
 
 def _chance(name: str) -> bool:
@@ -205,7 +204,7 @@ def _differences(
 def _unlike(treatment: Side, baseline: Side, column: str) -> bool:
     """Whether runs of one seed differ, or what there is on one side at all from what there is on the other."""
     sides = [{seed: run.get(column) for seed, run in side.runs.items()} for side in (treatment, baseline)]
-    sides = [{seed: value if _known(value) else None for seed, value in side.items()} for side in sides]
+    sides = [{seed: None if is_blank(value) else value for seed, value in side.items()} for side in sides]
     if not sides[0] or not sides[1]:
         return False
     shared = sides[0].keys() & sides[1].keys()
@@ -218,7 +217,7 @@ def _said(side: Side, column: str) -> str:
 
 
 def _word(value: Any, column: str) -> str:
-    if not _known(value):
+    if is_blank(value):
         return "not recorded"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

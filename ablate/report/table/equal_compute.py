@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.report.errors import ReportError
-from ablate.report.sources.records import Curves, Records
+from ablate.report.sources.records import Curves, Records, is_blank
 from ablate.report.table import marks
 from ablate.tracking.names import (
     AT,
@@ -180,7 +180,7 @@ def _costs(
         return [1.0] * epochs
     if unit == "macs":
         needed = (metric_column(MACS), IMAGES)
-        if any(not _known(run.get(name)) for name in needed):
+        if any(is_blank(run.get(name)) for name in needed):
             raise ReportError(
                 f"at=macs needs the MACs and the number of training images that runs record, and run {run['run_id']} "
                 "lacks one: it is older than that; say images=N."
@@ -190,7 +190,7 @@ def _costs(
     if len(seconds) == epochs and all(value is not None for value in seconds):
         return [float(value) for value in seconds if value is not None]
     last = run.get(metric_column(_SECONDS))
-    if not _known(last):
+    if is_blank(last):
         raise ReportError(f"at=seconds needs the time of an epoch, and run {run['run_id']} records none.")
     return [float(str(last))] * epochs
 
@@ -205,10 +205,6 @@ def _schedule(run: Mapping[str, Any], epochs: int) -> int:
 def whole(text: str) -> int | None:
     """A count that was recorded as text; None where it is none, or none that can be."""
     return int(text) if text.isdecimal() and len(text) < 10 else None
-
-
-def _known(value: Any) -> bool:
-    return value is not None and value == value
 
 
 def read_at(

@@ -12,7 +12,7 @@ from typing import Any
 from ablate import tracking
 from ablate.config.recorded import as_yaml
 from ablate.escaping import markdown, markdown_code, visible
-from ablate.report.sources.records import Records
+from ablate.report.sources.records import Records, is_blank
 from ablate.report.table.runs import Attempt, attempts, by_seed, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.estimates import Estimate, mean_interval
@@ -115,14 +115,10 @@ def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license:
     value, status = row.get(metric_column(METRIC)), row.get(tag_column(STATUS))
     if status != FINISHED or value is None or not math.isfinite(value):
         raise CardError(f"card needs a run that finished and was tested, got {run_id}, which is {status}.")
-    known = {key: value for key, value in row.items() if _known(value)}
+    known = {key: value for key, value in row.items() if not is_blank(value)}
     estimate = _over_seeds(rows, known)
     name = _name(known)
     return "\n".join([_header(known, estimate, name, license), "", *_body(known, estimate, name, license)])
-
-
-def _known(value: Any) -> bool:
-    return value is not None and value == value
 
 
 def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Estimate:
