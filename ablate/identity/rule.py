@@ -75,8 +75,9 @@ def settings(leaves: Mapping[str, Any], defaults: Mapping[str, Any], *, code: Co
         IdentityError: The code cannot be found.
         OSError: A file that a leaf names cannot be read.
     """
-    parts = {"spec": definition(leaves, defaults), "code": sources(code), "versions": versions(backend)}
-    return digest(parts)
+    parts = {"spec": definition(leaves, defaults), "code": code_version(code), "versions": versions(backend)}
+    foreign = statements(code) - own_statements(code)
+    return digest(parts | ({"modules": sorted(foreign)} if foreign else {}))
 
 
 def known_settings(leaves: Mapping[str, Any], defaults: Mapping[str, Any], *, code: Code, backend: str) -> list[str]:
@@ -89,20 +90,13 @@ def known_settings(leaves: Mapping[str, Any], defaults: Mapping[str, Any], *, co
     return [settings(leaves, defaults, code=code, backend=backend), *(name for name in before if name is not None)]
 
 
-def sources(code: Code) -> str:
-    """Digest of all code that a run reaches.
-
-    Raises:
-        IdentityError: The code cannot be found.
-    """
-    return digest(sorted(statements(code)))
-
-
 def code_version(code: Code) -> str:
-    """A name for code: that of the first version which computes the same, or else its own digest.
+    """A name for code of the package: that of the first version which computes the same, or else its own digest.
+
+    So a run keeps its name when its code is written otherwise and declared to compute the same.
 
     Args:
-        code: Of all runs together, so that two runs of one version have one name whatever they choose.
+        code: Where the code of a run begins; or that of all runs together, for one name of all that a version runs.
 
     Raises:
         IdentityError: The code cannot be found.

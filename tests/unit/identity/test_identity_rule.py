@@ -1,6 +1,8 @@
 """Which settings make a run another one: those that differ from what they are where nobody says anything."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import pytest
@@ -113,3 +115,32 @@ def test_code_has_one_name_for_all_runs_of_a_version_and_that_of_an_earlier_one_
     layer.write_text(layer.read_text("utf-8").replace("10000", "10001"), "utf-8")
     there = own_statements(whole, copied)
     assert own_statements(whole) <= earlier_versions()[-1].code and not there <= earlier_versions()[-1].code
+
+
+def test_runs_of_this_version_go_on_counting_in_one_with_a_leaf_more_that_is_declared_to_compute_the_same(tmp_path):
+    """In a copy of the package: what is recorded today must be found by a version that is written otherwise."""
+    copied = shutil.copytree(PACKAGE, tmp_path / "ablate", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def by_the_copy(*command):
+        return subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env={"PATH": "", "HOME": str(tmp_path)}, capture_output=True,
+            text=True, check=True,
+        ).stdout  # fmt: skip
+
+    def names():
+        return by_the_copy(
+            "-c",
+            "from ablate.identity import cell, known_settings\n"
+            "from ablate.tasks.classify.spec import RunSpec, TrainSpec\n"
+            "for run in (RunSpec(), RunSpec(train=TrainSpec(epochs=3))):\n"
+            "    told = run.leaves(), run.defaults()\n"
+            "    print(cell(*told), *known_settings(*told, code=run.code('tensorflow'), backend='tensorflow'))",
+        )
+
+    today, spec = names(), copied / "training" / "spec.py"
+    text = spec.read_text("utf-8")
+    assert "    epochs: int = " in text
+    spec.write_text(text.replace("    epochs: int = ", "    lookahead: int = 0\n    epochs: int = ", 1), "utf-8")
+    assert names() != today
+    by_the_copy("-m", "ablate.tasks.classify.same_code")
+    assert names() == today
