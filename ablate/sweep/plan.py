@@ -261,6 +261,8 @@ def already_finished(plan: Plan, finished: Mapping[str, int]) -> int:
         plan: The sweep.
         finished: How many finished runs the store has, by ``ablate.settings``.
     """
+    if not finished:  # an empty store needs no names, which take the reading of all code
+        return 0
     backend = identity.backend()
     wanted = Counter(
         tuple(identity.known_settings(each.leaves, each.spec.defaults(), code=each.spec.code(backend), backend=backend))
