@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.stats.crossed import Scope
 from ablate.stats.design import Levels, Observation, Pair, by_cell, ended, mean_by_seed, pairs_of, require_design
 from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.family import LARGEST_FAMILY, Family, adjusted
@@ -36,6 +37,14 @@ class OverImages:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Both ends of an interval of an effect, in the unit of the values."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Contrast:
     """A level of a factor against its baseline, all other factors held.
 
@@ -47,8 +56,10 @@ class Contrast:
         verdict: Verdict on the comparison, over seeds.
         diverged: Number of runs without a result, of the level and of its baseline.
         runs: Number of runs, of the level and of its baseline.
-        over_images: The second interval, beside the verdict's, which is over seeds; None where the runs do not keep
-            which images they got right.
+        over_seeds: Interval over seeds alone, simultaneous, where the verdict's own is over seeds and images; else
+            None.
+        over_images: Interval over test images alone, for the trained models; None where the runs do not keep which
+            images they got right.
     """
 
     factor: str
@@ -58,6 +69,7 @@ class Contrast:
     verdict: Verdict
     diverged: tuple[int, int] = (0, 0)
     runs: tuple[int, int] = (0, 0)
+    over_seeds: Interval | None = None
     over_images: OverImages | None = None
 
 
@@ -75,6 +87,9 @@ class Analysis:
             None.
         method: Sentence on how intervals and p-values were made simultaneous.
         notes: Sentences on what a reader has to know.
+        scope: Whom the verdicts speak for: ``population`` (other seeds, and other test images of the same kind) or
+            ``these_images`` (other seeds, on the test images at hand).
+        comparisons: How many comparisons share alpha.
     """
 
     contrasts: Sequence[Contrast]
@@ -85,6 +100,8 @@ class Analysis:
     stds: tuple[float, float] | None
     method: str
     notes: Sequence[str]
+    scope: Scope = Scope.these_images
+    comparisons: int = 0
 
 
 def analyse(

@@ -35,6 +35,7 @@ class Verdict:
         high: Upper end of the interval, None where ``low`` is None.
         p: Two-sided p-value of no effect, 0 to 1, adjusted where the comparison is one of a family.
         n: Number of runs behind the comparison: pairs, or those of the smaller side.
+        seeds_at_least: Seeds a side that would do were the spread at its lower limit; None where ``seeds_needed`` is.
         seeds_needed: Seeds a side that decide the comparison with 80 % probability, from the spread of the runs and
             the margin alone, never from the effect that was seen; None where it is decided or has no margin.
         notes: Sentences on what a reader has to know besides.
@@ -47,6 +48,7 @@ class Verdict:
     p: float | None
     n: int
     seeds_needed: int | None = None
+    seeds_at_least: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -104,7 +106,7 @@ def verdict(
             )
         else:
             needed = seeds_needed(spread, margin, paired=paired, alpha=alpha)
-    return Verdict(found, effect, float(wide.low), float(wide.high), float(test.pvalue), n, needed, tuple(notes))
+    return Verdict(found, effect, float(wide.low), float(wide.high), float(test.pvalue), n, needed, notes=tuple(notes))
 
 
 def judge(
