@@ -3,6 +3,8 @@
 What needs scipy.stats or statsmodels imports it at its call, so that a report without verdicts does not wait for them.
 """
 
+from ablate.stats.contrasts import analyse as analyse
+from ablate.stats.design import Observation as Observation
 from ablate.stats.estimates import Estimate as Estimate
 from ablate.stats.estimates import best_of as best_of
 from ablate.stats.estimates import count_interval as count_interval

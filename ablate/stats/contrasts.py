@@ -1,24 +1,24 @@
 """A sweep's cells -> verdicts on each level of each factor, together; no Keras, no MLflow, no plots.
 
-One linear model over all cells gives one residual variance with many degrees of freedom, where each pair alone would
-have a handful; a family of comparisons shares one alpha.
+Each difference is held against what chance alone would make of it: drawn for all comparisons at once, with variances as
+uncertain as few runs leave them, so that one alpha covers the whole family and no test of variances comes first.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.stats.crossed import Scope
+from ablate.stats.chance import Blocked, Chance, Crossed
+from ablate.stats.crossed import Sampling, Scope
 from ablate.stats.design import Levels, Observation, Pair, by_cell, ended, mean_by_seed, pairs_of, require_design
 from ablate.stats.estimates import SECOND_LOOK
-from ablate.stats.family import LARGEST_FAMILY, Family, adjusted
-from ablate.stats.model import Effect, Fit, fit_cells, term_effects
-from ablate.stats.variances import UNEQUAL, bartlett, equal_variances, extreme_stds
-from ablate.stats.verdicts import Kind, Verdict, judge, seeds_needed, verdict
+from ablate.stats.model import Effect, term_effects
+from ablate.stats.simultaneous import Joint, joint
+from ablate.stats.variances import extreme_stds
+from ablate.stats.verdicts import Kind, Verdict, judge, seeds_needed
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,9 @@ class Analysis:
     Attributes:
         contrasts: Every level against its factor's baseline, at every combination of the others that has both.
         effects: Main effects, then two-way interactions, where the design can tell them.
-        std: Residual standard deviation, pooled over cells; None without repeated cells.
+        std: Standard deviation of a run within its cell, pooled over cells that have a spread; None without any.
         df: Degrees of freedom of ``std``.
-        equal_variance: Name of a test -> p-value of one variance in all cells; none where no two cells have a spread.
-        stds: The smallest and the largest standard deviation of a cell, where cells are taken to differ in it; else
-            None.
+        stds: The smallest and the largest standard deviation of a cell; None without any.
         method: Sentence on how intervals and p-values were made simultaneous.
         notes: Sentences on what a reader has to know.
         scope: Whom the verdicts speak for: ``population`` (other seeds, and other test images of the same kind) or
@@ -96,7 +94,6 @@ class Analysis:
     effects: Sequence[Effect]
     std: float | None
     df: int
-    equal_variance: Mapping[str, float]
     stds: tuple[float, float] | None
     method: str
     notes: Sequence[str]
@@ -114,12 +111,13 @@ def analyse(
     blocks: bool = False,
     higher_is_better: bool = True,
     alpha: float = 0.05,
+    sampling: Sampling | None = None,
 ) -> Analysis:
     """Fits one mean a cell, and compares levels by it.
 
-    Where cells seem to differ in variance (p below ``UNEQUAL``), a factor whose levels seem to share theirs at every
-    combination of the other factors is judged by the variance of each combination, at its share of alpha; the pairs of
-    any other factor are judged one by one, by Welch's t or, where seeds are blocks, by Student's over pairs.
+    A difference is divided by its standard error, from moderated variances; what it is held against is the largest of
+    all differences in such units where nothing differs, drawn with each cell's variance as its runs and those of like
+    cells leave it open. A side of fewer than two runs is not judged; one of two runs is judged by these alone.
 
     Args:
         observations: The runs; those of one cell and seed are one run, repeated, and count as their mean.
@@ -131,55 +129,66 @@ def analyse(
         blocks: The seeds are blocks: runs of one seed share split, subset and data order.
         higher_is_better: False for a loss, an error, a time.
         alpha: Rate of false verdicts of the whole family, 0 to 0.5.
+        sampling: What other test images would do to the means of cells: with it, verdicts speak for the population.
 
     Raises:
         ValueError: A factor without a baseline, a run with another number of levels.
 
     Source:
-        Hothorn, Bretz and Westfall 2008, Biometrical Journal 50 (3), 346-363; for one factor: Dunnett 1955, JASA 50.
+        Moderated variances: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3 (1), article 3;
+        simultaneous comparisons at unequal variances: Hasler and Hothorn 2008, Biometrical Journal 50 (5), 793-800.
     """
     require_design(observations, factors, baseline, compare)
     finite = mean_by_seed(observations)
     cells = by_cell(finite)
     judged = [index for index, factor in enumerate(factors) if compare is None or factor in compare]
     pairs = pairs_of(dict.fromkeys(run.levels for run in observations), factors, judged, baseline)
-    told = [pair for pair in pairs if pair.level in cells and pair.baseline in cells]
-    fit, equal = fit_cells(finite, blocks=blocks), equal_variances(cells)
     rule = Rule(margin, higher_is_better, alpha, blocks)
-    alike = all(p >= UNEQUAL for p in equal.values())
-    if fit and fit.std > 0 and alike:
-        verdicts, method = _pooled(fit, told, cells, rule), _one_model(len(told))
-    else:
-        verdicts, method = _separate(told, finite, factors, rule)
-        method = _ONE_RUN if fit is None else _NO_SPREAD if fit.std == 0 else f"{_differ(equal)}: {method}"
-    found = dict(zip(told, verdicts, strict=True))
+    chance = (Blocked if blocks else Crossed)(finite, pairs)
+    seeds = _judged(chance, rule, None)
+    whole = seeds if sampling is None else _judged(chance, rule, sampling)
+    narrow = {} if sampling is None else {pair: _interval(found) for pair, found in seeds.items()}
     ends = ended(observations)
-    contrasts = [_contrast(pair, found.get(pair, _NOTHING), ends, factors) for pair in pairs]
-    effects = term_effects(finite, factors) if fit else []
-    stds = None if alike else extreme_stds(cells)
-    notes = _notes(observations, contrasts, rule)
-    std, df = (fit.std, fit.df) if fit else (None, 0)
-    return Analysis(contrasts, effects, std, df, equal, stds, method, notes)
+    contrasts = [
+        _contrast(pair, whole.get(pair) or _unjudged(pair, cells), ends, factors, narrow.get(pair)) for pair in pairs
+    ]
+    std, df = chance.spread()
+    scope = Scope.these_images if sampling is None else Scope.population
+    return Analysis(
+        contrasts,
+        term_effects(finite, factors) if std is not None else [],
+        std,
+        df,
+        extreme_stds(cells),
+        _method(len(whole), std, rule),
+        _notes(observations, contrasts, rule),
+        scope,
+        len(whole),
+    )
 
 
-_JOINT = "simultaneous by the joint t distribution (Dunnett's for one factor)"
-_SHARED = "Bonferroni's intervals and Holm's p-values"
 _NO_SPREAD = "the runs of each cell agree in every digit, so no interval can be given"
 _ONE_RUN = "one run a cell, which has no spread, so no interval can be given and no level is judged"
-_NOTHING = Verdict(Kind.undecided, None, None, None, None, 0, notes=("a side has no run with a result",))
-_STEPWISE = (
-    "Holm's p-values are adjusted step by step: one below alpha stands beside a Bonferroni interval that holds 0, and "
-    "the interval decides"
+_NO_RESULT = Verdict(Kind.undecided, None, None, None, None, 0, notes=("a side has no run with a result",))
+_FEW = "a side of fewer than two runs has no spread, so it is not judged: run more seeds"
+_NO_DIGIT = "the runs of both sides agree in every digit, which is no spread to judge by: are they runs of one seed?"
+_TWO_RUNS = (
+    "a side of two runs is judged by its own spread alone, which takes a very large difference: a third seed is worth "
+    "most"
 )
-_TWO_RUNS = "two runs a cell hardly tell spreads, nor whether cells differ in them: a third seed is worth most"
 
 
-def _one_model(family: int) -> str:
-    return f"one linear model over all cells, pooled variance, {_JOINT if family <= LARGEST_FAMILY else _SHARED}"
-
-
-def _differ(equal: Mapping[str, float]) -> str:
-    return f"variances differ between cells ({', '.join(f'{test} p {p:.2g}' for test, p in equal.items())})"
+def _method(comparisons: int, std: float | None, rule: "Rule") -> str:
+    if std is None:
+        return _ONE_RUN
+    if not comparisons:
+        return _NO_SPREAD
+    blocks = "paired by seed, " if rule.blocks else ""
+    return (
+        f"{comparisons} {'comparison shares' if comparisons == 1 else 'comparisons share'} alpha = {rule.alpha:g}: "
+        f"differences over standard errors of moderated variances, {blocks}intervals simultaneous by drawing, each "
+        "cell with a spread of its own"
+    )
 
 
 @dataclass(frozen=True)
@@ -198,12 +207,14 @@ class Rule:
     alpha: float = 0.05
     blocks: bool = False
 
-    def of(self, share: float) -> "Rule":
-        """The rule at a share of its alpha, 0 to 1."""
-        return replace(self, alpha=self.alpha * share)
 
-
-def _contrast(pair: Pair, found: Verdict, ends: Mapping[Levels, tuple[int, int]], factors: Sequence[str]) -> Contrast:
+def _contrast(
+    pair: Pair,
+    found: Verdict,
+    ends: Mapping[Levels, tuple[int, int]],
+    factors: Sequence[str],
+    over_seeds: Interval | None,
+) -> Contrast:
     name = factors[pair.factor]
     (runs, lost), (of, gone) = ends[pair.level], ends[pair.baseline]
     return Contrast(
@@ -214,123 +225,55 @@ def _contrast(pair: Pair, found: Verdict, ends: Mapping[Levels, tuple[int, int]]
         verdict=found,
         diverged=(lost, gone),
         runs=(runs, of),
+        over_seeds=over_seeds,
     )
 
 
-def _pooled(fit: Fit, pairs: Sequence[Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: Rule) -> list[Verdict]:
-    """All contrasts from the one model, simultaneous."""
-    if not pairs:
-        return []
-    above, below = (np.array([fit.places[cell] for cell in side]) for side in zip(*map(_sides, pairs), strict=True))
-    effects = fit.means[above] - fit.means[below]
-    variances = fit.covariance(above, above) + fit.covariance(below, below) - 2 * fit.covariance(above, below)
-    errors = fit.std * np.sqrt(variances)
-    family = Family(len(pairs), fit.df, lambda: _correlation(fit, above, below))
-    wide, narrow = (family.critical(level) * errors for level in (rule.alpha, 2 * rule.alpha))
-    p_values = family.p_values(effects / errors)
-    sizes = [min(len(cells[pair.level]), len(cells[pair.baseline])) for pair in pairs]
-    needed = None if rule.margin is None else seeds_needed(fit.std, rule.margin, alpha=rule.alpha, groups=len(pairs))
-    return [
-        _simultaneous(float(effect), float(w), float(s), float(p), n, rule, needed)
-        for effect, w, s, p, n in zip(effects, wide, narrow, p_values, sizes, strict=True)
-    ]
+def _interval(found: Verdict) -> Interval | None:
+    return None if found.low is None or found.high is None else Interval(found.low, found.high)
 
 
-def _sides(pair: Pair) -> tuple[Levels, Levels]:
-    return pair.level, pair.baseline
-
-
-def _correlation(fit: Fit, above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Correlation of the contrasts of these cells, ``(pairs, pairs)``."""
-    rows, columns = [side[:, None] for side in (above, below)], [side[None, :] for side in (above, below)]
-    signs = (1, -1)
-    covariance = sum(
-        a * b * fit.covariance(row, column)
-        for a, row in zip(signs, rows, strict=True)
-        for b, column in zip(signs, columns, strict=True)
+def _unjudged(pair: Pair, cells: Mapping[Levels, NDArray[np.float64]]) -> Verdict:
+    """What is said of two cells that cannot be compared."""
+    sides = [cells.get(levels) for levels in (pair.level, pair.baseline)]
+    level, base = sides
+    if level is None or base is None:
+        return _NO_RESULT
+    n = min(len(level), len(base))
+    return Verdict(
+        Kind.undecided, float(level.mean() - base.mean()), None, None, None, n, notes=(_FEW if n < 2 else _NO_DIGIT,)
     )
-    root = np.sqrt(np.diag(covariance))
-    return np.asarray((covariance / np.outer(root, root)).round(12))
 
 
-def _simultaneous(
-    effect: float, wide: float, narrow: float, p: float, n: int, rule: Rule, needed: int | None
-) -> Verdict:
-    low, high = effect - wide, effect + wide
-    inner = effect - narrow, effect + narrow
-    kind = judge(effect, (low, high), inner, rule.margin, higher_is_better=rule.higher_is_better)
-    return Verdict(kind, effect, low, high, p, n, needed if kind is Kind.undecided else None)
-
-
-def _separate(
-    pairs: Sequence[Pair], runs: Sequence[Observation], factors: Sequence[str], rule: Rule
-) -> tuple[list[Verdict], str]:
-    """Cells that differ in variance: what shares one by itself, everything else pair by pair; and how, in words."""
-    cells, found = by_cell(runs), dict[Pair, Verdict]()
-    alone, pooled = [], []
-    for factor, each in itertools.groupby(pairs, lambda pair: pair.factor):
-        groups = [list(group) for _, group in itertools.groupby(sorted(each, key=_baseline), _baseline)]
-        p = None if rule.blocks else bartlett([[cells[levels] for levels in _members(group)] for group in groups])
-        if p is None or p < UNEQUAL:
-            alone.append(factor)
-            continue
-        pooled.append(f"{factors[factor]} (p {p:.2g})")
-        for group in groups:
-            found |= _one_baseline(group, cells, rule, len(group) / len(pairs))
-    rest = [pair for pair in pairs if pair not in found]
-    found |= _one_by_one(rest, runs, rule, len(rest) / max(1, len(pairs)))
-    words = [f"levels of {' and '.join(pooled)} by Dunnett's intervals with the variance at their own place"] * bool(
-        pooled
-    )
-    each_pair = "Student's t over seeds" if rule.blocks else "Welch's t"
-    if alone:
-        words.append(f"levels of {' and '.join(factors[one] for one in alone)} pair by pair by {each_pair}, {_SHARED}")
-    return [found[pair] for pair in pairs], "; ".join(words) + ", at alpha shared out evenly"
-
-
-def _baseline(pair: Pair) -> Levels:
-    return pair.baseline
-
-
-def _members(pairs: Sequence[Pair]) -> list[Levels]:
-    return [pairs[0].baseline, *(pair.level for pair in pairs)]
-
-
-def _one_baseline(
-    pairs: Sequence[Pair], cells: Mapping[Levels, NDArray[np.float64]], rule: Rule, share: float
-) -> dict[Pair, Verdict]:
-    """Levels that share a baseline and a variance, at their share of alpha; nothing where they have no spread."""
-    mine = [Observation(levels, 0, float(value)) for levels in _members(pairs) for value in cells[levels]]
-    fit = fit_cells(mine)
-    if fit is None or fit.std == 0:
+def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair, Verdict]:
+    """The comparisons that can be judged, by one alpha."""
+    if not chance.pairs:
         return {}
-    verdicts = _pooled(fit, pairs, cells, rule.of(share))
-    return {pair: _shared(one, share) for pair, one in zip(pairs, verdicts, strict=True)}
+    effects, errors = chance.effects, chance.errors(sampling)
+    sizes, bound = np.abs(effects) / errors, None if rule.margin is None else (rule.margin - np.abs(effects)) / errors
 
+    def is_enough(found: Joint) -> bool:
+        """Each p-value that a verdict hangs on can be told from its bound."""
+        return not found.is_close(sizes, rule.alpha) and (
+            bound is None or not found.is_close(np.maximum(bound, 0), 2 * rule.alpha)
+        )
 
-def _shared(found: Verdict, share: float) -> Verdict:
-    return found if found.p is None else replace(found, p=min(1.0, found.p / share))
-
-
-def _one_by_one(pairs: Sequence[Pair], runs: Sequence[Observation], rule: Rule, share: float) -> dict[Pair, Verdict]:
-    """Each pair by itself, at its share of alpha; p-values by Holm."""
-    if not pairs:
-        return {}
-    one, by_seed = rule.of(share / len(pairs)), dict[Levels, dict[int, float]]()
-    for run in runs:
-        by_seed.setdefault(run.levels, {})[run.seed] = run.value
-    found = [_alone(by_seed[pair.level], by_seed[pair.baseline], one) for pair in pairs]
-    holm = iter(adjusted([each.p for each in found if each.p is not None]))
-    stepped = [each if each.p is None else replace(each, p=next(holm)) for each in found]
-    return {pair: _shared(each, share) for pair, each in zip(pairs, stepped, strict=True)}
-
-
-def _alone(level: Mapping[int, float], baseline: Mapping[int, float], rule: Rule) -> Verdict:
-    both = level.keys() & baseline.keys()
-    sides = [[side[seed] for seed in sorted(both if rule.blocks else side)] for side in (level, baseline)]
-    return verdict(
-        *sides, margin=rule.margin, paired=rule.blocks, higher_is_better=rule.higher_is_better, alpha=rule.alpha
-    )
+    drawn = joint(lambda count, rng: chance.drawn(count, rng, sampling), chance.columns, rule.alpha, is_enough)
+    wide, narrow = (drawn.critical(level) * errors for level in (rule.alpha, 2 * rule.alpha))
+    p_values = drawn.p_values(sizes)
+    _, high_stds = chance.limits()
+    found = {}
+    for number, pair in enumerate(chance.pairs):
+        effect, half, inner = (float(each[number]) for each in (effects, wide, narrow))
+        ends = effect - half, effect + half
+        kind = judge(
+            effect, ends, (effect - inner, effect + inner), rule.margin, higher_is_better=rule.higher_is_better
+        )
+        needed = None
+        if kind is Kind.undecided and rule.margin is not None:
+            needed = seeds_needed(float(high_stds[number]), rule.margin, alpha=rule.alpha, groups=len(chance.pairs))
+        found[pair] = Verdict(kind, effect, *ends, float(p_values[number]), int(chance.counts[number]), needed)
+    return found
 
 
 def _notes(observations: Sequence[Observation], contrasts: Sequence[Contrast], rule: Rule) -> list[str]:
@@ -340,9 +283,7 @@ def _notes(observations: Sequence[Observation], contrasts: Sequence[Contrast], r
     if rule.blocks:
         notes.append("seeds are blocks: runs of one seed share split, subset and data order")
     verdicts = [each.verdict for each in contrasts]
-    if max((each.n for each in verdicts), default=0) == 2:
+    notes += dict.fromkeys(note for each in verdicts for note in each.notes if note in (_FEW, _NO_DIGIT))
+    if any(each.n == 2 and each.low is not None for each in verdicts):
         notes.append(_TWO_RUNS)
-    undecided = [each for each in verdicts if each.kind is Kind.undecided]
-    if any(each.p is not None and each.p < rule.alpha for each in undecided):
-        notes.append(_STEPWISE)
-    return [*notes, *([SECOND_LOOK] if undecided else [])]
+    return [*notes, *([SECOND_LOOK] if any(each.kind is Kind.undecided for each in verdicts) else [])]

@@ -1,0 +1,125 @@
+"""What chance alone makes of the differences between cells: their standard errors, and draws of them together."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.stats.crossed import Sampling
+from ablate.stats.design import Observation, Pair, by_cell
+from ablate.stats.moderation import Spreads
+from ablate.stats.variances import pooled, variance
+
+LIMITS = (0.2, 0.8)
+"""Shares of what the runs leave open below the lower and the upper limit of a spread."""
+LIMIT_DRAWS = 4_000
+
+
+class Chance(Protocol):
+    """Comparisons of cells, and what chance makes of them.
+
+    Attributes:
+        pairs: The comparisons that can be judged: two runs a side, and a spread.
+        effects: ``(pairs,)``, level minus baseline, in the unit of the results.
+        counts: ``(pairs,)``, number of runs behind each: pairs, or those of the smaller side.
+        columns: Numbers behind one draw.
+    """
+
+    pairs: Sequence[Pair]
+    effects: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    columns: int
+
+    def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Standard errors of the effects, ``(pairs,)``, in the unit of the results."""
+
+    def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Sizes of effects by chance alone in units of their standard errors, ``(count, pairs)``."""
+
+    def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper limit of each pair's standard deviation of a run, each ``(pairs,)``."""
+
+    def spread(self) -> tuple[float | None, int]:
+        """Standard deviation of a run, over all cells with a spread, and its degrees of freedom."""
+
+
+class Crossed:
+    """Runs that are independent of each other."""
+
+    def __init__(self, runs: Sequence[Observation], pairs: Sequence[Pair]) -> None:
+        self._cells = by_cell(runs)
+        self._levels = list(self._cells)
+        places = {levels: number for number, levels in enumerate(self._levels)}
+        values = list(self._cells.values())
+        variances = np.array([variance(each) for each in values])
+        sizes = np.array([len(each) for each in values], np.int64)
+        self.pairs = [
+            pair
+            for pair in pairs
+            if pair.level in places
+            and pair.baseline in places
+            and min(sizes[places[pair.level]], sizes[places[pair.baseline]]) > 1
+            and max(variances[places[pair.level]], variances[places[pair.baseline]]) > 0
+        ]
+        sides = [[places[levels] for levels in (pair.level, pair.baseline)] for pair in self.pairs]
+        self._above, self._below = np.array(sides, np.int64).reshape(-1, 2).T
+        means = np.array([each.mean() for each in values])
+        self.effects = means[self._above] - means[self._below]
+        self.counts = np.minimum(sizes[self._above], sizes[self._below])
+        self.columns = len(values) + len(self.pairs)
+        involved = Counter(number for side in sides for number in side)
+        uses = np.array([involved[number] for number in range(len(values))])
+        self._spreads = Spreads(variances, sizes, uses)
+
+    def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Standard errors of the effects; see ``Chance``."""
+        return np.sqrt(self._squares(self._spreads.moderated(self._spreads.variances)) + self._sampled(sampling))
+
+    def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Sizes of effects by chance alone; see ``Chance``."""
+        spreads = self._spreads
+        true = spreads.drawn(count, rng)
+        errors = rng.standard_normal(true.shape) * np.sqrt(true / spreads.counts)
+        if sampling is not None:
+            errors += rng.standard_normal(true.shape) @ self._root(sampling).T
+        # What a cell that lends and borrows would seem to have for a variance; one that stands alone has its own.
+        seen, borrows = np.broadcast_to(spreads.variances, true.shape).copy(), spreads.borrows
+        degrees = spreads.degrees[borrows]
+        seen[:, borrows] = true[:, borrows] * rng.chisquare(degrees, (count, len(degrees))) / np.maximum(degrees, 1)
+        squares = self._squares(spreads.moderated(seen)) + self._sampled(sampling)
+        return np.asarray(np.abs(errors[:, self._above] - errors[:, self._below]) / np.sqrt(squares))
+
+    def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Limits of a run's standard deviation; see ``Chance``."""
+        true = self._spreads.drawn(LIMIT_DRAWS, np.random.default_rng(1))
+        low, high = np.quantile(np.sqrt((true[:, self._above] + true[:, self._below]) / 2), LIMITS, axis=0)
+        return low, high
+
+    def spread(self) -> tuple[float | None, int]:
+        """Standard deviation of a run; see ``Chance``."""
+        return pooled(self._cells)
+
+    def _squares(self, variances: NDArray[np.float64]) -> NDArray[np.float64]:
+        each = variances / self._spreads.counts
+        return np.asarray(each[..., self._above] + each[..., self._below])
+
+    def _sampled(self, sampling: Sampling | None) -> NDArray[np.float64] | float:
+        if sampling is None:
+            return 0.0
+        of = self._of(sampling)
+        above, below = self._above, self._below
+        return np.asarray(np.maximum(0.0, of[above, above] + of[below, below] - 2 * of[above, below]))
+
+    def _of(self, sampling: Sampling) -> NDArray[np.float64]:
+        """Covariance of the cells that there are, in their order here; of a cell without images nothing is known."""
+        order = np.array([sampling.places[levels] for levels in self._levels])
+        return sampling.covariance[np.ix_(order, order)]
+
+    def _root(self, sampling: Sampling) -> NDArray[np.float64]:
+        values, vectors = np.linalg.eigh(self._of(sampling))
+        return np.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T)  # the symmetric root, which is unique
+
+
+Blocked = Crossed

@@ -1,0 +1,76 @@
+"""Comparisons that share one alpha: intervals and p-values that hold for all of them together, by drawing."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIRST_DRAWS = 4_000
+"""Draws of all comparisons at first."""
+MOST_DRAWS = 1_024_000
+"""Draws after which a p-value that cannot be told from its bound is left there."""
+MOST_NUMBERS = 8_000_000
+"""Numbers that one batch of draws may hold."""
+FEWEST_DRAWS = 1_000
+ERRORS = 3
+"""Monte Carlo errors by which a p-value must lie off a bound that decides."""
+
+Draw = Callable[[int, np.random.Generator], NDArray[np.float64]]
+"""Count of draws, generator -> the sizes of what chance alone makes of each comparison, ``(count, comparisons)``."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Comparisons drawn together, where nothing differs.
+
+    Attributes:
+        scales: ``(comparisons,)``, what each is divided by, so that all are as likely to be the largest.
+        largest: ``(draws,)``, the largest of all comparisons in units of their scales, rising.
+    """
+
+    scales: NDArray[np.float64]
+    largest: NDArray[np.float64]
+
+    def critical(self, alpha: float) -> NDArray[np.float64]:
+        """``(comparisons,)``: sizes that none exceeds with probability ``1 - alpha``; infinite below the resolution."""
+        beyond = math.floor(alpha * (len(self.largest) + 1))
+        return self.scales * (self.largest[-beyond] if beyond else math.inf)
+
+    def p_values(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """p-value of each comparison of this size, ``(comparisons,)``, adjusted for all."""
+        above = len(self.largest) - np.searchsorted(self.largest, sizes / self.scales)
+        return np.asarray((above + 1) / (len(self.largest) + 1))
+
+    def is_close(self, sizes: NDArray[np.float64], bound: float) -> bool:
+        """Whether some comparison's p-value cannot be told from this bound yet."""
+        p = self.p_values(sizes)
+        return bool(np.any(np.abs(p - bound) < ERRORS * np.sqrt(p * (1 - p) / len(self.largest))))
+
+
+def joint(draw: Draw, columns: int, alpha: float, is_enough: Callable[[Joint], bool]) -> Joint:
+    """Draws until it is enough, four times as often each time; the same for the same runs.
+
+    Args:
+        draw: Draws the comparisons.
+        columns: Numbers behind one draw, to keep batches within memory.
+        alpha: Rate of false verdicts of all comparisons, 0 to 1.
+        is_enough: Whether what was drawn decides.
+    """
+    rng, batch = np.random.default_rng(0), max(FEWEST_DRAWS, min(FIRST_DRAWS, MOST_NUMBERS // max(1, columns)))
+    first = draw(batch, rng)
+    scales = _scales(first, alpha)
+    largest = [np.max(first / scales, axis=1)]
+    found = Joint(scales, np.sort(largest[0]))
+    while not is_enough(found) and len(found.largest) < MOST_DRAWS:
+        largest += [np.max(draw(batch, rng) / scales, axis=1) for _ in range(3 * len(largest))]
+        found = Joint(scales, np.sort(np.concatenate(largest)))
+    return found
+
+
+def _scales(drawn: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+    """The size of each comparison that it exceeds in its share of alpha, as well as these draws tell."""
+    count, comparisons = drawn.shape
+    beyond = max(count // 400, int(count * alpha / comparisons), 1)
+    return np.asarray(np.partition(drawn, count - beyond, axis=0)[count - beyond])
