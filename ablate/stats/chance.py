@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.stats.crossed import Sampling
-from ablate.stats.design import Observation, Pair, by_cell
+from ablate.stats.design import Levels, Observation, Pair, by_cell
 from ablate.stats.moderation import Spreads
+from ablate.stats.simultaneous import MOST_DRAWS
 from ablate.stats.variances import pooled, variance
 
 LIMITS = (0.2, 0.8)
@@ -25,15 +26,20 @@ class Chance(Protocol):
         effects: ``(pairs,)``, level minus baseline, in the unit of the results.
         counts: ``(pairs,)``, number of runs behind each: pairs, or those of the smaller side.
         columns: Numbers behind one draw.
+        most_draws: Draws after which a p-value stays as near its bound as it is.
     """
 
     pairs: Sequence[Pair]
     effects: NDArray[np.float64]
     counts: NDArray[np.int64]
     columns: int
+    most_draws: int
 
     def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Standard errors of the effects, ``(pairs,)``, in the unit of the results."""
+
+    def fixed(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Variance of the effects that more seeds do not reduce, ``(pairs,)``: that of the choice of test images."""
 
     def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
         """Sizes of effects by chance alone in units of their standard errors, ``(count, pairs)``."""
@@ -45,8 +51,39 @@ class Chance(Protocol):
         """Standard deviation of a run, over all cells with a spread, and its degrees of freedom."""
 
 
+class Sampled:
+    """What the choice of test images adds to the errors of effects."""
+
+    def __init__(self, cells: Sequence[Levels], pairs: Sequence[Pair]) -> None:
+        self._cells, places = list(cells), {levels: number for number, levels in enumerate(cells)}
+        sides = [[places[levels] for levels in (pair.level, pair.baseline)] for pair in pairs]
+        self._above, self._below = np.array(sides, np.int64).reshape(-1, 2).T
+
+    def variances(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Variance that the choice of test images gives each effect, ``(pairs,)``; 0 where nothing is known of it."""
+        if sampling is None:
+            return np.zeros(len(self._above))
+        of, above, below = self._of(sampling), self._above, self._below
+        return np.asarray(np.maximum(0.0, of[above, above] + of[below, below] - 2 * of[above, below]))
+
+    def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Draws of the errors of effects that come from it, ``(count, pairs)``."""
+        if sampling is None:
+            return np.zeros((count, len(self._above)))
+        values, vectors = np.linalg.eigh(self._of(sampling))
+        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T  # the symmetric one, which is unique
+        errors = rng.standard_normal((count, len(self._cells))) @ root
+        return np.asarray(errors[:, self._above] - errors[:, self._below])
+
+    def _of(self, sampling: Sampling) -> NDArray[np.float64]:
+        order = np.array([sampling.places[levels] for levels in self._cells])
+        return sampling.covariance[np.ix_(order, order)]
+
+
 class Crossed:
-    """Runs that are independent of each other."""
+    """Runs that are independent of each other; see ``Chance``."""
+
+    most_draws = MOST_DRAWS
 
     def __init__(self, runs: Sequence[Observation], pairs: Sequence[Pair]) -> None:
         self._cells = by_cell(runs)
@@ -55,7 +92,7 @@ class Crossed:
         values = list(self._cells.values())
         variances = np.array([variance(each) for each in values])
         sizes = np.array([len(each) for each in values], np.int64)
-        self.pairs = [
+        self.pairs: Sequence[Pair] = [
             pair
             for pair in pairs
             if pair.level in places
@@ -72,24 +109,28 @@ class Crossed:
         involved = Counter(number for side in sides for number in side)
         uses = np.array([involved[number] for number in range(len(values))])
         self._spreads = Spreads(variances, sizes, uses)
+        self._sampled = Sampled(self._levels, self.pairs)
 
     def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Standard errors of the effects; see ``Chance``."""
-        return np.sqrt(self._squares(self._spreads.moderated(self._spreads.variances)) + self._sampled(sampling))
+        return np.sqrt(self._squares(self._spreads.moderated(self._spreads.variances)) + self.fixed(sampling))
+
+    def fixed(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Variance of the effects that seeds do not reduce; see ``Chance``."""
+        return self._sampled.variances(sampling)
 
     def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
         """Sizes of effects by chance alone; see ``Chance``."""
         spreads = self._spreads
         true = spreads.drawn(count, rng)
         errors = rng.standard_normal(true.shape) * np.sqrt(true / spreads.counts)
-        if sampling is not None:
-            errors += rng.standard_normal(true.shape) @ self._root(sampling).T
+        apart = errors[:, self._above] - errors[:, self._below] + self._sampled.drawn(count, rng, sampling)
         # What a cell that lends and borrows would seem to have for a variance; one that stands alone has its own.
         seen, borrows = np.broadcast_to(spreads.variances, true.shape).copy(), spreads.borrows
         degrees = spreads.degrees[borrows]
         seen[:, borrows] = true[:, borrows] * rng.chisquare(degrees, (count, len(degrees))) / np.maximum(degrees, 1)
-        squares = self._squares(spreads.moderated(seen)) + self._sampled(sampling)
-        return np.asarray(np.abs(errors[:, self._above] - errors[:, self._below]) / np.sqrt(squares))
+        squares = self._squares(spreads.moderated(seen)) + self.fixed(sampling)
+        return np.asarray(np.abs(apart) / np.sqrt(squares))
 
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Limits of a run's standard deviation; see ``Chance``."""
@@ -104,22 +145,3 @@ class Crossed:
     def _squares(self, variances: NDArray[np.float64]) -> NDArray[np.float64]:
         each = variances / self._spreads.counts
         return np.asarray(each[..., self._above] + each[..., self._below])
-
-    def _sampled(self, sampling: Sampling | None) -> NDArray[np.float64] | float:
-        if sampling is None:
-            return 0.0
-        of = self._of(sampling)
-        above, below = self._above, self._below
-        return np.asarray(np.maximum(0.0, of[above, above] + of[below, below] - 2 * of[above, below]))
-
-    def _of(self, sampling: Sampling) -> NDArray[np.float64]:
-        """Covariance of the cells that there are, in their order here; of a cell without images nothing is known."""
-        order = np.array([sampling.places[levels] for levels in self._levels])
-        return sampling.covariance[np.ix_(order, order)]
-
-    def _root(self, sampling: Sampling) -> NDArray[np.float64]:
-        values, vectors = np.linalg.eigh(self._of(sampling))
-        return np.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T)  # the symmetric root, which is unique
-
-
-Blocked = Crossed

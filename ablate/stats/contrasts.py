@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.stats.chance import Blocked, Chance, Crossed
+from ablate.stats.blocked import Blocked
+from ablate.stats.chance import Chance, Crossed
 from ablate.stats.crossed import Sampling, Scope
 from ablate.stats.design import Levels, Observation, Pair, by_cell, ended, mean_by_seed, pairs_of, require_design
 from ablate.stats.estimates import SECOND_LOOK
@@ -144,7 +145,7 @@ def analyse(
     judged = [index for index, factor in enumerate(factors) if compare is None or factor in compare]
     pairs = pairs_of(dict.fromkeys(run.levels for run in observations), factors, judged, baseline)
     rule = Rule(margin, higher_is_better, alpha, blocks)
-    chance = (Blocked if blocks else Crossed)(finite, pairs)
+    chance: Chance = Blocked(finite, pairs) if blocks else Crossed(finite, pairs)
     seeds = _judged(chance, rule, None)
     whole = seeds if sampling is None else _judged(chance, rule, sampling)
     narrow = {} if sampling is None else {pair: _interval(found) for pair, found in seeds.items()}
@@ -258,7 +259,10 @@ def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair,
             bound is None or not found.is_close(np.maximum(bound, 0), 2 * rule.alpha)
         )
 
-    drawn = joint(lambda count, rng: chance.drawn(count, rng, sampling), chance.columns, rule.alpha, is_enough)
+    def draw(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return chance.drawn(count, rng, sampling)
+
+    drawn = joint(draw, chance.columns, rule.alpha, is_enough, most=chance.most_draws)
     wide, narrow = (drawn.critical(level) * errors for level in (rule.alpha, 2 * rule.alpha))
     p_values = drawn.p_values(sizes)
     _, high_stds = chance.limits()

@@ -49,7 +49,9 @@ class Joint:
         return bool(np.any(np.abs(p - bound) < ERRORS * np.sqrt(p * (1 - p) / len(self.largest))))
 
 
-def joint(draw: Draw, columns: int, alpha: float, is_enough: Callable[[Joint], bool]) -> Joint:
+def joint(
+    draw: Draw, columns: int, alpha: float, is_enough: Callable[[Joint], bool], *, most: int = MOST_DRAWS
+) -> Joint:
     """Draws until it is enough, four times as often each time; the same for the same runs.
 
     Args:
@@ -57,13 +59,14 @@ def joint(draw: Draw, columns: int, alpha: float, is_enough: Callable[[Joint], b
         columns: Numbers behind one draw, to keep batches within memory.
         alpha: Rate of false verdicts of all comparisons, 0 to 1.
         is_enough: Whether what was drawn decides.
+        most: Draws after which there are no more.
     """
     rng, batch = np.random.default_rng(0), max(FEWEST_DRAWS, min(FIRST_DRAWS, MOST_NUMBERS // max(1, columns)))
     first = draw(batch, rng)
     scales = _scales(first, alpha)
     largest = [np.max(first / scales, axis=1)]
     found = Joint(scales, np.sort(largest[0]))
-    while not is_enough(found) and len(found.largest) < MOST_DRAWS:
+    while not is_enough(found) and len(found.largest) < most:
         largest += [np.max(draw(batch, rng) / scales, axis=1) for _ in range(3 * len(largest))]
         found = Joint(scales, np.sort(np.concatenate(largest)))
     return found
