@@ -63,8 +63,9 @@ class Blocked:
         by_seed: dict[Levels, dict[int, float]] = {}
         for run in runs:
             by_seed.setdefault(run.levels, {})[run.seed] = run.value
-        self.pairs: Sequence[Pair] = [pair for pair in pairs if _is_judged(pair, by_seed)]
-        stars = [list(of) for _, of in groupby(self.pairs, lambda pair: (pair.factor, pair.baseline))]
+        judged = [pair for pair in pairs if _is_judged(pair, by_seed)]
+        self.pairs: Sequence[Pair] = sorted(judged, key=_star_of)
+        stars = [list(of) for _, of in groupby(self.pairs, _star_of)]
         self._stars = [_star(of, by_seed) for of in stars]
         self._factors = np.array([pair.factor for pair in self.pairs], np.int64)
         found = [star.means(star.values) for star in self._stars]
@@ -128,6 +129,10 @@ class Blocked:
         for _, of in groupby(zip(self._factors[firsts], self._stars, strict=True), lambda each: int(each[0])):
             found += _posterior([star for _, star in of], count, rng)
         return found
+
+
+def _star_of(pair: Pair) -> tuple[int, Levels]:
+    return pair.factor, pair.baseline
 
 
 def _is_judged(pair: Pair, by_seed: dict[Levels, dict[int, float]]) -> bool:

@@ -77,7 +77,7 @@ class Sampled:
 
     def _of(self, sampling: Sampling) -> NDArray[np.float64]:
         order = np.array([sampling.places[levels] for levels in self._cells])
-        return sampling.covariance[np.ix_(order, order)]
+        return np.asarray(sampling.covariance[np.ix_(order, order)])
 
 
 class Crossed:
