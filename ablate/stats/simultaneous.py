@@ -14,6 +14,8 @@ MOST_DRAWS = 1_024_000
 MOST_NUMBERS = 8_000_000
 """Numbers that one batch of draws may hold."""
 FEWEST_DRAWS = 1_000
+CAUTION = 0.92
+"""Part of alpha at which intervals are drawn, the rest making up for what moderated variances of odd cells get wrong."""
 ERRORS = 3
 """Monte Carlo errors by which a p-value must lie off a bound that decides."""
 
@@ -35,18 +37,22 @@ class Joint:
 
     def critical(self, alpha: float) -> NDArray[np.float64]:
         """``(comparisons,)``: sizes that none exceeds with probability ``1 - alpha``; infinite below the resolution."""
-        beyond = math.floor(alpha * (len(self.largest) + 1))
+        beyond = math.floor(CAUTION * alpha * (len(self.largest) + 1))
         return self.scales * (self.largest[-beyond] if beyond else math.inf)
 
     def p_values(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
         """p-value of each comparison of this size, ``(comparisons,)``, adjusted for all."""
-        above = len(self.largest) - np.searchsorted(self.largest, sizes / self.scales)
-        return np.asarray((above + 1) / (len(self.largest) + 1))
+        return np.minimum(1.0, self._chances(sizes) / CAUTION)
 
     def is_close(self, sizes: NDArray[np.float64], bound: float) -> bool:
         """Whether some comparison's p-value cannot be told from this bound yet."""
-        p = self.p_values(sizes)
-        return bool(np.any(np.abs(p - bound) < ERRORS * np.sqrt(p * (1 - p) / len(self.largest))))
+        p = self._chances(sizes)
+        return bool(np.any(np.abs(p - CAUTION * bound) < ERRORS * np.sqrt(p * (1 - p) / len(self.largest))))
+
+    def _chances(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The chance of a comparison as large as each of these, ``(comparisons,)``."""
+        above = len(self.largest) - np.searchsorted(self.largest, sizes / self.scales)
+        return np.asarray((above + 1) / (len(self.largest) + 1))
 
 
 def joint(
