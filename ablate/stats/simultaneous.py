@@ -15,7 +15,7 @@ MOST_NUMBERS = 8_000_000
 """Numbers that one batch of draws may hold."""
 FEWEST_DRAWS = 1_000
 CAUTION = 0.92
-"""Part of alpha at which intervals are drawn, the rest making up for what moderated variances of odd cells get wrong."""
+"""Part of alpha at which intervals are drawn: the rest makes up for what moderated variances of odd cells get wrong."""
 ERRORS = 3
 """Monte Carlo errors by which a p-value must lie off a bound that decides."""
 

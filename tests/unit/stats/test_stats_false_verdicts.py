@@ -1,7 +1,7 @@
 """How often a study in which nothing differs says that something does: simulated, in the designs that sweeps have.
 
-Each line prints its rate with -s. What chooses how much cells borrow (``stats/moderation.py``) was set on other seeds and
-on some of these designs; those marked "held out" had no part in it.
+Each line prints its rate with -s. How much cells borrow (``stats/moderation.py``) was chosen on some of these designs,
+with other seeds; those marked "held out" had no part in it.
 """
 
 import numpy as np
@@ -185,7 +185,7 @@ def test_intervals_cover_together_at_equal_spreads(n):
         pytest.param(3, 5, 2.2, 0.85, id="three levels, n 5"),
         pytest.param(3, 10, 1.4, 0.85, id="three levels, n 10"),
         pytest.param(6, 5, 2.3, 0.82, id="six levels, n 5"),
-        # At 6 % in every spread of the baseline no method exceeds 0.83 here (python -m benchmarks.verdicts).
+        # At 6 % in every spread of the baseline no method exceeds 0.85 here (python -m benchmarks.verdicts).
         pytest.param(6, 3, 3.2, 0.72, id="six levels, n 3"),
     ],
 )
