@@ -155,7 +155,7 @@ def analyse(
     found = dict(zip(told, verdicts, strict=True))
     ends = ended(observations)
     contrasts = [_contrast(pair, found.get(pair, _NOTHING), ends, factors) for pair in pairs]
-    effects = term_effects(finite, factors) if fit else []
+    effects = term_effects(finite, factors, blocks) if fit else []
     stds = None if alike else extreme_stds(cells)
     notes = _notes(observations, contrasts, rule)
     std, df = (fit.std, fit.df) if fit else (None, 0)

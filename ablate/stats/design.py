@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Levels = tuple[str, ...]
 """A cell: a level a factor, in the order of the factors."""
+ROUNDING = 1e-12
+"""Share of the largest value up to which a spread is rounding: a sum of doubles is known to 2e-16 of its terms."""
 
 
 @dataclass(frozen=True)
