@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ablate.stats.crossed import Scope
 from ablate.stats.design import Levels, Observation, Pair, by_cell, ended, mean_by_seed, pairs_of, require_design
+from ablate.stats.divergence import MAX_DIVERGED, divergence_notes, require_share, with_divergence
 from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.family import LARGEST_FAMILY, Family, adjusted
 from ablate.stats.model import Effect, Fit, fit_cells, term_effects
@@ -56,6 +57,8 @@ class Contrast:
         verdict: Verdict on the comparison, over seeds.
         diverged: Number of runs without a result, of the level and of its baseline.
         runs: Number of runs, of the level and of its baseline.
+        divergence_p: p-value of one rate of divergence on both sides, adjusted for the comparisons that have a
+            diverged run, 0 to 1; None where neither side has one.
         over_seeds: Interval over seeds alone, simultaneous, where the verdict's own is over seeds and images; else
             None.
         over_images: Interval over test images alone, for the trained models; None where the runs do not keep which
@@ -69,6 +72,7 @@ class Contrast:
     verdict: Verdict
     diverged: tuple[int, int] = (0, 0)
     runs: tuple[int, int] = (0, 0)
+    divergence_p: float | None = None
     over_seeds: Interval | None = None
     over_images: OverImages | None = None
 
@@ -114,6 +118,7 @@ def analyse(
     blocks: bool = False,
     higher_is_better: bool = True,
     alpha: float = 0.05,
+    max_diverged: float = MAX_DIVERGED,
 ) -> Analysis:
     """Fits one mean a cell, and compares levels by it.
 
@@ -131,14 +136,17 @@ def analyse(
         blocks: The seeds are blocks: runs of one seed share split, subset and data order.
         higher_is_better: False for a loss, an error, a time.
         alpha: Rate of false verdicts of the whole family, 0 to 0.5.
+        max_diverged: Share of a side's runs, 0 to 1: a level that diverged more often is neither ``helps`` nor
+            ``equivalent``, and beside such a baseline nothing is ``hurts`` or ``equivalent``.
 
     Raises:
-        ValueError: A factor without a baseline, a run with another number of levels.
+        ValueError: A factor without a baseline, a run with another number of levels, a share that is none.
 
     Source:
         Hothorn, Bretz and Westfall 2008, Biometrical Journal 50 (3), 346-363; for one factor: Dunnett 1955, JASA 50.
     """
     require_design(observations, factors, baseline, compare)
+    require_share(max_diverged)
     finite = mean_by_seed(observations)
     cells = by_cell(finite)
     judged = [index for index, factor in enumerate(factors) if compare is None or factor in compare]
@@ -155,9 +163,10 @@ def analyse(
     found = dict(zip(told, verdicts, strict=True))
     ends = ended(observations)
     contrasts = [_contrast(pair, found.get(pair, _NOTHING), ends, factors) for pair in pairs]
+    contrasts = with_divergence(contrasts, max_diverged)
     effects = term_effects(finite, factors, blocks) if fit else []
     stds = None if alike else extreme_stds(cells)
-    notes = _notes(observations, contrasts, rule)
+    notes = [*_notes(observations, contrasts, rule), *divergence_notes(contrasts, max_diverged)]
     std, df = (fit.std, fit.df) if fit else (None, 0)
     return Analysis(contrasts, effects, std, df, equal, stds, method, notes)
 
@@ -191,12 +200,14 @@ class Rule:
         higher_is_better: False for a loss, an error, a time.
         alpha: Rate of false verdicts of the whole family, 0 to 0.5.
         blocks: Runs of one seed share split, subset and data order.
+        max_diverged: Share of a side's runs up to which its mean is taken as it is, 0 to 1.
     """
 
     margin: float | None = None
     higher_is_better: bool = True
     alpha: float = 0.05
     blocks: bool = False
+    max_diverged: float = MAX_DIVERGED
 
     def of(self, share: float) -> "Rule":
         """The rule at a share of its alpha, 0 to 1."""
