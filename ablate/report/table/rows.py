@@ -17,6 +17,7 @@ from ablate.report.table.captions import outcome_notes, title
 from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
+from ablate.stats.divergence import MAX_DIVERGED
 from ablate.stats.estimates import best_of, mean_interval
 from ablate.tracking.names import DATA, FINISHED, TRAIN_LOSS, param_column, tag_column
 
@@ -39,6 +40,7 @@ class Reading:
             looked at more than once.
         higher_is_better: Whether more of the metric is better; None goes by its name.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
+        max_diverged: Share of a side's runs, 0 to 1: where more diverged, the mean of the rest is too good to judge by.
     """
 
     metric: str = METRIC
@@ -48,12 +50,13 @@ class Reading:
     alpha: float = ALPHA
     higher_is_better: bool | None = None
     blocks: bool = False
+    max_diverged: float = MAX_DIVERGED
 
     @property
     def rule(self) -> Rule:
         """How its verdicts are made."""
         better = more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
-        return Rule(self.margin, better, self.alpha, self.blocks)
+        return Rule(self.margin, better, self.alpha, self.blocks, self.max_diverged)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
@@ -96,6 +99,8 @@ def report_table(
     metric, alpha, rule = reading.metric, reading.alpha, reading.rule
     if not 0 < alpha < 0.5:
         raise ReportError(f"alpha must lie between 0 and 0.5, got {alpha:g}; 0.05 is usual.")
+    if not 0 <= reading.max_diverged <= 1:
+        raise ReportError(f"max_diverged must lie between 0 and 1, got {reading.max_diverged:g}; 0.2 is usual.")
     runs = counted(attempts(_with_epochs(frame, curves or {}), metric))
     if rule.blocks:
         _require_blocks(runs)
