@@ -246,7 +246,8 @@ def _left(groups: Groups, terms: Sequence[Term], *, blocks: bool) -> _Left:
     ]
     if any(len(set(key)) == len(key) for key in keys):  # a term that tells every group from every other
         return _Left(groups.within, groups.runs - len(groups.levels))
-    design = np.column_stack([_indicators(key) for key in [*keys, *([list(groups.seeds)] if blocks else [])]])
+    shifts = [_indicators(groups.seeds)] * blocks
+    design = np.column_stack([*map(_indicators, keys), *shifts])
     solved = _least_squares(groups, design)
     return _Left(solved.ssr, solved.df) if solved else _Left(0.0, 0)
 
