@@ -13,10 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.stats.crossed import Scope
-from ablate.stats.design import Levels, Observation, Pair, by_cell, ended, mean_by_seed, pairs_of, require_design
+from ablate.stats.design import (
+    Levels,
+    Observation,
+    Pair,
+    by_cell,
+    ended,
+    mean_by_seed,
+    pairs_of,
+    require_design,
+    without_baseline,
+)
 from ablate.stats.divergence import MAX_DIVERGED, divergence_notes, require_share, with_divergence
 from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.family import LARGEST_FAMILY, Family, adjusted
+from ablate.stats.margins import usable
 from ablate.stats.model import Effect, Fit, fit_cells, term_effects
 from ablate.stats.variances import UNEQUAL, bartlett, equal_variances, extreme_stds
 from ablate.stats.verdicts import Kind, Verdict, judge, seeds_needed, verdict
@@ -132,7 +143,8 @@ def analyse(
         baseline: Factor -> the level that others are held against.
         compare: Factors whose levels are judged, the others being where; None judges all, at the price of wider
             intervals, which cover more comparisons.
-        margin: Smallest effect of interest, in the unit of the values.
+        margin: Smallest effect of interest, in the unit of the values; one that no two results of this size can differ
+            by is left out, and a note says so.
         blocks: The seeds are blocks: runs of one seed share split, subset and data order.
         higher_is_better: False for a loss, an error, a time.
         alpha: Rate of false verdicts of the whole family, 0 to 0.5.
@@ -153,6 +165,7 @@ def analyse(
     pairs = pairs_of(dict.fromkeys(run.levels for run in observations), factors, judged, baseline)
     told = [pair for pair in pairs if pair.level in cells and pair.baseline in cells]
     fit, equal = fit_cells(finite, blocks=blocks), equal_variances(cells)
+    margin, unit = usable(margin, [run.value for run in finite])
     rule = Rule(margin, higher_is_better, alpha, blocks)
     alike = all(p >= UNEQUAL for p in equal.values())
     if fit and fit.std > 0 and alike:
@@ -166,7 +179,8 @@ def analyse(
     contrasts = with_divergence(contrasts, max_diverged)
     effects = term_effects(finite, factors, blocks) if fit else []
     stds = None if alike else extreme_stds(cells)
-    notes = [*_notes(observations, contrasts, rule), *divergence_notes(contrasts, max_diverged)]
+    lacking = without_baseline({run.levels for run in observations}, cells, factors, judged, baseline)
+    notes = [*unit, *lacking, *_notes(observations, contrasts, rule), *divergence_notes(contrasts, max_diverged)]
     std, df = (fit.std, fit.df) if fit else (None, 0)
     return Analysis(contrasts, effects, std, df, equal, stds, method, notes)
 

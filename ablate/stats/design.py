@@ -89,6 +89,49 @@ def pairs_of(
     return pairs
 
 
+def without_baseline(
+    cells: Collection[Levels],
+    finished: Collection[Levels],
+    factors: Sequence[str],
+    judged: Sequence[int],
+    baseline: Mapping[str, str],
+) -> list[str]:
+    """A sentence for each baseline cell that was not run or has no result, with the levels that get no verdict for it.
+
+    Args:
+        cells: Cells that were run.
+        finished: Those of them that have a result.
+        factors: Names, in the order of the levels.
+        judged: Indices of the factors whose levels are judged.
+        baseline: Factor -> the level that others are held against.
+    """
+    lacking: dict[tuple[int, Levels], list[str]] = {}
+    for index in judged:
+        for levels in cells:
+            other = (*levels[:index], baseline[factors[index]], *levels[index + 1 :])
+            if other != levels and other not in finished:
+                lacking.setdefault((index, other), []).append(levels[index])
+    return [
+        f"no verdict on {factors[index]} {_listed(levels)}{_at(other, index)}: the baseline, "
+        f"{', '.join(f'{factor} {level}' for factor, level in zip(factors, other, strict=True))}, "
+        f"{'has no result' if other in cells else 'was not run'}"
+        for (index, other), levels in lacking.items()
+    ]
+
+
+_NAMED = 5
+
+
+def _listed(levels: Sequence[str]) -> str:
+    more = f" and {len(levels) - _NAMED} more" if len(levels) > _NAMED else ""
+    return ", ".join(levels[:_NAMED]) + more
+
+
+def _at(levels: Levels, index: int) -> str:
+    others = ", ".join((*levels[:index], *levels[index + 1 :]))
+    return f" at {others}" if others else ""
+
+
 def ended(observations: Sequence[Observation]) -> dict[Levels, tuple[int, int]]:
     """Cell -> its runs, and how many of them have no result."""
     runs = Counter(run.levels for run in observations)

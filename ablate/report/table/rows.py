@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ablate import tracking
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
-from ablate.report.table import equal_compute, over_examples, searches
+from ablate.report.table import cautions, equal_compute, over_examples, searches
 from ablate.report.table.analysis import analyse_runs
 from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
@@ -93,7 +93,7 @@ def report_table(
             them.
 
     Raises:
-        ReportError: Alpha is out of range, or seeds are no blocks.
+        ReportError: Alpha is out of range, the margin is wider than results differ, or seeds are no blocks.
     """
     reading = reading or Reading()
     metric, alpha, rule = reading.metric, reading.alpha, reading.rule
@@ -113,10 +113,15 @@ def report_table(
         _row(levels, by_levels.get(_key(levels), []), planned, alpha=alpha, higher_is_better=rule.higher_is_better)
         for levels in _combinations(definition, by_levels)
     ]
+    results = [run.value for run in runs if run.outcome == FINISHED and run.value is not None]
+    cautions.require_margin(rule.margin, results, metric)
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
     analysis = analyse_runs(definition, runs, factors, rule)
     audit: list[Difference] = []
+    warned: list[str] = []
     if analysis is not None:
+        warned = [*cautions.unfinished(rows, definition.get("left_out", 0)), *definition.get("cautions", [])]
+        notes += [] if analysis.contrasts else analysis.notes  # which are said with verdicts, where there are any
         names, sides = _sides(definition, runs, factors, analysis)
         audit = _audit(definition, names, sides, analysis)
         if definition.get("foreign"):
@@ -124,7 +129,7 @@ def report_table(
         else:
             analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
-    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better)
+    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better, warned)
 
 
 _NOT_AUDITED = (
