@@ -179,7 +179,7 @@ def analyse(
     contrasts = with_divergence(contrasts, max_diverged)
     effects = term_effects(finite, factors, blocks) if fit else []
     stds = None if alike else extreme_stds(cells)
-    lacking = without_baseline({run.levels for run in observations}, cells, factors, judged, baseline)
+    lacking = without_baseline(dict.fromkeys(run.levels for run in observations), cells, factors, judged, baseline)
     notes = [*unit, *lacking, *_notes(observations, contrasts, rule), *divergence_notes(contrasts, max_diverged)]
     std, df = (fit.std, fit.df) if fit else (None, 0)
     return Analysis(contrasts, effects, std, df, equal, stds, method, notes)

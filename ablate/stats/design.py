@@ -111,12 +111,14 @@ def without_baseline(
             other = (*levels[:index], baseline[factors[index]], *levels[index + 1 :])
             if other != levels and other not in finished:
                 lacking.setdefault((index, other), []).append(levels[index])
-    return [
+    told = [
         f"no verdict on {factors[index]} {_listed(levels)}{_at(other, index)}: the baseline, "
         f"{', '.join(f'{factor} {level}' for factor, level in zip(factors, other, strict=True))}, "
         f"{'has no result' if other in cells else 'was not run'}"
         for (index, other), levels in lacking.items()
     ]
+    more = [f"no verdict either beside {len(told) - _NAMED} further baselines without a result"]
+    return told[:_NAMED] + more * (len(told) > _NAMED)
 
 
 _NAMED = 5

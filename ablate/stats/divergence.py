@@ -69,8 +69,8 @@ def rate_p_values(counts: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> 
 
 
 def divergence_notes(contrasts: Sequence["Contrast"], max_diverged: float = MAX_DIVERGED) -> list[str]:
-    """One sentence on the comparisons of which a side diverged too often; none where none did."""
-    told = [each for each in contrasts if any(_too_often(each, max_diverged))]
+    """One sentence on the comparisons of which a side diverged too often and left results; none where none did."""
+    told = [each for each in contrasts if each.verdict.effect is not None and any(_too_often(each, max_diverged))]
     if not told:
         return []
     named = "; ".join(f"{_where(each)}: {rates(each)}" for each in told[:_NAMED])

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ablate.report.errors import ReportError
 from ablate.report.table.table import RANK, Row
@@ -34,25 +35,27 @@ def require_margin(margin: float | None, values: Iterable[float], metric: str) -
     )
 
 
-def unfinished(rows: Sequence[Row], left_out: int = 0) -> list[str]:
+def unfinished(rows: Sequence[Row], definition: Mapping[str, Any]) -> list[str]:
     """How many planned runs have no outcome yet, in a sentence for above the verdicts; none where all have.
 
-    A run that diverged has its outcome, and so has one that a search gave up.
+    A run that diverged has its outcome, and so has one that a search gave up. Nobody knows the plan of runs that others
+    made: what is said there is that cells differ in their runs.
 
     Args:
         rows: Rows of the table.
-        left_out: Runs that are in no row because they did not finish.
+        definition: What the study recorded: ``foreign``, and ``left_out``, how many runs are in no row because they
+            did not finish.
     """
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.outcomes)
+    left_out = definition.get("left_out", 0)
     rest = {name: total[name] for name in (*RANK, "not run") if name not in _ENDED and total[name]}
-    missing = sum(rest.values()) + left_out
-    if not missing:
+    if not rest and not left_out:
         return []
     points = sum(total.values()) + left_out
-    parts = [f"{count} {name}" for name, count in rest.items()] + [f"{left_out} left out"] * bool(left_out)
-    return [
-        f"unfinished: {points - missing} of {points} planned runs have ended ({', '.join(parts)}), and what the others "
-        "bring may turn the verdicts"
-    ]
+    ended = f"{points - sum(rest.values()) - left_out} of {points}"
+    parts = ", ".join([f"{count} {name}" for name, count in rest.items()] + [f"{left_out} left out"] * bool(left_out))
+    if definition.get("foreign"):
+        return [f"not every cell has a run of every seed: {ended} have ended ({parts}), and more may turn the verdicts"]
+    return [f"unfinished: {ended} planned runs have ended ({parts}), and what the others bring may turn the verdicts"]

@@ -120,7 +120,7 @@ def report_table(
     audit: list[Difference] = []
     warned: list[str] = []
     if analysis is not None:
-        warned = [*cautions.unfinished(rows, definition.get("left_out", 0)), *definition.get("cautions", [])]
+        warned = [*cautions.unfinished(rows, definition), *definition.get("cautions", [])]
         notes += [] if analysis.contrasts else analysis.notes  # which are said with verdicts, where there are any
         names, sides = _sides(definition, runs, factors, analysis)
         audit = _audit(definition, names, sides, analysis)
