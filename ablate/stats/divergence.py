@@ -3,18 +3,37 @@
 A mean is over the runs that are left. Where many diverged, these are the lucky ones, and their mean flatters the side.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ablate.stats.family import adjusted
 from ablate.stats.verdicts import Kind, Verdict
 
-if TYPE_CHECKING:
-    from ablate.stats.contrasts import Contrast
-
 MAX_DIVERGED = 0.2
 """Share of a side's runs that may diverge, by default: one of five."""
+
+
+class Compared(Protocol):
+    """What ``Contrast`` says of a comparison."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def level(self) -> str: ...
+    @property
+    def at(self) -> Mapping[str, str]: ...
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def diverged(self) -> tuple[int, int]: ...
+    @property
+    def runs(self) -> tuple[int, int]: ...
+    @property
+    def divergence_p(self) -> float | None: ...
+
+
+C = TypeVar("C", bound=Compared)
 
 
 def require_share(max_diverged: float) -> None:
@@ -26,7 +45,7 @@ def require_share(max_diverged: float) -> None:
         )
 
 
-def with_divergence(contrasts: Sequence["Contrast"], max_diverged: float = MAX_DIVERGED) -> list["Contrast"]:
+def with_divergence(contrasts: Sequence[C], max_diverged: float = MAX_DIVERGED) -> list[C]:
     """Contrasts whose rates of divergence are compared, and whose verdicts they do not flatter.
 
     A level that diverged more often than ``max_diverged`` is neither ``helps`` nor ``equivalent``; beside such a
@@ -68,7 +87,7 @@ def rate_p_values(counts: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> 
     return [found.get(number) for number in range(len(counts))]
 
 
-def divergence_notes(contrasts: Sequence["Contrast"], max_diverged: float = MAX_DIVERGED) -> list[str]:
+def divergence_notes(contrasts: Sequence[Compared], max_diverged: float = MAX_DIVERGED) -> list[str]:
     """One sentence on the comparisons of which a side diverged too often and left results; none where none did."""
     told = [each for each in contrasts if each.verdict.effect is not None and any(_too_often(each, max_diverged))]
     if not told:
@@ -85,25 +104,25 @@ def divergence_notes(contrasts: Sequence["Contrast"], max_diverged: float = MAX_
 _NAMED = 3
 
 
-def rates(contrast: "Contrast") -> str:
+def rates(contrast: Compared) -> str:
     """How many runs of both sides diverged, in words, and the p-value of one rate."""
     (lost, gone), (runs, of) = contrast.diverged, contrast.runs
     p = "" if contrast.divergence_p is None else f", Fisher p {contrast.divergence_p:.2g}"
     return f"{lost} of {runs} runs diverged, baseline {gone} of {of}{p}"
 
 
-def _where(contrast: "Contrast") -> str:
+def _where(contrast: Compared) -> str:
     at = ", ".join(contrast.at.values())
     return f"{contrast.level} at {at}" if at else contrast.level
 
 
-def _too_often(contrast: "Contrast", most: float) -> tuple[bool, bool]:
+def _too_often(contrast: Compared, most: float) -> tuple[bool, bool]:
     """Whether the level diverged more often than it may, and whether its baseline did."""
     level, baseline = (lost > 0 and lost / of > most for lost, of in zip(contrast.diverged, contrast.runs, strict=True))
     return level, baseline
 
 
-def _held(contrast: "Contrast", most: float) -> Verdict:
+def _held(contrast: Compared, most: float) -> Verdict:
     """The verdict, undecided where the rates forbid it."""
     level, baseline = _too_often(contrast, most)
     forbidden = {Kind.helps: level, Kind.hurts: baseline}
