@@ -11,7 +11,7 @@ from ablate import tracking
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
 from ablate.report.table import cautions, equal_compute, over_examples, searches
-from ablate.report.table.analysis import analyse_runs
+from ablate.report.table.analysis import METHODS, analyse_runs
 from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
 from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
@@ -117,6 +117,8 @@ def report_table(
     cautions.require_margin(rule.margin, results, metric)
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
     analysis = analyse_runs(definition, runs, factors, rule)
+    if analysis is None and "baseline" in definition and definition.get("method", "grid") in METHODS:
+        notes.append("nothing is compared: a verdict needs runs of at least two levels")
     audit: list[Difference] = []
     warned: list[str] = []
     if analysis is not None:

@@ -88,7 +88,11 @@ def test_a_half_finished_study_says_so_above_its_verdicts():
 
 def test_a_finished_study_has_no_caution():
     assert table_of(full(), **BASELINE).cautions == []
-    assert table_of(full()[:5]).cautions == []  # nothing is compared
+    alone = table_of(full()[:2], **BASELINE)
+    assert (
+        alone.cautions == [] and alone.notes[-1] == "nothing is compared: a verdict needs runs of at least two levels"
+    )
+    assert "nothing is compared" not in " ".join(table_of(full()).notes)  # no baseline is declared
 
 
 def test_the_page_says_what_is_unfinished_before_its_verdicts():
