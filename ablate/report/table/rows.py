@@ -131,7 +131,7 @@ def report_table(
         else:
             analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
-    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better, warned)
+    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better, cautions=warned)
 
 
 _NOT_AUDITED = (
