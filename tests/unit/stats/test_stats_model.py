@@ -116,3 +116,17 @@ def test_runs_that_agree_in_every_digit_have_no_f(value, blocks):
 def test_term_effects_of_no_runs_or_single_ones_are_none():
     assert term_effects([], ["f"]) == []
     assert term_effects([Observation((level,), 0, 1.0 + len(level)) for level in ("a", "bb")], ["f"]) == []
+
+
+@pytest.mark.parametrize("blocks", [False, True], ids=["cells", "blocks"])
+@pytest.mark.parametrize("unit", [1e-60, 1e-10, 1e10, 1e60])
+def test_an_analysis_does_not_hang_on_the_unit(unit, blocks):
+    runs = _runs(_sizes(2, even=True), np.random.default_rng(5))
+    scaled = [Observation(run.levels, run.seed, run.value * unit) for run in runs]
+    held = {"f": "a", "g": "x"}
+    want = analyse(runs, ["f", "g"], held, margin=3.0, blocks=blocks)
+    got = analyse(scaled, ["f", "g"], held, margin=3.0 * unit, blocks=blocks)
+    assert got.std == pytest.approx(want.std * unit, rel=1e-6) and got.df == want.df
+    for one, other in zip(got.contrasts, want.contrasts, strict=True):
+        assert one.verdict.kind is other.verdict.kind
+        assert one.verdict.low == pytest.approx(other.verdict.low * unit, rel=1e-6, abs=1e-9 * unit)
