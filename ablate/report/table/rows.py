@@ -56,7 +56,7 @@ class Reading:
     def rule(self) -> Rule:
         """How its verdicts are made."""
         better = more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
-        return Rule(self.margin, better, self.alpha, self.blocks, self.max_diverged)
+        return Rule(self.margin, better, self.alpha, self.blocks, max_diverged=self.max_diverged)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
