@@ -118,23 +118,26 @@ def test_a_share_that_is_none_is_refused(share):
 @pytest.mark.full
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("chance", [0.1, 0.2, 0.3, 0.6])
-@pytest.mark.parametrize(("of", "most"), [("any", 0.065), ("the worst", 0.08)])
-def test_divergence_makes_few_false_verdicts(chance, of, most):
+@pytest.mark.parametrize(("of", "more"), [("any", 0.015), ("the worst", 0.03)])
+def test_divergence_makes_few_false_verdicts_more(chance, of, more):
     """Three levels equal to the baseline; runs of one diverge: any of them, or those that would have been worst.
 
     Without the rule 43 % of studies of two levels call one better whose worst 60 % of 10 runs diverged.
     """
-    rng, wrong, studies = np.random.default_rng(12), 0, 1000
+    rng, studies = np.random.default_rng(12), 1000
+    wrong = {"whole": 0, "diverged": 0}
     with threadpool_limits(1):
         for _ in range(studies):
-            values = rng.normal(size=(4, 10))
-            lost = rng.random(10) < chance if of == "any" else values[1] < scipy.stats.norm.ppf(chance)
-            values[1, lost] = np.nan
-            runs = [Observation((str(i),), seed, float(values[i, seed])) for i in range(4) for seed in range(10)]
-            got = analyse(runs, ["f"], {"f": "0"}).contrasts
-            wrong += any(each.verdict.kind in (Kind.helps, Kind.hurts) for each in got)
-    print(f"{of} {chance}: {wrong / studies:.3f} false verdicts")
-    assert wrong / studies <= most
+            whole = rng.normal(size=(4, 10))
+            lost = rng.random(10) < chance if of == "any" else whole[1] < scipy.stats.norm.ppf(chance)
+            diverged = whole.copy()
+            diverged[1, lost] = np.nan
+            for name, values in (("whole", whole), ("diverged", diverged)):
+                runs = [Observation((str(i),), seed, float(values[i, seed])) for i in range(4) for seed in range(10)]
+                got = analyse(runs, ["f"], {"f": "0"}).contrasts
+                wrong[name] += any(each.verdict.kind in (Kind.helps, Kind.hurts) for each in got)
+    print(f"{of} {chance}: false verdicts {wrong}, of {studies} studies")
+    assert wrong["diverged"] <= wrong["whole"] + more * studies
 
 
 @pytest.mark.full
