@@ -40,6 +40,7 @@ def report(name: str | None, words: Words) -> int:
         options.alpha,
         options.higher_is_better,
         options.blocks,
+        max_diverged=options.max_diverged,
     )
     if records is not None:
         text = page(records, reading) if drawn else report_records(records, options.format, reading)

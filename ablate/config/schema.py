@@ -143,6 +143,8 @@ class ReportConfig:
         higher_is_better: Which way the metric is better; None goes by its name: less of a loss, an error or a time.
         blocks: Runs of one seed share split, subset and data order, and what these shift alike in all cells is taken
             out.
+        max_diverged: Share of a level's runs, 0 to 1: a level of which more diverged is called neither better nor
+            equivalent, and nothing beside such a baseline worse.
         source: A CSV file of anybody's runs, one a row; None reads the tracking store.
         factor: Columns that are compared, one or a list. Without a source, those of the experiment's runs (NAME of a
             parameter, or params.NAME, tags.NAME).
@@ -161,6 +163,7 @@ class ReportConfig:
     alpha: float = 0.05
     higher_is_better: bool | None = None
     blocks: bool = False
+    max_diverged: float = 0.2
     source: str | None = None
     factor: Any = None
     value: str | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri  # scipy.stats' functions, without the 1.3 s of its import
 
+from ablate.stats.design import ROUNDING
 from ablate.stats.estimates import SECOND_LOOK, checked_finite, checked_runs, t_test
 
 
@@ -90,7 +91,7 @@ def verdict(
     effect, test = t_test(t, b, paired=paired)
     spread = float(np.std(t - b, ddof=1)) if paired else math.sqrt((t.var(ddof=1) + b.var(ddof=1)) / 2)
     n = min(len(t), len(b))
-    if spread <= 1e-9 * max(1.0, float(np.abs([*t, *b]).max())):
+    if spread <= ROUNDING * float(np.abs([*t, *b]).max()):
         notes.append(
             "the runs of a side agree in every digit, which is no spread to judge by: are they runs of one seed?"
         )

@@ -64,7 +64,7 @@ def _whole(
     parts = [
         f"<header><p class=kicker>ablation study</p><h1>{html_text(asked)}</h1>",
         f"<p class=budget>{html_text(budget)}</p></header>",
-        _section("Verdicts", _verdicts(table)),
+        _section("Verdicts", _cautions(table) + _verdicts(table)),
         _section("Table", _table(table)),
         _section("Figures", f"<div class=figures>{''.join(map(_figure, drawn))}</div>" if drawn else ""),
         _section("Cost", _cost(records, table, frame, definition, factors)),
@@ -96,6 +96,11 @@ def _list(items: Iterable[str]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ verdicts
+
+
+def _cautions(table: Table) -> str:
+    """What a reader has to know before the verdicts."""
+    return "".join(f"<p class=caution>{html_text(caution)}.</p>" for caution in table.cautions)
 
 
 def _verdicts(table: Table) -> str:
@@ -203,6 +208,7 @@ h3 { margin: 1.4rem 0 .2rem; font-size: 1.05rem }
 p, li, dd { max-width: 76ch }
 .budget, figcaption, .ids { color: var(--soft); font-size: .9rem }
 .lead { margin: .2rem 0 .6rem; font-weight: 600 }
+.caution { margin: .4rem 0; padding: .5rem .75rem; background: var(--card); border-left: 4px solid var(--ink) }
 .verdicts { list-style: none; margin: 0; padding: 0 }
 .verdicts li { margin: .35rem 0; padding: .1rem 0 .1rem .75rem; border-left: 4px solid }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px }

@@ -42,7 +42,9 @@ def _text(table: Table, notes: Sequence[str]) -> str:
     head, body = cells(table)
     lines = aligned(head, body, len(table.factors))
     title = map(visible, table.title.partition("\n")[::2])
-    return "\n".join([*title, "", *lines, "", *_found(table, findings.lines), *map(visible, notes)])
+    warned = [f"! {visible(caution)}" for caution in table.cautions]
+    blank = [""] * bool(warned)
+    return "\n".join([*title, "", *lines, "", *warned, *blank, *_found(table, findings.lines), *map(visible, notes)])
 
 
 def _md(table: Table, notes: Sequence[str]) -> str:
@@ -51,7 +53,8 @@ def _md(table: Table, notes: Sequence[str]) -> str:
     found = _found(table, findings.markdown)
     rows = markdown_table(head, body, len(table.factors))
     asked, budget, *said = (markdown(line, begins=True) for line in (asked, budget, *notes))
-    return "\n".join([f"### {asked}", "", budget, "", *rows, "", *found, *(f"- {note}" for note in said)])
+    warned = [part for caution in table.cautions for part in (f"> {markdown(caution, begins=True)}", "")]
+    return "\n".join([f"### {asked}", "", budget, "", *rows, "", *warned, *found, *(f"- {note}" for note in said)])
 
 
 def _found(table: Table, write: Callable[..., list[str]]) -> list[str]:
@@ -116,6 +119,7 @@ def _latex(table: Table, notes: Sequence[str]) -> str:
     head, body = cells(table)
     lines = [r"% needs \usepackage[utf8]{inputenc} and \usepackage{booktabs}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{latex(asked)} {latex(budget)}.}}", *latex_tabular(head, body, len(table.factors))]
+    lines += _small(table.cautions)
     if table.analysis is not None and table.analysis.contrasts:
         rows = findings.rows(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
         remarks = findings.remarks(table.analysis, table.audit)
@@ -190,6 +194,7 @@ def content(table: Table, notes: Sequence[str]) -> dict[str, Any]:
             "higher_is_better": table.higher_is_better,
             "rows": rows,
             "analysis": analysis,
+            "cautions": table.cautions,
             "audit": [asdict(each) for each in table.audit],
             "notes": notes,
         }

@@ -244,8 +244,15 @@ def _check_definition(place: _Place, given: Any) -> None:
     definition = _mapping(place, given)
     kinds: dict[str, Callable[[_Place, Any], object]] = {
         **dict.fromkeys(("question", "table", "budget", "metric"), _text),
-        **dict.fromkeys(("points", "runs_per_row"), _count),
-        **{"baseline": _mapping, "compare": _texts, "notes": _texts, "foreign": _flag, "method": _method},
+        **dict.fromkeys(("points", "runs_per_row", "left_out"), _count),
+        **{
+            "baseline": _mapping,
+            "compare": _texts,
+            "notes": _texts,
+            "cautions": _texts,
+            "foreign": _flag,
+            "method": _method,
+        },
     }
     needed = {"name": _name, "seeds": _seeds, "axes": _axes}
     for key, check in (kinds | needed).items():

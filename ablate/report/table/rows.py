@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ablate import tracking
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
-from ablate.report.table import equal_compute, over_examples, searches
-from ablate.report.table.analysis import analyse_runs
+from ablate.report.table import cautions, equal_compute, over_examples, searches
+from ablate.report.table.analysis import METHODS, analyse_runs
 from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
 from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
+from ablate.stats.divergence import MAX_DIVERGED
 from ablate.stats.estimates import best_of, mean_interval
 from ablate.tracking.names import DATA, FINISHED, TRAIN_LOSS, param_column, tag_column
 
@@ -39,6 +40,7 @@ class Reading:
             looked at more than once.
         higher_is_better: Whether more of the metric is better; None goes by its name.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
+        max_diverged: Share of a side's runs, 0 to 1: where more diverged, the mean of the rest is too good to judge by.
     """
 
     metric: str = METRIC
@@ -48,12 +50,13 @@ class Reading:
     alpha: float = ALPHA
     higher_is_better: bool | None = None
     blocks: bool = False
+    max_diverged: float = MAX_DIVERGED
 
     @property
     def rule(self) -> Rule:
         """How its verdicts are made."""
         better = more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
-        return Rule(self.margin, better, self.alpha, self.blocks)
+        return Rule(self.margin, better, self.alpha, self.blocks, max_diverged=self.max_diverged)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
@@ -90,12 +93,14 @@ def report_table(
             them.
 
     Raises:
-        ReportError: Alpha is out of range, or seeds are no blocks.
+        ReportError: Alpha is out of range, the margin is wider than results differ, or seeds are no blocks.
     """
     reading = reading or Reading()
     metric, alpha, rule = reading.metric, reading.alpha, reading.rule
     if not 0 < alpha < 0.5:
         raise ReportError(f"alpha must lie between 0 and 0.5, got {alpha:g}; 0.05 is usual.")
+    if not 0 <= reading.max_diverged <= 1:
+        raise ReportError(f"max_diverged must lie between 0 and 1, got {reading.max_diverged:g}; 0.2 is usual.")
     runs = counted(attempts(_with_epochs(frame, curves or {}), metric))
     if rule.blocks:
         _require_blocks(runs)
@@ -108,10 +113,17 @@ def report_table(
         _row(levels, by_levels.get(_key(levels), []), planned, alpha=alpha, higher_is_better=rule.higher_is_better)
         for levels in _combinations(definition, by_levels)
     ]
+    results = [run.value for run in runs if run.outcome == FINISHED and run.value is not None]
+    cautions.require_margin(rule.margin, results, metric)
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
     analysis = analyse_runs(definition, runs, factors, rule)
+    if analysis is None and "baseline" in definition and definition.get("method", "grid") in METHODS:
+        notes.append("nothing is compared: a verdict needs runs of at least two levels")
     audit: list[Difference] = []
+    warned: list[str] = []
     if analysis is not None:
+        warned = [*cautions.unfinished(rows, definition), *definition.get("cautions", [])]
+        notes += [] if analysis.contrasts else analysis.notes  # which are said with verdicts, where there are any
         names, sides = _sides(definition, runs, factors, analysis)
         audit = _audit(definition, names, sides, analysis)
         if definition.get("foreign"):
@@ -119,7 +131,7 @@ def report_table(
         else:
             analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
-    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better)
+    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better, cautions=warned)
 
 
 _NOT_AUDITED = (

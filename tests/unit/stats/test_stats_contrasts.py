@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 from statsmodels.api import OLS
-from statsmodels.formula.api import ols
 from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
@@ -251,16 +249,6 @@ def test_cell_means_with_weights_give_what_a_row_a_run_gives(blocks):
         half = each.verdict.high - each.verdict.effect  # one critical value, of the family, times the standard error
         widths.append(half / float(np.squeeze(test.sd)))
     assert widths == pytest.approx([widths[0]] * len(widths), rel=1e-9)
-
-
-def test_effects_are_those_of_a_row_a_run():
-    runs = _unbalanced(np.random.default_rng(9))
-    frame = pd.DataFrame([(*run.levels, run.value) for run in runs], columns=["f", "g", "value"])
-    both, cross, f, g = (ols(f"value ~ {terms}", frame).fit() for terms in ("f + g", "f * g", "f", "g"))
-    want = [both.compare_f_test(g)[:2], both.compare_f_test(f)[:2], cross.compare_f_test(both)[:2]]
-    got = analyse(runs, ["f", "g"], {"f": "a", "g": "x"}).effects
-    assert [each.factors for each in got] == [("f",), ("g",), ("f", "g")]
-    assert [(each.f, each.p) for each in got] == [pytest.approx(each, rel=1e-9) for each in want]
 
 
 def test_large_families_use_bonferroni_and_holm_and_agree_nearly():

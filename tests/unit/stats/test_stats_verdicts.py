@@ -111,3 +111,44 @@ def test_alpha_spending_shares_out_what_there_is_and_keeps_looks_honest() -> Non
         kinds = [verdict(t[:n], b[:n], alpha=a).kind for n, a in zip((5, 10), looks, strict=True)]
         false += any(kind is not Kind.undecided for kind in kinds)
     assert false / 1000 <= 0.065
+
+
+@pytest.mark.parametrize("paired", [False, True], ids=["welch", "paired"])
+@pytest.mark.parametrize("unit", [1e-60, 1e-10, 1e10, 1e60])
+def test_a_verdict_does_not_hang_on_the_unit(unit, paired):
+    treatment, baseline = [3.0, 3.5, 3.9, 3.2], [2.0, 2.4, 2.1, 2.9]
+    want = verdict(treatment, baseline, margin=0.1, paired=paired)
+    sides = (np.multiply(side, unit) for side in (treatment, baseline))
+    got = verdict(*sides, margin=0.1 * unit, paired=paired)
+    assert got.kind is want.kind is Kind.helps and got.p == pytest.approx(want.p, rel=1e-9)
+    assert (got.low, got.high) == pytest.approx((want.low * unit, want.high * unit), rel=1e-9)
+
+
+@pytest.mark.parametrize("paired", [False, True], ids=["welch", "paired"])
+@pytest.mark.parametrize("unit", [1e-10, 0.1, 1.0, 1e10])
+@pytest.mark.parametrize("other", [1.0, 3.0], ids=["the same", "another"])
+def test_two_sides_without_spread_are_undecided_in_any_unit(other, unit, paired):
+    got = verdict([unit] * 3, [other * unit] * 3, margin=unit / 10, paired=paired)
+    assert got.kind is Kind.undecided and got.low is None and got.p is None
+    assert "agree in every digit" in got.notes[-1]
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e10])
+def test_identical_sides_with_a_spread_do_not_differ(unit):
+    runs = np.multiply([1.0, 1.5, 2.1], unit)
+    got = verdict(runs, runs)
+    assert got.kind is Kind.undecided and got.effect == 0 and got.p == 1 and got.low == -got.high
+    assert "agree in every digit" in verdict(runs, runs, paired=True).notes[-1]
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e10])
+def test_one_side_without_spread_is_judged_by_the_other(unit):
+    runs, steady = np.multiply([1.0, 1.5, 2.1], unit), np.multiply([9.0, 9.0, 9.0], unit)
+    got = verdict(steady, runs)
+    half = scipy.stats.t.ppf(0.975, 2) * runs.std(ddof=1) / math.sqrt(3)  # Welch's degrees of freedom: the other side's
+    assert got.kind is Kind.helps and got.high - got.effect == pytest.approx(half, rel=1e-9)
+
+
+def test_a_spread_that_is_small_beside_the_values_is_one():
+    """Seconds since 1970 differ in the eleventh digit."""
+    assert verdict([1.7e9 + 5.0, 1.7e9 + 5.1, 1.7e9 + 4.9], [1.7e9, 1.7e9 + 0.1, 1.7e9 - 0.1]).kind is Kind.helps
