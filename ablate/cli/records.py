@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ablate.config.compose import compose_report
 from ablate.config.overrides import ConfigError, Words, parse_overrides
-from ablate.config.schema import Format, ReportConfig, check_path
+from ablate.config.schema import Format, Notes, ReportConfig, check_path
 from ablate.installation import require
 from ablate.sweep.output import show
 
@@ -26,7 +26,7 @@ def report(name: str | None, words: Words) -> int:
 
     options = compose_report(words)
     _check_report(name, options)
-    drawn = options.format is Format.html
+    drawn, full = options.format is Format.html, options.notes is Notes.full
     if drawn:
         require("format=html", "matplotlib", "seaborn")
     records = studies.opened(name, options)
@@ -43,9 +43,9 @@ def report(name: str | None, words: Words) -> int:
         max_diverged=options.max_diverged,
     )
     if records is not None:
-        text = page(records, reading) if drawn else report_records(records, options.format, reading)
+        text = page(records, reading) if drawn else report_records(records, options.format, reading, full=full)
     elif name is not None:
-        text = report_study(options.tracking, name, options.format, reading=reading)
+        text = report_study(options.tracking, name, options.format, reading=reading, full=full)
     else:
         raise ConfigError("report needs the name of a sweep, a file of records, or source=: report pe_type.")
     _put(text, options.out, options.source or (name if name and name.endswith(studies.SUFFIX) else None))

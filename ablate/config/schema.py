@@ -129,6 +129,13 @@ class Format(StrEnum):
     html = "html"
 
 
+class Notes(StrEnum):
+    """Which notes stand below a table in text, Markdown and LaTeX."""
+
+    short = "short"
+    full = "full"
+
+
 @dataclass
 class ReportConfig:
     """What ``report`` can be told.
@@ -136,6 +143,8 @@ class ReportConfig:
     Attributes:
         tracking: Where the records are.
         format: ``text`` for a terminal; ``md``, ``latex``, ``csv``, ``json`` or ``html`` for a file.
+        notes: ``short`` says how verdicts were made and what needs attention; ``full`` adds the method, the spread of
+            the runs, F tests, a third interval, and where the records are. Page and JSON have all.
         out: File to write; None prints.
         margin: Smallest difference of interest, in the metric's unit: what surely lies within it is called equivalent.
         alpha: Rate of false verdicts of the whole table: intervals are of 1 - alpha. Smaller for runs that are looked
@@ -158,6 +167,7 @@ class ReportConfig:
 
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     format: Format = Format.text
+    notes: Notes = Notes.short
     out: str | None = None
     margin: float | None = None
     alpha: float = 0.05

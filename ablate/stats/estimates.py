@@ -34,8 +34,8 @@ class Estimate:
 
     @property
     def half(self) -> float | None:
-        """Half the interval's width: what stands behind the ± sign."""
-        return None if self.high is None else self.high - self.mean
+        """What stands behind the ± sign: from the mean to the farther end, where one is cut off at what is possible."""
+        return None if self.low is None or self.high is None else max(self.high - self.mean, self.mean - self.low)
 
 
 def mean_interval(values: Iterable[float], *, confidence: float = 0.95) -> Estimate:

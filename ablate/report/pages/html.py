@@ -15,6 +15,7 @@ from ablate.report.pages.drawings import MOST_ROWS, Drawing, drawings
 from ablate.report.pages.kinds import rules
 from ablate.report.sources.records import Records
 from ablate.report.table import equal_compute, searches
+from ablate.report.table.numbers import digits, significant
 from ablate.report.table.rows import Reading, records_table
 from ablate.report.table.table import Table, label
 from ablate.tracking.names import COMMIT, CPU, DATA_DIGEST, DIRTY, PLATFORM, SECONDS, VERSION, metric_column, tag_column
@@ -68,7 +69,7 @@ def _whole(
         _section("Table", _table(table)),
         _section("Figures", f"<div class=figures>{''.join(map(_figure, drawn))}</div>" if drawn else ""),
         _section("Cost", _cost(records, table, frame, definition, factors)),
-        _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table, definition)])),
+        _section("Notes and audit", _list([*text.form(table), *table.notes, *notes, *_remarks(table, definition)])),
         _section("How to reproduce", _reproduce(records, definition)),
     ]
     return _SHELL.format(title=html_text(asked), style=_STYLE + rules(), body="\n".join(part for part in parts if part))
@@ -76,10 +77,11 @@ def _whole(
 
 def _remarks(table: Table, definition: Mapping[str, Any]) -> list[str]:
     """How verdicts were made, and what else differs between the sides of a contrast."""
-    if table.analysis is None:
+    found = findings.verdicts(table, full=True)
+    if found is None:
         return []
-    told = findings.remarks(table.analysis, table.audit)
-    if not table.analysis.contrasts:
+    told = findings.remarks(found)
+    if not found.analysis.contrasts:
         return told
     return told if table.audit or definition.get("foreign") else [*told, _CLEAN]
 
@@ -108,7 +110,7 @@ def _verdicts(table: Table) -> str:
     if table.analysis is None or not table.analysis.contrasts:
         return "<p>Nothing is compared: a verdict needs runs of at least two levels.</p>"
     unit, out = sentences.effect_unit(label(table.metric)), []
-    say = partial(sentences.sentence, alpha=table.alpha)
+    say = partial(sentences.sentence, alpha=table.alpha, scope=table.analysis.scope)
     for factor, baseline, found in sentences.by_factor(table):
         rows = "".join(f"<li class={c.verdict.kind}>{html_text(say(c, unit, flags))}</li>" for c, flags in found)
         lead = html_text(sentences.headline(factor, baseline, found))
@@ -149,10 +151,11 @@ def _cost(
     runs = frames.results(frame, definition, factors, metric=table.metric)
     timed = runs.merge(frame[["run_id", seconds]], on="run_id")
     cells = timed.groupby([*factors], sort=False, observed=True)[seconds].agg(["mean", "sum"])
-    body = [[*_levels(levels), f"{row['mean']:,.0f}", f"{row['sum'] / 60:,.1f}"] for levels, row in cells.iterrows()]
+    each, every = (digits(column) for column in (cells["mean"], cells["sum"] / 60))
+    body = [[*_levels(levels), each(row["mean"]), every(row["sum"] / 60)] for levels, row in cells.iterrows()]
     total = float(records.frame[seconds].astype(float).sum()) if seconds in records.frame else 0.0
     machine = " or ".join(_distinct(records.frame, tag_column(CPU))) or "a machine that nobody recorded"
-    said = f"All runs together trained for {total / 3600:.2f} hours on {machine}."
+    said = f"All runs together trained for {significant(total / 3600, 2)} hours on {machine}."
     return f"<p>{html_text(said)}</p>" + _html_table([*factors, "seconds a run", "minutes of all"], body, len(factors))
 
 

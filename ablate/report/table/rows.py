@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate import tracking
+from ablate.escaping import visible
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
 from ablate.report.table import cautions, equal_compute, over_examples, searches
 from ablate.report.table.analysis import METHODS, analyse_runs
 from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
+from ablate.report.table.notes import Detail
+from ablate.report.table.percentages import cut_analysis, cut_estimate, is_percentage
 from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
@@ -38,7 +41,8 @@ class Reading:
         images: Training images of an epoch, for runs that do not record it.
         alpha: Rate of false verdicts of the whole table, 0 to 0.5: intervals are of 1 - alpha. Smaller where runs are
             looked at more than once.
-        higher_is_better: Whether more of the metric is better; None goes by its name.
+        higher_is_better: Whether more of the metric is better; None goes by its name, and a report with verdicts asks
+            where that says nothing.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
         max_diverged: Share of a side's runs, 0 to 1: where more diverged, the mean of the rest is too good to judge by.
     """
@@ -53,10 +57,14 @@ class Reading:
     max_diverged: float = MAX_DIVERGED
 
     @property
+    def better(self) -> bool | None:
+        """Whether more is better, as was said or else by the metric's name; None where neither says it."""
+        return more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
+
+    @property
     def rule(self) -> Rule:
-        """How its verdicts are made."""
-        better = more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
-        return Rule(self.margin, better, self.alpha, self.blocks, max_diverged=self.max_diverged)
+        """How its verdicts are made; up is taken for better where nobody knows, until a verdict depends on it."""
+        return Rule(self.margin, self.better is not False, self.alpha, self.blocks, max_diverged=self.max_diverged)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
@@ -72,7 +80,7 @@ def records_table(records: Records, reading: Reading | None = None) -> tuple[Tab
         reading, notes = replace(reading, metric=equal_compute.METRIC), [*notes, *more]
     table = report_table(frame, definition, reading, curves=records.curves)
     started = f", started {records.started}" if records.started else ""
-    return table, [*notes, f"study {records.study}{started}, from {records.source}"]
+    return table, [*notes, Detail(f"study {records.study}{started}, from {records.source}")]
 
 
 def report_table(
@@ -93,10 +101,12 @@ def report_table(
             them.
 
     Raises:
-        ReportError: Alpha is out of range, the margin is wider than results differ, or seeds are no blocks.
+        ReportError: Alpha is out of range, the margin is wider than results differ, seeds are no blocks, or nobody
+            knows which way the metric is better.
     """
     reading = reading or Reading()
-    metric, alpha, rule = reading.metric, reading.alpha, reading.rule
+    metric, alpha, rule, better = reading.metric, reading.alpha, reading.rule, reading.better
+    percent = is_percentage(metric)
     if not 0 < alpha < 0.5:
         raise ReportError(f"alpha must lie between 0 and 0.5, got {alpha:g}; 0.05 is usual.")
     if not 0 <= reading.max_diverged <= 1:
@@ -110,7 +120,7 @@ def report_table(
         by_levels.setdefault(_key([levels.get(axis) for axis in definition["axes"]]), []).append(run)
     planned = definition.get("runs_per_row", len(definition["seeds"]))
     rows = [
-        _row(levels, by_levels.get(_key(levels), []), planned, alpha=alpha, higher_is_better=rule.higher_is_better)
+        _row(levels, by_levels.get(_key(levels), []), planned, alpha=alpha, better=better, percent=percent)
         for levels in _combinations(definition, by_levels)
     ]
     results = [run.value for run in runs if run.outcome == FINISHED and run.value is not None]
@@ -122,6 +132,8 @@ def report_table(
     audit: list[Difference] = []
     warned: list[str] = []
     if analysis is not None:
+        if analysis.contrasts and better is None:
+            raise ReportError(_WHICH_WAY.format(metric=visible(metric)))
         warned = [*cautions.unfinished(rows, definition), *definition.get("cautions", [])]
         notes += [] if analysis.contrasts else analysis.notes  # which are said with verdicts, where there are any
         names, sides = _sides(definition, runs, factors, analysis)
@@ -130,11 +142,16 @@ def report_table(
             notes += [_NOT_AUDITED] if analysis.contrasts else []
         else:
             analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
-    head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
-    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better, cautions=warned)
+        analysis = cut_analysis(analysis) if percent else analysis
+    head = title(definition, runs, metric, alpha=alpha, higher_is_better=better)
+    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, better, reading.margin, warned)
 
 
-_NOT_AUDITED = (
+_WHICH_WAY = (
+    "higher_is_better must be given, since the name {metric} does not say which way it is better: add "
+    "higher_is_better=true or higher_is_better=false."
+)
+_NOT_AUDITED = Detail(
     "not audited: these records hold no configuration, data or versions, so what else differs between the sides of a "
     "contrast is not known beyond seeds and how runs ended"
 )
@@ -200,18 +217,22 @@ def _by_chance(runs: Iterable[Attempt]) -> dict[tuple[Any, Any], Mapping[str, An
     return {(point.get("seed"), point.get("repeat")): run.record for point, run in points}
 
 
-def _row(levels: Sequence[Any], runs: Sequence[Attempt], planned: int, *, alpha: float, higher_is_better: bool) -> Row:
+def _row(
+    levels: Sequence[Any], runs: Sequence[Attempt], planned: int, *, alpha: float, better: bool | None, percent: bool
+) -> Row:
     finished = [run for run in runs if run.outcome == FINISHED and run.value is not None]
     outcomes: Counter[str] = Counter(run.outcome for run in runs)
-    values, sign = list(by_seed(finished).values()), 1 if higher_is_better else -1
+    values, sign = list(by_seed(finished).values()), -1 if better is False else 1
+    several = len(values) >= 4 and better is not None
+    estimate = mean_interval(values, confidence=1 - alpha) if values else None
     return Row(
         levels=tuple(map(tracking.param_text, levels)),
-        estimate=mean_interval(values, confidence=1 - alpha) if values else None,
+        estimate=cut_estimate(estimate) if estimate is not None and percent else estimate,
         cost={name: sorted({run.cost[name] for run in runs if name in run.cost}) for name in COSTS},
         outcomes={**outcomes, "not run": max(0, planned - len(runs))},
         run_ids=tuple(run.run_id for run in finished),
         select=tuple(recorded(finished, "train.select")),
-        best_of_4=sign * best_of([sign * value for value in values], 4) if len(values) >= 4 else None,
+        best_of_4=sign * best_of([sign * value for value in values], 4) if several else None,
         read=tuple(
             dict.fromkeys(read for run in finished if isinstance(read := run.record.get(equal_compute.READ), str))
         ),

@@ -13,6 +13,7 @@ from ablate import tracking
 from ablate.config.recorded import as_yaml
 from ablate.escaping import markdown, markdown_code, visible
 from ablate.report.sources.records import Records, is_blank
+from ablate.report.table.percentages import cut_estimate
 from ablate.report.table.runs import Attempt, attempts, by_seed, counted
 from ablate.report.table.table import METRIC
 from ablate.stats.estimates import Estimate, mean_interval
@@ -131,7 +132,7 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Es
     levels = _levels(row[tag_column(POINT)])
     runs: list[Attempt] = counted(attempts(pd.DataFrame(rows)))
     mine = [run for run in runs if run.outcome == FINISHED and _levels(run.point) == levels]
-    return mean_interval(by_seed(mine).values())
+    return cut_estimate(mean_interval(by_seed(mine).values()))
 
 
 def _levels(point: str) -> list[Any]:

@@ -17,6 +17,7 @@ from ablate.models import zoo
 from ablate.models.spec import ModelSpec
 from ablate.report.sources.records import Records
 from ablate.report.table import captions, searches
+from ablate.report.table.percentages import cut_estimate
 from ablate.report.table.runs import Attempt, attempts, by_seed, counted, recorded
 from ablate.stats.estimates import Estimate, best_of, mean_interval
 from ablate.tasks.classify import paper
@@ -178,7 +179,7 @@ def _ours(row: str, runs: Sequence[Attempt], study: str) -> Ours:
     values = list(by_seed(runs).values())
     best = best_of(values, BEST_OF) if len(values) >= BEST_OF else None
     return Ours(
-        estimate=mean_interval(values),
+        estimate=cut_estimate(mean_interval(values)),
         best=best,
         difference=None,
         differs=(),

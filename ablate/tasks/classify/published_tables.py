@@ -35,7 +35,7 @@ def pages(folder: Path) -> dict[str, str]:
     for stem, study in studies.items():
         table, (*notes, _) = records_table(study)
         notes.append(f"study {study.study}, from {folder.as_posix()}/{stem}.jsonl")
-        out[f"{stem}.md"] = render(table, "md", notes)
+        out[f"{stem}.md"] = render(table, "md", notes, full=True)
         out[f"{stem}.json"] = json.dumps(content(table, notes), indent=1, ensure_ascii=False)
     for name in TITLES:
         mine = [study for study in studies.values() if study.definition.get("table") == name]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate.escaping import markdown as escaped
 from ablate.report.pages.grids import markdown_table
+from ablate.report.table.numbers import PERCENT, Digits, estimate_text
 from ablate.stats.estimates import Estimate
 from ablate.tasks.classify.published import OUR_COSTS, Layout, LayoutRow, Ours
 from ablate.tasks.classify.published_numbers import BEST_OF, Printed
@@ -89,7 +90,7 @@ def _cost_words(line: LayoutRow, head: str, marks: Mapping[str, Ours]) -> list[s
 
 
 def _interval(estimate: Estimate) -> str:
-    return f"{estimate.mean:.2f}" + (f" ± {estimate.half:.2f}" if estimate.half is not None else "")
+    return estimate_text(estimate, Digits(PERCENT))
 
 
 def _footnote(ours: Ours, printed: Printed | None) -> str:

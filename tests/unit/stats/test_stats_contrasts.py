@@ -160,7 +160,7 @@ def test_a_level_that_always_diverges_stays_among_the_verdicts_and_costs_no_alph
     assert got[0] == analyse(runs, ["f"], {"f": "a"}).contrasts[0]
     baseline = analyse(runs + lost, ["f"], {"f": "c"})
     assert [each.verdict.effect for each in baseline.contrasts] == [None, None]
-    assert "5 of 5 baseline runs diverged" in "\n".join(findings.lines(baseline, unit="top-1"))
+    assert "5 of 5 baseline runs diverged" in "\n".join(findings.lines(findings.Verdicts(baseline, "top-1")))
 
 
 def test_where_the_interval_holds_0_and_holms_p_does_not_the_interval_decides_and_a_note_says_so():
@@ -210,7 +210,7 @@ def test_single_runs_have_effects_and_no_verdict():
     assert got.std is None and got.contrasts[0].verdict.effect == pytest.approx(5 + SPREAD[1] - SPREAD[0])
     assert got.contrasts[0].verdict.kind is Kind.undecided and got.contrasts[0].verdict.low is None
     assert "one run a cell" in got.method and "variances" not in got.method
-    said = findings.lines(got, unit="top-1") + findings.rows(got, unit="top-1")[0]
+    said = findings.lines(findings.Verdicts(got, "top-1")) + findings.rows(findings.Verdicts(got, "top-1"))[0]
     assert not [line for line in said if "simultaneous" in line]
 
 

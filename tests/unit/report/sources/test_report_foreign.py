@@ -240,8 +240,40 @@ def test_less_of_an_error_is_better_unless_somebody_says_otherwise(tmp_path, cap
     for format in ("text", "md", "latex", "html"):
         assert _code(*words, f"format={format}") == 0
         said = capsys.readouterr().out
-        assert ("lower is better" in said) == (kind == "hurts")
+        assert ("lower is better" in said) == (kind == "hurts") != ("higher is better" in said)
         assert {"helps": "hurts", "hurts": "helps"}[kind] not in said.partition("</style>")[2 * (format == "html")]
+
+
+@pytest.mark.parametrize("metric", ["result", "1-acc", "accuracy_time"])
+def test_a_verdict_asks_for_the_direction_of_a_metric_whose_name_says_none(tmp_path, capsys, metric):
+    source = _written(tmp_path / "runs.csv", _RISING.replace("error", metric))
+    words = ["report", source, "factor=model", f"value={metric}", "seed=seed"]
+    assert _code(*words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"the name {metric} does not say" in said and "higher_is_better=false" in said
+    for better, kind in (("true", "helps"), ("false", "hurts")):
+        assert _code(*words, f"higher_is_better={better}", "format=json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["analysis"]["contrasts"][0]["verdict"]["kind"] == kind
+
+
+def test_a_table_without_verdicts_asks_for_no_direction(tmp_path, capsys):
+    source = _written(tmp_path / "runs.csv", "model,result\n" + "".join(f"a,{n}\n" for n in range(5)))
+    for format in ("text", "json", "html"):
+        assert _code("report", source, "factor=model", "value=result", f"format={format}") == 0
+        assert "is better" not in capsys.readouterr().out.replace("higher_is_better", "")
+
+
+def test_notes_are_short_unless_they_are_asked_for_in_full(tmp_path, capsys):
+    words = ["report", _written(tmp_path / "runs.csv", _RISING), "factor=model", "value=error", "seed=seed"]
+    assert _code(*words) == 0
+    short = capsys.readouterr().out.splitlines()
+    assert _code(*words, "notes=full") == 0
+    full = capsys.readouterr().out.splitlines()
+    rows = [n for n, line in enumerate(short) if line.startswith("    b ")]
+    assert len([line for line in short[rows[-1] + 1 :] if line]) == 2
+    assert any("not audited" in line for line in full) and any("main effect" in line for line in full)
+    assert _code(*words, "notes=all") == 2
 
 
 def test_alpha_is_that_of_every_interval_and_of_the_verdicts(tmp_path, capsys):

@@ -102,9 +102,11 @@ def test_every_format_says_which_interval_is_over_what():
     low, high = sine.over_images.low, sine.over_images.high
     shown = f"[{low:+.2f}, {high:+.2f}]"
     text, md = render(table, "text", notes), render(table, "md", notes)
-    assert "minus baseline [simultaneous 95 % interval over seeds], then [95 % interval over test images]" in text
+    assert (
+        "minus baseline [95 % interval over seeds, on the same test data, simultaneous], then [over test images" in text
+    )
     assert shown in next(line for line in text.splitlines() if line.startswith("    sine"))
-    assert "| effect on test top-1 % [95 % over seeds, simultaneous] | 95 % over test images |" in md
+    assert "data, simultaneous] | 95 % over test images, of the same trained models |" in md
     assert f" | {shown} | " in md and "95 \\% over test images" in render(table, "latex")
     row = next(row for row in csv.DictReader(io.StringIO(render(table, "csv"))) if row["positional"] == "sine")
     assert (float(row["positional_images_low"]), float(row["positional_images_high"])) == (low, high)
@@ -113,7 +115,10 @@ def test_every_format_says_which_interval_is_over_what():
     assert told == {"low": pytest.approx(low), "high": pytest.approx(high), "images": IMAGES}
     signed = [f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in (low, high)]
     html = page(study)
-    assert "interval over seeds " in html and f", over 403 test images {signed[0]} to {signed[1]}" in html
+    assert (
+        "interval over seeds, on the same test data, " in html
+        and f", over 403 test images {signed[0]} to {signed[1]}" in html
+    )
 
 
 def test_without_a_sides_images_the_interval_is_blank_and_a_sentence_says_so():
@@ -134,13 +139,13 @@ def test_what_is_no_top1_on_the_test_set_has_no_interval_over_its_images():
     runs = [{**run, "metrics.final.val_top1_percent": run["metrics.final.test_top1_percent"]} for run in _runs()]
     table, _ = records_table(_study(runs), Reading(metric="final.val_top1_percent"))
     assert all(each.over_images is None for each in table.analysis.contrasts)
-    assert "none over test images, which is of top-1 on the test set alone" in render(table, "text")
+    assert "none over test images, which is of top-1 on the test set alone" in render(table, "text", full=True)
 
 
 def test_a_single_seed_has_an_interval_over_images_alone():
     table, _ = records_table(_study(_runs(seeds=(0,)), seeds=[0], points=3))
     assert all(each.over_images and each.verdict.low is None for each in table.analysis.contrasts)
-    assert "baseline [95 % interval over test images]" in render(table, "text")
+    assert "baseline [over test images, of the same trained models]" in render(table, "text")
 
 
 def test_axes_that_move_together_have_their_effects_in_the_csv():
