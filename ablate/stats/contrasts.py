@@ -17,8 +17,9 @@ from ablate.stats.design import Levels, Observation, Pair, by_cell, ended, mean_
 from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.family import LARGEST_FAMILY, Family, adjusted
 from ablate.stats.model import Effect, Fit, fit_cells, term_effects
+from ablate.stats.power import seeds_needed
 from ablate.stats.variances import UNEQUAL, bartlett, equal_variances, extreme_stds
-from ablate.stats.verdicts import Kind, Verdict, judge, seeds_needed, verdict
+from ablate.stats.verdicts import Kind, Verdict, judge, verdict
 
 
 @dataclass(frozen=True)
