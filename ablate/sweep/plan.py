@@ -114,6 +114,7 @@ class Plan:
             "seeds": sorted({planned.point.seed for planned in self.points}),
             "runs_per_row": len(self.points) // len(combinations),
             "points": len(self.points),
+            **self.sweep.rule(),
             **(self._search_definition(self.search) if self.search else {}),
         }
 
@@ -145,6 +146,7 @@ def make_plan(words: Words) -> Plan:
         shared = to_config(compose(overrides))
         if shared.sweep is None:
             raise SweepError("a plan needs a sweep: add +sweep=NAME.")
+        shared.sweep.rule()
         _check_command(shared, given)
         levels, seeds, pinned = pin(shared.sweep, _of_axes(given, shared.sweep))
         spanned, left_out = span(shared.sweep, levels, seeds)

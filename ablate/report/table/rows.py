@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate import tracking
+from ablate.design.sweep import RULE
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
 from ablate.report.table import equal_compute, over_examples, searches
 from ablate.report.table.analysis import analyse_runs
 from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
+from ablate.report.table.declared import declared
 from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
+from ablate.stats.crossed import Scope
 from ablate.stats.estimates import best_of, mean_interval
 from ablate.tracking.names import DATA, FINISHED, TRAIN_LOSS, param_column, tag_column
 
@@ -32,28 +35,49 @@ class Reading:
 
     Attributes:
         metric: Name of the metric in the cells.
-        margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
+        margin: Smallest effect of interest, in the metric's unit; None goes by what the study declared, and without
+            one nothing is called equivalent.
         at: Compute at which the validation curves are read instead: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
         images: Training images of an epoch, for runs that do not record it.
         alpha: Rate of false verdicts of the whole table, 0 to 0.5: intervals are of 1 - alpha. Smaller where runs are
-            looked at more than once.
+            looked at more than once. None goes by what the study declared, else ``ALPHA``.
         higher_is_better: Whether more of the metric is better; None goes by its name.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
+        scope: Whom verdicts speak for; None goes by what the study declared.
+        compare: Axes whose levels are compared, the others being where, by their names in the table or the whole ones;
+            None goes by what the study declared, else all.
     """
 
     metric: str = METRIC
     margin: float | None = None
     at: str | None = None
     images: int | None = None
-    alpha: float = ALPHA
+    alpha: float | None = None
     higher_is_better: bool | None = None
     blocks: bool = False
+    scope: Scope | None = None
+    compare: Sequence[str] | None = None
+
+    def of(self, definition: Mapping[str, Any]) -> tuple["Reading", list[str]]:
+        """This reading of a study, with what the study declared where this one says nothing.
+
+        Returns:
+            The reading, and a sentence for each thing in which it differs from what was declared.
+
+        Raises:
+            ReportError: ``compare`` names no axis of the study.
+        """
+        said = {key: getattr(self, key) for key in RULE}
+        found, notes = declared(definition, said, short(definition["axes"]))
+        if "scope" in found:
+            found["scope"] = Scope(found["scope"])
+        return replace(self, **found), notes
 
     @property
     def rule(self) -> Rule:
         """How its verdicts are made."""
         better = more_is_better(self.metric) if self.higher_is_better is None else self.higher_is_better
-        return Rule(self.margin, better, self.alpha, self.blocks)
+        return Rule(self.margin, better, ALPHA if self.alpha is None else self.alpha, self.blocks)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
@@ -90,10 +114,11 @@ def report_table(
             them.
 
     Raises:
-        ReportError: Alpha is out of range, or seeds are no blocks.
+        ReportError: Alpha is out of range, ``compare`` names no axis, or seeds are no blocks.
     """
-    reading = reading or Reading()
-    metric, alpha, rule = reading.metric, reading.alpha, reading.rule
+    reading, otherwise = (reading or Reading()).of(definition)
+    metric, rule = reading.metric, reading.rule
+    alpha = rule.alpha
     if not 0 < alpha < 0.5:
         raise ReportError(f"alpha must lie between 0 and 0.5, got {alpha:g}; 0.05 is usual.")
     runs = counted(attempts(_with_epochs(frame, curves or {}), metric))
@@ -108,8 +133,8 @@ def report_table(
         _row(levels, by_levels.get(_key(levels), []), planned, alpha=alpha, higher_is_better=rule.higher_is_better)
         for levels in _combinations(definition, by_levels)
     ]
-    notes, factors = outcome_notes(rows, runs), short(definition["axes"])
-    analysis = analyse_runs(definition, runs, factors, rule)
+    notes, factors = [*otherwise, *outcome_notes(rows, runs)], short(definition["axes"])
+    analysis = analyse_runs({**definition, "compare": reading.compare}, runs, factors, rule)
     audit: list[Difference] = []
     if analysis is not None:
         names, sides = _sides(definition, runs, factors, analysis)
@@ -119,7 +144,7 @@ def report_table(
         else:
             analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
-    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better)
+    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better, rule.margin)
 
 
 _NOT_AUDITED = (

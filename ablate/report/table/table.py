@@ -76,6 +76,7 @@ class Table:
         audit: Differences between the two sides of a contrast besides its factor.
         alpha: Rate of false verdicts, 0 to 0.5: intervals are of 1 - alpha.
         higher_is_better: False for a loss, an error, a time.
+        margin: Smallest effect of interest, in the metric's unit; None without one.
     """
 
     title: str
@@ -87,6 +88,7 @@ class Table:
     audit: Sequence[Difference] = ()
     alpha: float = ALPHA
     higher_is_better: bool = True
+    margin: float | None = None
 
 
 _LESS = {
