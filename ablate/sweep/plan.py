@@ -16,13 +16,13 @@ from ablate.config.secrets import kept, whole
 from ablate.contract import Preview, task
 from ablate.design.points import LeftOut, Point, baseline_of, pin, span
 from ablate.design.search import Search, objectives, searched
-from ablate.design.sweep import Budget, SweepError, SweepSpec
+from ablate.design.sweep import RULE, Budget, SweepError, SweepSpec
 from ablate.sweep.duplicate_levels import same_runs
 from ablate.sweep.equal_budget import baseline_macs, equalised, most_unequal, require_equal_time
 from ablate.sweep.levels import Specs, about_runs
 from ablate.sweep.planned import PlannedPoint
 from ablate.sweep.study_name import begun_before, definitions, study_name
-from ablate.tracking import TrackingSpec, finished_settings, list_studies
+from ablate.tracking import TrackingError, TrackingSpec, finished_settings, list_studies
 from ablate.tracking.names import FINAL_VAL, VAL
 from ablate.words import unknown
 
@@ -209,6 +209,33 @@ def _search(config: EngineConfig, pinned: Mapping[str, Any]) -> Search:
         [task().length(config).epochs, *(end for axis in axes if axis.axis == "train.epochs" for end in axis.ends)]
     )
     return Search(tuple(axes), tuple(wanted), sweep.n_trials, sweep.sampler, sweep.pruner, longest)
+
+
+def redeclared(plan: Plan) -> list[str]:
+    """What the sweep declares of its verdicts otherwise than when its study was begun, a sentence for each key.
+
+    The record stays: what was declared before there were results is what they are judged by.
+    """
+    try:
+        known = list_studies(plan.config.tracking, plan.sweep.name)
+    except TrackingError:  # there is no store yet, or it is away, of which others tell
+        return []
+    begun = next((record.definition for record in known if record.study == plan.study), None)
+    if begun is None:
+        return []
+    now, told = plan.sweep.rule(), []
+    for key in RULE:
+        if now.get(key) != begun.get(key):
+            new, old = (_told(each.get(key)) for each in (now, begun))
+            told.append(
+                f"{key} is {new}, and study {plan.study} was begun with {old}, by which its tables go; "
+                f"report {plan.study} {key}=… reads it by another"
+            )
+    return told
+
+
+def _told(value: Any) -> str:
+    return "none" if value is None else ", ".join(value) if isinstance(value, list) else f"{value}"
 
 
 def _anew(study: str, points: int, where: TrackingSpec) -> str:

@@ -1,4 +1,4 @@
-"""The rule of a study's verdicts: what its sweep declared before there was a result, or what the reader says instead."""
+"""The rule of a study's verdicts: what its sweep declared before there was a result, unless the reader says other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
