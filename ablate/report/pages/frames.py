@@ -187,7 +187,7 @@ def _step(runs: "pd.DataFrame", pair: tuple[str, str], table: Table, alpha: floa
     rows = zip(runs["cell"], runs["seed"], runs["value"], strict=True)
     seen = [Observation(places[name], int(seed), float(value)) for name, seed, value in rows]
     found = analyse(seen, ["place", "cell"], {"place": cell, "cell": before}, compare=["cell"], margin=table.margin,
-                    higher_is_better=table.higher_is_better, alpha=alpha)  # fmt: skip
+                    higher_is_better=table.higher_is_better is not False, alpha=alpha)  # fmt: skip
     return next(each.verdict for each in found.contrasts if each.at["place"] == cell)
 
 
