@@ -227,15 +227,16 @@ def redeclared(plan: Plan) -> list[str]:
     for key in RULE:
         if now.get(key) != begun.get(key):
             new, old = (_told(each.get(key)) for each in (now, begun))
-            told.append(
-                f"{key} is {new}, and study {plan.study} was begun with {old}, by which its tables go; "
-                f"report {plan.study} {key}=… reads it by another"
-            )
+            ask = f"; python -m ablate report {plan.study} {key}={new} goes by this one" if key in now else ""
+            told.append(f"{key} is {new}, and study {plan.study} was begun with {old}, which its tables go by{ask}")
     return told
 
 
 def _told(value: Any) -> str:
-    return "none" if value is None else ", ".join(value) if isinstance(value, list) else f"{value}"
+    """A value of the rule as people read it, and type it."""
+    if isinstance(value, list):
+        return value[0] if len(value) == 1 else f"[{','.join(value)}]"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _anew(study: str, points: int, where: TrackingSpec) -> str:
@@ -306,6 +307,8 @@ def summary(plan: Plan) -> list[str]:
     lines = [f"sweep {plan.sweep.name}: {plan.sweep.question}".rstrip(": ")]
     lines += [f"  {axis}: {', '.join(map(str, levels))}" for axis, levels in definition["axes"].items()]
     lines += [f"  seeds: {', '.join(map(str, definition['seeds']))}"]
+    rule = [f"{key} {_told(value)}" for key, value in plan.sweep.rule().items()]
+    lines += [f"  verdicts by {', '.join(rule)}"] if rule else []
     lines += [f"  {axis} is pinned to {level} by the command line" for axis, level in plan.pinned.items()]
     lines += [
         f"  {axis}: {said}, drawn by {plan.sweep.sampler}" for axis, said in definition.get("searched", {}).items()

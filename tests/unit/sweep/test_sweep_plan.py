@@ -278,6 +278,8 @@ def test_plan_records_what_a_sweep_declares_and_its_study_and_points_keep_their_
     rule = {"margin": 2.0, "alpha": 0.01, "scope": "these_images", "compare": ["model.pooling"]}
     assert ruled.definition() == plain.definition() | rule and not rule.keys() & plain.definition().keys()
     assert ruled.study == plain.study
+    (more,) = set(summary(ruled)) - set(summary(plain))
+    assert more == "  verdicts by margin 2, alpha 0.01, scope these_images, compare model.pooling"
     assert [each.point.key for each in ruled.points] == [each.point.key for each in plain.points]
     assert [each.spec for each in ruled.points] == [each.spec for each in plain.points]
 
@@ -305,13 +307,11 @@ def test_sweep_whose_rule_was_changed_after_its_study_began_says_so(sweep, store
     assert redeclared(begun) == []
     later = make_plan([*_again(f"{POOLINGS}margin: 2\ncompare: [model.pooling]\n"), where])
     assert later.study == begun.study
+    ask = f"python -m ablate report {begun.study}"
     assert [line.partition(f", and study {begun.study} was begun with ")[::2] for line in redeclared(later)] == [
-        ("margin is 2.0", f"1.0, by which its tables go; report {begun.study} margin=… reads it by another"),
-        ("alpha is none", f"0.01, by which its tables go; report {begun.study} alpha=… reads it by another"),
-        (
-            "compare is model.pooling",
-            f"none, by which its tables go; report {begun.study} compare=… reads it by another",
-        ),
+        ("margin is 2", f"1, which its tables go by; {ask} margin=2 goes by this one"),
+        ("alpha is none", "0.01, which its tables go by"),
+        ("compare is model.pooling", f"none, which its tables go by; {ask} compare=model.pooling goes by this one"),
     ]
 
 
