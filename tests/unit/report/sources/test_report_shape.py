@@ -185,11 +185,11 @@ def test_a_file_whose_declared_rule_is_none_is_one_sentence(tmp_path, key, value
 
 def test_a_file_keeps_the_rule_that_was_declared(tmp_path):
     lines, path = _lines("families-cifar10", 6), tmp_path / "x.jsonl"
-    lines[0]["definition"] |= {"margin": 100.0, "alpha": 0.01, "scope": "these_images", "compare": ["model"]}
+    lines[0]["definition"] |= {"margin": 20.0, "alpha": 0.01, "scope": "these_images", "compare": ["model"]}
     path.write_text("\n".join(map(json.dumps, lines)))
     records.write(records.read(path), tmp_path / "again.jsonl")
     table, _ = records_table(records.read(tmp_path / "again.jsonl"))
-    assert (table.margin, table.alpha) == (100.0, 0.01)
+    assert (table.margin, table.alpha) == (20.0, 0.01)
 
 
 def test_a_line_that_names_a_key_twice_or_nests_without_end_is_one_sentence(tmp_path):

@@ -16,7 +16,7 @@ from ablate.report.table.declared import declared
 from ablate.stats.crossed import Scope
 from tests.unit.report.tables import AXES, DEFINITION, point, run
 
-PLANNED = {"margin": 5.0, "alpha": 0.01, "scope": "these_images", "compare": ["model.positional"]}
+PLANNED = {"margin": 20.0, "alpha": 0.01, "scope": "these_images", "compare": ["model.positional"]}
 FACTORS = ("model", "positional")
 
 
@@ -41,7 +41,7 @@ def test_declared_rule_holds_where_the_reader_says_nothing():
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("margin", 1.0, "margin is 1, and the sweep was planned with 5"),
+        ("margin", 1.0, "margin is 1, and the sweep was planned with 20"),
         ("alpha", 0.05, "alpha is 0.05, and the sweep was planned with 0.01"),
         ("scope", Scope.population, "scope is population, and the sweep was planned with these_images"),
         ("compare", ["model"], "compare is model, and the sweep was planned with model.positional"),
@@ -69,12 +69,12 @@ def test_reader_of_a_study_that_declared_nothing_is_told_nothing(key):
 
 
 def test_table_goes_by_margin_alpha_and_axes_that_were_declared():
-    asked = Reading(margin=5.0, alpha=0.01, compare=["positional"], scope=Scope.these_images)
+    asked = Reading(margin=20.0, alpha=0.01, compare=["positional"], scope=Scope.these_images)
     by_record, by_reader = records_table(_study(**PLANNED))[0], records_table(_study(), asked)[0]
     assert by_record.analysis.contrasts == by_reader.analysis.contrasts
     assert {each.factor for each in by_record.analysis.contrasts} == {"positional"}
     assert {each.verdict.kind for each in by_record.analysis.contrasts} == {"equivalent"}
-    assert (by_record.alpha, by_record.margin) == (0.01, 5.0) and "99 %" in by_record.title
+    assert (by_record.alpha, by_record.margin) == (0.01, 20.0) and "99 %" in by_record.title
     assert {each.verdict.kind for each in records_table(_study())[0].analysis.contrasts} == {"undecided"}
 
 
