@@ -147,8 +147,12 @@ class ReportConfig:
             the runs, F tests, a third interval, and where the records are. Page and JSON have all.
         out: File to write; None prints.
         margin: Smallest difference of interest, in the metric's unit: what surely lies within it is called equivalent.
+            None takes what the sweep declared.
         alpha: Rate of false verdicts of the whole table: intervals are of 1 - alpha. Smaller for runs that are looked
-            at more than once (``ablate.stats.verdicts.alpha_spending``).
+            at more than once (``ablate.stats.verdicts.alpha_spending``). None takes what the sweep declared, else 0.05.
+        scope: Whom verdicts speak for: ``population`` or ``these_images``. None takes what the sweep declared.
+        compare: Axes or columns whose levels are compared, one or a list, the others being where. None takes what the
+            sweep declared, else all.
         higher_is_better: Which way the metric is better; None goes by its name: less of a loss, an error or a time.
         blocks: Runs of one seed share split, subset and data order, and what these shift alike in all cells is taken
             out.
@@ -170,7 +174,9 @@ class ReportConfig:
     notes: Notes = Notes.short
     out: str | None = None
     margin: float | None = None
-    alpha: float = 0.05
+    alpha: float | None = None
+    scope: str | None = None
+    compare: Any = None
     higher_is_better: bool | None = None
     blocks: bool = False
     max_diverged: float = 0.2

@@ -38,6 +38,9 @@ class Chance(Protocol):
     def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
         """Sizes of effects by chance alone in units of their standard errors, ``(count, pairs)``."""
 
+    def sampled(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Variances of the effects by the choice of test images alone, ``(pairs,)``: seeds do not reduce them."""
+
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper limit of each pair's standard deviation of a run, each ``(pairs,)``."""
 
@@ -55,7 +58,7 @@ class Crossed:
         values = list(self._cells.values())
         variances = np.array([variance(each) for each in values])
         sizes = np.array([len(each) for each in values], np.int64)
-        self.pairs = [
+        self.pairs: Sequence[Pair] = [
             pair
             for pair in pairs
             if pair.level in places
@@ -75,7 +78,7 @@ class Crossed:
 
     def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Standard errors of the effects; see ``Chance``."""
-        return np.sqrt(self._squares(self._spreads.moderated(self._spreads.variances)) + self._sampled(sampling))
+        return np.sqrt(self._squares(self._spreads.moderated(self._spreads.variances)) + self.sampled(sampling))
 
     def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
         """Sizes of effects by chance alone; see ``Chance``."""
@@ -88,7 +91,7 @@ class Crossed:
         seen, borrows = np.broadcast_to(spreads.variances, true.shape).copy(), spreads.borrows
         degrees = spreads.degrees[borrows]
         seen[:, borrows] = true[:, borrows] * rng.chisquare(degrees, (count, len(degrees))) / np.maximum(degrees, 1)
-        squares = self._squares(spreads.moderated(seen)) + self._sampled(sampling)
+        squares = self._squares(spreads.moderated(seen)) + self.sampled(sampling)
         return np.asarray(np.abs(errors[:, self._above] - errors[:, self._below]) / np.sqrt(squares))
 
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -105,9 +108,10 @@ class Crossed:
         each = variances / self._spreads.counts
         return np.asarray(each[..., self._above] + each[..., self._below])
 
-    def _sampled(self, sampling: Sampling | None) -> NDArray[np.float64] | float:
+    def sampled(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Variances by the choice of test images; see ``Chance``."""
         if sampling is None:
-            return 0.0
+            return np.zeros(len(self.pairs))
         of = self._of(sampling)
         above, below = self._above, self._below
         return np.asarray(np.maximum(0.0, of[above, above] + of[below, below] - 2 * of[above, below]))
@@ -115,7 +119,7 @@ class Crossed:
     def _of(self, sampling: Sampling) -> NDArray[np.float64]:
         """Covariance of the cells that there are, in their order here; of a cell without images nothing is known."""
         order = np.array([sampling.places[levels] for levels in self._levels])
-        return sampling.covariance[np.ix_(order, order)]
+        return np.asarray(sampling.covariance[np.ix_(order, order)])
 
     def _root(self, sampling: Sampling) -> NDArray[np.float64]:
         values, vectors = np.linalg.eigh(self._of(sampling))

@@ -28,9 +28,10 @@ from ablate.stats.divergence import MAX_DIVERGED, divergence_notes, require_shar
 from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.margins import usable
 from ablate.stats.model import Effect, term_effects
+from ablate.stats.power import seeds_range
 from ablate.stats.simultaneous import Joint, joint
 from ablate.stats.variances import extreme_stds
-from ablate.stats.verdicts import Kind, Verdict, judge, seeds_needed
+from ablate.stats.verdicts import Kind, Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,8 @@ def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair,
     drawn = joint(lambda count, rng: chance.drawn(count, rng, sampling), chance.columns, rule.alpha, is_enough)
     wide, narrow = (drawn.critical(level) * errors for level in (rule.alpha, 2 * rule.alpha))
     p_values = drawn.p_values(sizes)
-    _, high_stds = chance.limits()
+    low_stds, high_stds = chance.limits()
+    fixed = chance.sampled(sampling)
     found = {}
     for number, pair in enumerate(chance.pairs):
         effect, half, inner = (float(each[number]) for each in (effects, wide, narrow))
@@ -295,10 +297,17 @@ def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair,
         kind = judge(
             effect, ends, (effect - inner, effect + inner), rule.margin, higher_is_better=rule.higher_is_better
         )
-        needed = None
+        least = needed = None
         if kind is Kind.undecided and rule.margin is not None:
-            needed = seeds_needed(float(high_stds[number]), rule.margin, alpha=rule.alpha, groups=len(chance.pairs))
-        found[pair] = Verdict(kind, effect, *ends, float(p_values[number]), int(chance.counts[number]), needed)
+            least, needed = seeds_range(
+                float(low_stds[number]),
+                float(high_stds[number]),
+                rule.margin,
+                alpha=rule.alpha,
+                groups=len(chance.pairs),
+                fixed_variance=float(fixed[number]),
+            )
+        found[pair] = Verdict(kind, effect, *ends, float(p_values[number]), int(chance.counts[number]), needed, least)
     return found
 
 

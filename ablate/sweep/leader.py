@@ -18,7 +18,7 @@ from ablate.sweep.crew import work_together
 from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.output import show
-from ablate.sweep.plan import Plan
+from ablate.sweep.plan import Plan, redeclared
 from ablate.sweep.queue import Standing, Study, open_study
 from ablate.sweep.screen import SweepScreen
 from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact_uri, run_names
@@ -113,6 +113,7 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
         troubles += _lacking(plan, store, study, delivered)
         print(_table(plan, "text"))
         show(opened_by(plan.config.tracking, choose(plan.config.tracking, plan.sweep.name, plan.study)[0]))
+        show(*redeclared(plan))
         _tell(plan, record)
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
             with study.alone():  # several leaders end at once

@@ -27,13 +27,12 @@ from ablate.stats.contrasts import Analysis, Contrast, Interval, OverImages
 from ablate.stats.crossed import Scope
 from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.model import Effect
+from ablate.stats.power import MOST_SEEDS
 from ablate.stats.verdicts import Kind, Verdict
 
 OVER = {Scope.population: "over seeds and test images", Scope.these_images: "over seeds, on the same test data"}
 """What the interval of a verdict is over."""
 OVER_IMAGES = "over test images, of the same trained models"
-MOST_SEEDS = 1000
-"""Seeds that are told as a number: a larger one means more than these (``ablate.stats.power``)."""
 
 _WHOM = {
     Scope.population: "verdicts hold for other seeds and for other test images of the same kind",

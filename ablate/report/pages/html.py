@@ -47,7 +47,7 @@ def files(records: Records, reading: Reading | None = None) -> dict[str, str]:
     factors = table.factors
     if "trial" in definition["axes"]:  # the table has what it drew and reached: elsewhere its number tells it
         factors, definition = ("trial",), {**definition, "axes": {"trial": definition["axes"]["trial"]}}
-    drawn = drawings(records, frame, definition, table, factors, reading.margin)
+    drawn = drawings(records, frame, definition, table, factors, table.margin)
     whole = _whole(records, frame, definition, table, notes, factors, drawn)
     return {"report.html": whole} | {f"figures/{each.name}.svg": each.svg for each in drawn}
 

@@ -9,7 +9,7 @@ from ablate.design.sweep import Method
 from ablate.report.table import equal_compute
 from ablate.report.table.runs import Attempt
 from ablate.stats.contrasts import Analysis, Rule, analyse
-from ablate.stats.design import Observation
+from ablate.stats.design import Observation, pairs_of
 from ablate.tracking import param_text
 from ablate.tracking.names import DIVERGED, FINISHED
 
@@ -51,6 +51,24 @@ def analyse_runs(
     observations.sort(key=lambda each: [at[level] for at, level in zip(place, each.levels, strict=True)])
     baseline = [param_text(definition["baseline"][axis]) for axis in definition["axes"]]
     return _find(observations, factors, definition, baseline, rule)
+
+
+def comparisons(definition: Mapping[str, Any]) -> int:
+    """How many comparisons the table of a sweep makes once all its points have a result.
+
+    Args:
+        definition: The sweep's record: ``axes``, ``combinations``, ``baseline``, ``method`` and ``compare``.
+    """
+    axes = list(definition["axes"])
+    if definition.get("method", "grid") not in METHODS or "baseline" not in definition:
+        return 0
+    cells = dict.fromkeys(tuple(map(param_text, levels)) for levels in definition["combinations"])
+    baseline = {axis: param_text(level) for axis, level in definition["baseline"].items()}
+    if definition.get("method") == "zip":  # axes that move together are one factor
+        joined = {(", ".join(levels),): None for levels in cells}
+        return len(pairs_of(joined, ["all"], [0], {"all": ", ".join(baseline[axis] for axis in axes)}))
+    judged = [number for number, axis in enumerate(axes) if axis in (definition.get("compare") or axes)]
+    return len(pairs_of(cells, axes, judged, baseline))
 
 
 def _find(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate import tracking
+from ablate.design.sweep import RULE
 from ablate.escaping import visible
 from ablate.report.errors import ReportError
 from ablate.report.sources.records import Curves, Records
@@ -15,13 +16,16 @@ from ablate.report.table import cautions, equal_compute, over_examples, searches
 from ablate.report.table.analysis import METHODS, analyse_runs
 from ablate.report.table.audit import EPOCHS, Difference, Side, audit
 from ablate.report.table.captions import outcome_notes, title
+from ablate.report.table.declared import declared
 from ablate.report.table.notes import Detail
 from ablate.report.table.percentages import cut_analysis, cut_estimate, is_percentage
 from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
+from ablate.stats.crossed import Scope
 from ablate.stats.divergence import MAX_DIVERGED
 from ablate.stats.estimates import best_of, mean_interval
+from ablate.stats.margins import usable
 from ablate.tracking.names import DATA, FINISHED, TRAIN_LOSS, param_column, tag_column
 
 if TYPE_CHECKING:
@@ -36,25 +40,46 @@ class Reading:
 
     Attributes:
         metric: Name of the metric in the cells.
-        margin: Smallest effect of interest, in the metric's unit; without one, nothing is called equivalent.
+        margin: Smallest effect of interest, in the metric's unit; None goes by what the study declared, and without
+            one nothing is called equivalent.
         at: Compute at which the validation curves are read instead: ``epoch:3``, ``macs:1e12`` or ``seconds:60``.
         images: Training images of an epoch, for runs that do not record it.
         alpha: Rate of false verdicts of the whole table, 0 to 0.5: intervals are of 1 - alpha. Smaller where runs are
-            looked at more than once.
+            looked at more than once. None goes by what the study declared, else ``ALPHA``.
         higher_is_better: Whether more of the metric is better; None goes by its name, and a report with verdicts asks
             where that says nothing.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
         max_diverged: Share of a side's runs, 0 to 1: where more diverged, the mean of the rest is too good to judge by.
+        scope: Whom verdicts speak for; None goes by what the study declared.
+        compare: Axes whose levels are compared, the others being where, by their names in the table or the whole ones;
+            None goes by what the study declared, else all.
     """
 
     metric: str = METRIC
     margin: float | None = None
     at: str | None = None
     images: int | None = None
-    alpha: float = ALPHA
+    alpha: float | None = None
     higher_is_better: bool | None = None
     blocks: bool = False
     max_diverged: float = MAX_DIVERGED
+    scope: Scope | None = None
+    compare: Sequence[str] | None = None
+
+    def of(self, definition: Mapping[str, Any]) -> tuple["Reading", list[str]]:
+        """This reading of a study, with what the study declared where this one says nothing.
+
+        Returns:
+            The reading, and a sentence for each thing in which it differs from what was declared.
+
+        Raises:
+            ReportError: ``compare`` names no axis of the study.
+        """
+        said = {key: getattr(self, key) for key in RULE}
+        found, notes = declared(definition, said, short(definition["axes"]))
+        if "scope" in found:
+            found["scope"] = Scope(found["scope"])
+        return replace(self, **found), notes
 
     @property
     def better(self) -> bool | None:
@@ -64,7 +89,8 @@ class Reading:
     @property
     def rule(self) -> Rule:
         """How its verdicts are made; up is taken for better where nobody knows, until a verdict depends on it."""
-        return Rule(self.margin, self.better is not False, self.alpha, self.blocks, max_diverged=self.max_diverged)
+        alpha = ALPHA if self.alpha is None else self.alpha
+        return Rule(self.margin, self.better is not False, alpha, self.blocks, max_diverged=self.max_diverged)
 
 
 def records_table(records: Records, reading: Reading | None = None) -> tuple[Table, list[str]]:
@@ -101,12 +127,13 @@ def report_table(
             them.
 
     Raises:
-        ReportError: Alpha is out of range, the margin is wider than results differ, seeds are no blocks, or nobody
-            knows which way the metric is better.
+        ReportError: Alpha is out of range, ``compare`` names no axis, the margin that the reader gives is wider than
+            results differ, seeds are no blocks, or nobody knows which way the metric is better.
     """
-    reading = reading or Reading()
-    metric, alpha, rule, better = reading.metric, reading.alpha, reading.rule, reading.better
-    percent = is_percentage(metric)
+    given = (reading or Reading()).margin
+    reading, otherwise = (reading or Reading()).of(definition)
+    metric, rule, better = reading.metric, reading.rule, reading.better
+    alpha, percent = rule.alpha, is_percentage(metric)
     if not 0 < alpha < 0.5:
         raise ReportError(f"alpha must lie between 0 and 0.5, got {alpha:g}; 0.05 is usual.")
     if not 0 <= reading.max_diverged <= 1:
@@ -124,9 +151,11 @@ def report_table(
         for levels in _combinations(definition, by_levels)
     ]
     results = [run.value for run in runs if run.outcome == FINISHED and run.value is not None]
-    cautions.require_margin(rule.margin, results, metric)
-    notes, factors = outcome_notes(rows, runs), short(definition["axes"])
-    analysis = analyse_runs(definition, runs, factors, rule)
+    cautions.require_margin(given, results, metric)
+    margin, unit = usable(rule.margin, results)
+    rule = replace(rule, margin=margin)
+    notes, factors = [*otherwise, *unit, *outcome_notes(rows, runs)], short(definition["axes"])
+    analysis = analyse_runs({**definition, "compare": reading.compare}, runs, factors, rule)
     if analysis is None and "baseline" in definition and definition.get("method", "grid") in METHODS:
         notes.append("nothing is compared: a verdict needs runs of at least two levels")
     audit: list[Difference] = []
@@ -144,7 +173,7 @@ def report_table(
             analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
         analysis = cut_analysis(analysis) if percent else analysis
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=better)
-    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, better, reading.margin, warned)
+    return Table(head, factors, metric, rows, notes, analysis, audit, alpha, better, margin, warned)
 
 
 _WHICH_WAY = (

@@ -108,6 +108,14 @@ def test_out_that_cannot_be_written_is_one_sentence(where, file, run, tmp_path):
         assert _refused(run(*words, "out=mine.jsonl/x.md"), "a file that can be written, but mine.jsonl/x.md")
 
 
+def test_report_compares_by_no_axis_that_there_is_not(where, file, run):
+    for words in (["mine.jsonl"], ["mine", f"tracking.uri={where.uri}"]):
+        assert _refused(
+            run("report", *words, "compare=pooling"), "an axis in compare must be one of model; got 'pooling'."
+        )
+        assert run("report", *words, "compare=model")[0] == 0
+
+
 def test_out_makes_its_folders(file, run, tmp_path):
     run_id = records.read(file).frame["run_id"][0]
     assert run("report", "mine.jsonl", "out=a/b/report.md", "format=md")[0] == 0
@@ -127,6 +135,9 @@ def test_out_makes_its_folders(file, run, tmp_path):
         (["mine.jsonl", "margin=-1"], "margin must be above 0, in the unit of the values, got -1"),
         (["none.jsonl", "margin=0"], "margin must be above 0"),
         (["none.jsonl", "margin=nan"], "margin must be above 0"),
+        (["none.jsonl", "scope=these_image"], "scope must be one of population, these_images; got 'these_image'."),
+        (["none.jsonl", "compare=[]"], "compare must be an axis or a list of axes, got []."),
+        (["none.jsonl", "compare=[3]"], "compare must be an axis or a list of axes, got [3]."),
     ],
 )
 def test_report_says_which_of_its_options_go_together(run, words, sentence):

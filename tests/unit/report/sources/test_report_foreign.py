@@ -107,6 +107,37 @@ def test_runs_of_any_mlflow_experiment_are_reported_by_the_command_line(theirs, 
     assert "1 of 11 runs of the experiment have no params.lr and are left out" in told["notes"]
 
 
+@pytest.mark.parametrize("name", ["lr", "params.lr"])
+def test_columns_of_an_experiment_to_compare_can_be_named(theirs, name, capsys):
+    words = ["report", *theirs[0], "factor=[lr,host]", "value=acc", "seed=seed"]
+    assert _code(*words, f"compare={name}", "format=json") == 0
+    assert {each["factor"] for each in json.loads(capsys.readouterr().out)["analysis"]["contrasts"]} == {"lr"}
+    assert _code(*words, "compare=rate") == 2
+    assert "an axis in compare must be one of params.lr, tags.host; got 'rate'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["compare=schedule", "compare=[schedule]"])
+def test_columns_of_a_csv_to_compare_can_be_named(tmp_path, word, capsys):
+    path = _csv(tmp_path / "runs.csv")
+    words = ["report", f"source={path}", "factor=[optimizer,schedule]", "value=accuracy", "seed=seed", "format=json"]
+    told = {}
+    for more in ([], [word], ["compare=[optimizer,schedule]"]):
+        assert _code(*words, *more) == 0
+        told[len(told)] = json.loads(capsys.readouterr().out)["analysis"]["contrasts"]
+    assert {each["factor"] for each in told[1]} == {"schedule"} and told[0] == told[2]
+    both, alone = (next(each for each in told[n] if each["factor"] == "schedule")["verdict"] for n in (0, 1))
+    assert alone["high"] - alone["low"] < both["high"] - both["low"]
+
+
+def test_column_with_a_name_of_ours_can_be_compared_by_it(tmp_path):
+    (tmp_path / "runs.csv").write_text("epoch,model,acc\n" + "".join(
+        f"{epoch},{model},{50 + seed}\n" for epoch in (1, 2) for model in "ab" for seed in range(3)
+    ))  # fmt: skip
+    found = _opened(f"source={tmp_path / 'runs.csv'}", "factor=[epoch,model]", "value=acc")
+    table, _ = records_table(found, Reading("acc", compare=["epoch"]))
+    assert {each.factor for each in table.analysis.contrasts} == {"epoch (factor)"}
+
+
 def test_runs_of_an_mlflow_experiment_with_one_seed_twice_are_named(theirs, capsys):
     store, ids = theirs
     assert _code("report", *store, "factor=host", "value=acc", "seed=seed") == 2
