@@ -225,11 +225,19 @@ def _ours(row: str, runs: Sequence[Attempt], study: str) -> Ours:
     )
 
 
+def image_sizes(runs: Sequence[Attempt]) -> list[str]:
+    """Sizes of the images that runs were trained on, as in ``28x28x1``: height, width and channels.
+
+    Channels are left out where only the files tell them; a run that tells no size is left out.
+    """
+    shapes = dict.fromkeys(_shape(run.record) for run in runs)
+    return ["x".join(str(length) for length in shape if length) for shape in shapes if None not in shape[:2]]
+
+
 def _images(runs: Sequence[Attempt]) -> str:
     """Height, width and channels of the images that runs were trained on; empty where they do not tell one size."""
-    found = {_shape(run.record) for run in runs}
-    shape = found.pop() if len(found) == 1 else (None,)
-    return "" if None in shape else "x".join(map(str, shape))
+    shapes = {_shape(run.record) for run in runs}
+    return image_sizes(runs)[0] if len(shapes) == 1 and None not in next(iter(shapes)) else ""
 
 
 def _shape(record: Mapping[str, Any]) -> tuple[int | None, ...]:
