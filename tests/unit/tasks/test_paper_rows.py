@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ablate.models import zoo
 from ablate.tasks.classify import paper
 from ablate.tasks.classify.paper import PaperError, second
-from ablate.tasks.classify.published_numbers import TITLES, columns, printed
+from ablate.tasks.classify.published_numbers import NOTES, TITLES, columns, printed
 
 TEN, HUNDRED = "CIFAR-10_top1_pct", "CIFAR-100_top1_pct"
 
@@ -194,3 +195,10 @@ def test_seconds_are_those_of_the_collected_sources(shared: Path) -> None:
     }
     for model in ("CVT-7/4", "CCT-7/3x2", "CCT-7/3x1"):
         assert _seconds(_one("vit_to_cct_steps", model=model, **TUNED)) == first[model]
+
+
+def test_notes_on_how_macs_are_counted_say_what_our_count_gives() -> None:
+    macs = zoo.parse("cct_7_3x1_32").spec.macs((32, 32, 3), 10)
+    for table in ("table1", "vit_to_cct_steps"):
+        (said,) = [note for note in NOTES[table] if "CCT-7/3x1" in note]
+        assert f"{_one('table1', model='CCT-7/3x1')['MACs_G']} G there are {macs / 1e9:.3f} G here" in said
