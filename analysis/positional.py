@@ -15,9 +15,9 @@
 # # Who still needs a positional embedding?
 #
 # The paper's ablation trains ViT-Lite, CVT and CCT with a learnable, a sine and no positional embedding. It claims that
-# convolutions make the embedding dispensable. Most of its rows are known from a transcription only (marked ?), and
-# enter no claim here. What follows is the same question asked of small models in short training: each figure's title
-# says on what, how long, and how many seeds.
+# convolutions make the embedding dispensable. Most of its rows are known from a transcription only (marked ?, and ≠
+# where another one differs), and enter no claim here. What follows is the same question asked of small models in short
+# training: each figure's title says on what, how long, and how many seeds.
 #
 # `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
 

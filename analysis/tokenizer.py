@@ -16,8 +16,10 @@
 #
 # The class token gives way to sequence pooling (CVT), then patches to convolutions (CCT), then one large convolution to
 # two small ones. The packaged sweep has ViT-Lite-2/4, CVT-2/4, CCT-2/7x1 and CCT-2/3x2, in this order, named here by
-# tokenizer, pooling, kernel and number of convolutions. The published table has larger models and is known from a
-# transcription only (marked ?): it enters no claim. Each figure's title says on what ours trained, how long, and n.
+# tokenizer, pooling, kernel and number of convolutions. The last step changes kernel and number together, so it tells
+# neither from the other. The published table has larger models and is known from a transcription, of which a second
+# source confirms few rows; what is marked ?, ! or ≠ there enters no claim. Each figure's title says on what ours
+# trained, how long, and n.
 #
 # `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
 
