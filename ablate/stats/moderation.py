@@ -46,7 +46,7 @@ class Spreads:
     @property
     def degrees(self) -> NDArray[np.float64]:
         """``(cells,)``, degrees of freedom of the sample variances."""
-        return np.maximum(self.counts - 1.0, 0.0)
+        return np.asarray(np.maximum(self.counts - 1.0, 0.0))
 
     @property
     def groups(self) -> list[NDArray[np.int64]]:
