@@ -1,0 +1,209 @@
+"""What the choice of test images adds to a cell's uncertainty, and that verdicts over seeds and images hold."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from ablate.stats.contrasts import analyse
+from ablate.stats.crossed import Scope, sampling
+from ablate.stats.design import Observation
+from ablate.stats.estimates import example_interval
+
+A, B, C = ("a",), ("b",), ("c",)
+FLOOR = 100**2 * (3 / 1.959964) ** 2 / 2
+"""Variance of a cell by the rule of three, times the square of the number of images, in points squared."""
+
+
+def _contrast(found, first=A, second=B):
+    one, other = found.places[first], found.places[second]
+    return found.covariance[one, one] + found.covariance[other, other] - 2 * found.covariance[one, other]
+
+
+def _runs(rng, top1, runs, images):
+    return [rng.random(images) < top1 for _ in range(runs)]
+
+
+def test_cells_that_agree_on_all_images_are_three_by_the_number_of_images_apart():
+    right = np.random.default_rng(0).random(1000) < 0.8
+    found = sampling({A: [right] * 3, B: [right] * 5})
+    assert 1.959964 * np.sqrt(_contrast(found)) == pytest.approx(100 * 3 / 1000, rel=1e-5)
+    assert (found.images, found.clusters) == (1000, None)
+    found = sampling({A: [right], B: [right]}, np.arange(1000) // 10)
+    assert 1.959964 * np.sqrt(_contrast(found)) == pytest.approx(100 * 3 / 100, rel=1e-5)
+    assert (found.images, found.clusters) == (1000, 100)
+
+
+def test_single_runs_have_the_variance_of_a_paired_mean():
+    rng = np.random.default_rng(1)
+    one, other = rng.random((2, 5000)) < [[0.8], [0.6]]
+    difference = 100 * (one.astype(float) - other)
+    want = difference.var(ddof=1) / 5000
+    assert _contrast(sampling({A: [one], B: [other]})) == pytest.approx(want + 2 * FLOOR / 5000**2, rel=2e-3)
+
+
+def test_what_a_seed_does_on_one_image_alone_is_not_counted_twice():
+    """All images are alike, and each run errs where it will: only seeds differ, which their spread tells."""
+    rng = np.random.default_rng(2)
+    found = sampling({A: _runs(rng, 0.7, 4, 2000), B: _runs(rng, 0.7, 9, 2000), C: _runs(rng, 0.7, 1, 2000)})
+    own = 100**2 * 0.7 * 0.3 / 2000  # of a run's top-1, by its images
+    assert _contrast(found) < 0.1 * own / 4
+    assert _contrast(found, A, C) == pytest.approx(own, rel=0.1), "one run cannot tell, and is taken for the worst"
+
+
+@pytest.mark.parametrize("cluster", [None, 8])
+def test_the_variance_over_images_is_unbiased(cluster):
+    rng, images, found = np.random.default_rng(3), 800, []
+    for _ in range(400):
+        clusters = None if cluster is None else np.arange(images) // cluster
+        shared = 0 if cluster is None else 0.2 * rng.choice([-1, 1], images // cluster)[clusters]
+        image = 0.2 * rng.choice([-1, 1], images)
+        runs = {cell: _runs(rng, 0.5 + (cell == A) * (image + shared), n, images) for cell, n in ((A, 3), (B, 6))}
+        found.append(_contrast(sampling(runs, clusters)) - 2 * FLOOR / (images / (cluster or 1)) ** 2)
+    want = 100**2 * (0.2**2 / images + (0 if cluster is None else 0.2**2 * cluster / images))
+    assert np.mean(found) == pytest.approx(want, rel=0.05)
+
+
+def test_images_that_say_the_same_count_once():
+    rng = np.random.default_rng(4)
+    right = {A: _runs(rng, 0.8, 3, 300), B: _runs(rng, 0.7, 2, 300)}
+    copied = {cell: [np.repeat(run, 5) for run in runs] for cell, runs in right.items()}
+    alone, together = sampling(right), sampling(copied, np.repeat(np.arange(300), 5) * 7)
+    np.testing.assert_allclose(together.covariance, alone.covariance, rtol=1e-9)
+    assert _contrast(sampling(copied)) < 0.3 * _contrast(alone)
+    np.testing.assert_allclose(sampling(right, np.arange(300)[::-1]).covariance, alone.covariance, rtol=1e-9)
+
+
+def test_no_contrast_has_less_variance_than_the_rule_of_three_gives():
+    rng = np.random.default_rng(5)
+    right = {(str(cell),): _runs(rng, 0.6, 2, 60) for cell in range(8)}
+    found = sampling(right)
+    for _ in range(50):
+        weights = rng.normal(size=8)
+        weights -= weights.mean()
+        assert weights @ found.covariance @ weights >= weights @ weights * FLOOR / 60**2 * (1 - 1e-9)
+
+
+def test_repeats_of_a_seed_enter_as_their_mean():
+    first, second = np.random.default_rng(6).random((2, 100)) < 0.7
+    found = sampling({A: [(first + second.astype(float)) / 2], B: [first]})
+    assert found.covariance.shape == (2, 2)
+    assert list(found.places) == [A, B]
+
+
+def test_what_has_no_spread_over_images_says_nothing():
+    assert sampling({}) is None
+    assert sampling({A: [np.ones(1, bool)]}) is None
+    assert sampling({A: [np.ones(5, bool)]}, np.zeros(5, int)) is None
+
+
+@pytest.mark.parametrize(
+    ("right", "clusters", "said"),
+    [
+        ({A: []}, None, "every cell must have a run, got none of a"),
+        ({A: [np.ones(5, bool)], B: [np.ones(6, bool)]}, None, r"the same images, got runs of \[5, 6\] images"),
+        ({A: [np.full(5, 2.0)]}, None, "right .1. and wrong .0."),
+        ({A: [np.ones((5, 1))]}, None, "must be .images,."),
+        ({A: [np.ones(5, bool)]}, np.zeros(4, int), "a number for each of 5 images"),
+    ],
+)
+def test_sampling_says_what_it_was_given_wrongly(right, clusters, said):
+    with pytest.raises(ValueError, match=said):
+        sampling(right, clusters)
+
+
+def test_an_interval_over_images_counts_clusters():
+    rng = np.random.default_rng(7)
+    one, other = (np.repeat(rng.random((2, 400)) < top1, 5, axis=1) for top1 in (0.8, 0.7))
+    clusters = np.arange(2000) // 5
+    low, high = example_interval(one, other, clusters=clusters)
+    alone = example_interval(one[:, ::5], other[:, ::5])
+    assert (low, high) == pytest.approx(alone, abs=0.4)
+    narrow = example_interval(one, other)
+    assert high - low > 2 * (narrow[1] - narrow[0])
+
+
+# ----------------------------------------------------------------------------------- coverage, by simulated studies
+
+
+def _study(rng, images, seeds, *, abilities, spread, cluster=1):
+    """Bits of two architectures: probit of ability, seed, image, image x architecture, cluster and its architecture's.
+
+    The truth is the expected difference over new seeds and images, in points.
+    """
+    which = np.arange(images) // cluster
+    shared = spread["image"] * rng.standard_normal(images) + spread["cluster"] * rng.standard_normal(groups)[which]
+    right = {}
+    for name, ability in zip((A, B), abilities, strict=True):
+        own = spread["own"] * rng.standard_normal(images) + spread["kind"] * rng.standard_normal(groups)[which]
+        seed = spread["seed"] * rng.standard_normal(seeds)[:, None]
+        right[name] = list(rng.random((seeds, images), np.float32) < ndtr((ability + shared + own + seed).astype("f4")))
+    scale = np.sqrt(1 + sum(each**2 for each in spread.values()))
+    return right, 100 * float(ndtr(abilities[1] / scale) - ndtr(abilities[0] / scale)), which
+
+
+def _judged(right, clusters=None, *, scope=Scope.population):
+    runs = [
+        Observation(cell, seed, 100 * bits.mean()) for cell, each in right.items() for seed, bits in enumerate(each)
+    ]
+    images = sampling(right, clusters) if scope is Scope.population else None
+    (contrast,) = analyse(runs, ["model"], {"model": "a"}, sampling=images).contrasts
+    return contrast.verdict
+
+
+DESIGNS = (
+    {"seed": 0.05, "image": 1.6, "own": 0.9, "cluster": 0.0, "kind": 0.0},  # images decide
+    {"seed": 0.15, "image": 0.8, "own": 0.3, "cluster": 0.0, "kind": 0.0},  # seeds decide
+    {"seed": 0.0, "image": 0.4, "own": 0.0, "cluster": 0.0, "kind": 0.0},  # each run flips by itself
+)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("images", [1000, 10_000])
+@pytest.mark.parametrize("seeds", [3, 5, 10, 20])
+def test_intervals_over_seeds_and_images_cover_what_new_ones_give(images, seeds):
+    rng, covered, studies = np.random.default_rng([images, seeds, 11]), [], 400
+    for spread in DESIGNS:
+        for number in range(studies):
+            abilities = ((1.2, 1.2), (1.1, 1.4))[number % 2]
+            right, truth, _ = _study(rng, images, seeds, abilities=abilities, spread=spread)
+            found = _judged(right)
+            covered.append(found.low <= truth <= found.high)
+    share = 100 * np.mean(covered)
+    print(f"{images} images, {seeds} seeds: {share:.1f} % of {len(covered)} intervals cover")
+    error = 100 * np.sqrt(0.95 * 0.05 / len(covered))
+    assert 93.5 - error <= share <= 96.5 + error
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seeds", [3, 20])
+def test_architectures_that_are_equal_on_new_data_are_not_told_apart(seeds):
+    """By seeds alone they are, and the more seeds the oftener."""
+    rng, told = np.random.default_rng([seeds, 12]), {scope: [] for scope in Scope}
+    for _ in range(1000):
+        right, truth, _ = _study(rng, 1000, seeds, abilities=(0.9, 0.9), spread=DESIGNS[0])
+        assert truth == 0
+        for scope, kinds in told.items():
+            kinds.append(_judged(right, scope=scope).kind in ("helps", "hurts"))
+    rates = {scope: 100 * np.mean(kinds) for scope, kinds in told.items()}
+    print(f"{seeds} seeds: told apart in {rates} %")
+    assert rates[Scope.population] <= 6
+    assert rates[Scope.these_images] > (7 if seeds == 3 else 20)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_intervals_by_clusters_cover_what_new_ones_give(seeds):
+    spread = {"seed": 0.05, "image": 0.8, "own": 0.3, "cluster": 1.0, "kind": 0.5}
+    rng, covered = np.random.default_rng([seeds, 13]), {"clusters": [], "images": []}
+    for number in range(1000):
+        abilities = ((1.2, 1.2), (1.1, 1.4))[number % 2]
+        right, truth, which = _study(rng, 2000, seeds, abilities=abilities, spread=spread, cluster=20)
+        for name, clusters in (("clusters", which), ("images", None)):
+            found = _judged(right, clusters)
+            covered[name].append(found.low <= truth <= found.high)
+    shares = {name: 100 * np.mean(each) for name, each in covered.items()}
+    print(f"{seeds} seeds, clusters of 20 images: {shares} % cover")
+    assert 93 <= shares["clusters"] <= 97 and shares["images"] < 85
