@@ -23,6 +23,7 @@ def report(name: str | None, words: Words) -> int:
     from ablate.report import METRIC, Reading, report_records, report_study
     from ablate.report.pages.html import page
     from ablate.report.sources import studies
+    from ablate.stats.crossed import Scope
 
     options = compose_report(words)
     _check_report(name, options)
@@ -40,6 +41,7 @@ def report(name: str | None, words: Words) -> int:
         options.alpha,
         options.higher_is_better,
         options.blocks,
+        scope=Scope(options.scope or Scope.population),
     )
     if records is not None:
         text = page(records, reading) if drawn else report_records(records, options.format, reading)

@@ -93,6 +93,24 @@ def sampling(
     return Sampling(places, 100**2 * covariance, images, None if groups is None else units)
 
 
+def joined(parts: Sequence[Sampling]) -> Sampling:
+    """Cells of several test sets, at least one: the choice of one set's images says nothing of another's.
+
+    Returns:
+        All their cells, with the number of images, and of clusters, of the set that has fewest.
+    """
+    cells = [cell for part in parts for cell in part.places]
+    covariance = np.zeros((len(cells), len(cells)))
+    start = 0
+    for part in parts:
+        end = start + len(part.places)
+        covariance[start:end, start:end] = part.covariance
+        start = end
+    clusters = [part.clusters for part in parts if part.clusters is not None]
+    places = {cell: number for number, cell in enumerate(cells)}
+    return Sampling(places, covariance, min(part.images for part in parts), min(clusters, default=None))
+
+
 def _checked_images(right: Mapping[Levels, Sequence[NDArray[np.bool_] | NDArray[np.float64]]]) -> int:
     """Number of images, which is that of every run."""
     lengths = set()

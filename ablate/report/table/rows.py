@@ -17,6 +17,8 @@ from ablate.report.table.captions import outcome_notes, title
 from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted, recorded
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
+from ablate.stats.crossed import Scope
+from ablate.stats.design import Levels
 from ablate.stats.estimates import best_of, mean_interval
 from ablate.tracking.names import DATA, FINISHED, TRAIN_LOSS, param_column, tag_column
 
@@ -39,6 +41,8 @@ class Reading:
             looked at more than once.
         higher_is_better: Whether more of the metric is better; None goes by its name.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
+        scope: Whom verdicts speak for: other seeds and other test images, where runs keep which images they got right;
+            or other seeds alone.
     """
 
     metric: str = METRIC
@@ -48,6 +52,7 @@ class Reading:
     alpha: float = ALPHA
     higher_is_better: bool | None = None
     blocks: bool = False
+    scope: Scope = Scope.population
 
     @property
     def rule(self) -> Rule:
@@ -109,15 +114,19 @@ def report_table(
         for levels in _combinations(definition, by_levels)
     ]
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
-    analysis = analyse_runs(definition, runs, factors, rule)
+    names, cells = _cells(definition, runs, factors)
+    known = over_examples.tested(cells, metric, foreign=bool(definition.get("foreign")))
+    sampling = known.sampling(reading.scope)
+    analysis = analyse_runs(definition, runs, factors, rule, sampling)
     audit: list[Difference] = []
     if analysis is not None:
-        names, sides = _sides(definition, runs, factors, analysis)
-        audit = _audit(definition, names, sides, analysis)
+        places = _places(names, analysis)
+        audit = _audit(definition, names, [(cells[one], cells[other]) for one, other in places], analysis)
         if definition.get("foreign"):
             notes += [_NOT_AUDITED] if analysis.contrasts else []
-        else:
-            analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
+        analysis = over_examples.over_images(
+            analysis, known, places, scope=reading.scope, sampled=sampling is not None, alpha=alpha
+        )
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
     return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better)
 
@@ -150,25 +159,26 @@ def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
     return frame.assign(**{EPOCHS: lengths}) if any(lengths) else frame
 
 
-def _sides(
-    definition: Mapping[str, Any], runs: Sequence[Attempt], factors: Sequence[str], analysis: Analysis
-) -> tuple[Mapping[str, Sequence[str]], list[Sides]]:
-    """Each factor's axes, and the runs of both sides of each contrast."""
+def _cells(
+    definition: Mapping[str, Any], runs: Sequence[Attempt], factors: Sequence[str]
+) -> tuple[Mapping[str, Sequence[str]], Mapping[Levels, Sequence[Attempt]]]:
+    """Each factor's axes, and the runs of each cell, by the levels that the analysis knows it by."""
     axes = list(definition["axes"])
-    names = dict(zip(factors, ([axis] for axis in axes), strict=True))
     zipped = definition.get("method") == "zip"
-    cells: dict[tuple[str, ...], list[Attempt]] = {}
+    cells: dict[Levels, list[Attempt]] = {}
     for run in runs:
         shown = tuple(tracking.param_text(dict(json.loads(run.point)).get(axis)) for axis in axes)
         cells.setdefault((", ".join(shown),) if zipped else shown, []).append(run)
     if zipped:
-        names, factors = {" + ".join(factors): axes}, [" + ".join(factors)]
-    pairs: list[Sides] = []
-    for each in analysis.contrasts:
-        at = [{**each.at, each.factor: level} for level in (each.level, each.baseline)]
-        first, second = (cells[tuple(levels[factor] for factor in factors)] for levels in at)
-        pairs.append((first, second))
-    return names, pairs
+        return {" + ".join(factors): axes}, cells
+    return dict(zip(factors, ([axis] for axis in axes), strict=True)), cells
+
+
+def _places(factors: Iterable[str], analysis: Analysis) -> list[tuple[Levels, Levels]]:
+    """The cells of each contrast's treatment and of its baseline."""
+    order = list(factors)
+    at = [[{**each.at, each.factor: level} for level in (each.level, each.baseline)] for each in analysis.contrasts]
+    return [(tuple(one[factor] for factor in order), tuple(other[factor] for factor in order)) for one, other in at]
 
 
 def _audit(

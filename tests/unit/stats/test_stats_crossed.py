@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtr
 
 from ablate.stats.contrasts import analyse
-from ablate.stats.crossed import Scope, sampling
+from ablate.stats.crossed import Scope, joined, sampling
 from ablate.stats.design import Observation
 from ablate.stats.estimates import example_interval
 
@@ -90,6 +90,16 @@ def test_repeats_of_a_seed_enter_as_their_mean():
     assert list(found.places) == [A, B]
 
 
+def test_cells_of_different_test_sets_share_nothing():
+    rng = np.random.default_rng(8)
+    one = sampling({A: _runs(rng, 0.8, 3, 300), B: _runs(rng, 0.8, 3, 300)})
+    other = sampling({C: _runs(rng, 0.6, 3, 500)}, np.arange(500) // 5)
+    found = joined([one, other])
+    assert list(found.places) == [A, B, C] and (found.images, found.clusters) == (300, 100)
+    assert (found.covariance[:2, :2] == one.covariance).all() and found.covariance[2, 2] == other.covariance[0, 0]
+    assert (found.covariance[:2, 2] == 0).all() and (found.covariance[2, :2] == 0).all()
+
+
 def test_what_has_no_spread_over_images_says_nothing():
     assert sampling({}) is None
     assert sampling({A: [np.ones(1, bool)]}) is None
@@ -131,12 +141,14 @@ def _study(rng, images, seeds, *, abilities, spread, cluster=1):
     The truth is the expected difference over new seeds and images, in points.
     """
     which = np.arange(images) // cluster
+    groups = which[-1] + 1
     shared = spread["image"] * rng.standard_normal(images) + spread["cluster"] * rng.standard_normal(groups)[which]
     right = {}
     for name, ability in zip((A, B), abilities, strict=True):
         own = spread["own"] * rng.standard_normal(images) + spread["kind"] * rng.standard_normal(groups)[which]
         seed = spread["seed"] * rng.standard_normal(seeds)[:, None]
-        right[name] = list(rng.random((seeds, images), np.float32) < ndtr((ability + shared + own + seed).astype("f4")))
+        chances = ndtr((ability + shared + own + seed).astype(np.float32))
+        right[name] = list(rng.random((seeds, images), np.float32) < chances)
     scale = np.sqrt(1 + sum(each**2 for each in spread.values()))
     return right, 100 * float(ndtr(abilities[1] / scale) - ndtr(abilities[0] / scale)), which
 
