@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit  # scipy.stats' functions, without the 1.3 s of its import
 
 from ablate.stats.design import Levels
-from ablate.stats.estimates import RULE_OF_THREE, grouped, summed
+from ablate.stats.estimates import RULE_OF_THREE, grouped, independent, summed
 
 
 class Scope(StrEnum):
@@ -56,8 +56,9 @@ def sampling(
     right, so that two cells that agree on all M images are ±3/M apart, and not 0.
 
     With clusters, images of one cluster are added up before anything is squared, so an image that says the same as its
-    neighbours counts as no further one; the 3/M is then 3/clusters. Few images or clusters hardly tell their variance:
-    it is taken larger, so that 1.96 standard errors are as many as Student's t has at 95 %.
+    neighbours counts as no further one; M is then the number of independent images that tell as much. Few images or
+    clusters hardly tell their variance: it is taken larger, so that 1.96 standard errors are as many as Student's t has
+    at 95 %.
 
     Args:
         right: Cell -> its runs, each ``(images,)``, right (1) or wrong (0) on the same images in one order; repeats
@@ -81,14 +82,15 @@ def sampling(
     units = images if groups is None else int(groups.max(initial=-1)) + 1
     if not right or units < 2:
         return None
-    deviations, interaction = np.empty((len(right), units)), np.empty(len(right))
+    deviations, interaction, unseen = np.empty((len(right), units)), np.empty(len(right)), np.empty(len(right))
     for cell, runs in enumerate(right.values()):
         each = np.asarray(np.stack(runs), np.float64)
         deviations[cell], interaction[cell] = _split(each, groups)
+        unseen[cell] = RULE_OF_THREE / float(ndtri(0.975)) / independent(each.mean(axis=0), groups)
     small = (float(stdtrit(units - 1, 0.975)) / float(ndtri(0.975))) ** 2
     between = deviations @ deviations.T * (units / (units - 1))
     covariance = _nonnegative(between - np.diag(interaction)) * (small / images**2)
-    covariance += np.eye(len(right)) * ((RULE_OF_THREE / float(ndtri(0.975)) / units) ** 2 / 2)
+    covariance += np.diag(unseen**2 / 2)
     places = {cell: number for number, cell in enumerate(right)}
     return Sampling(places, 100**2 * covariance, images, None if groups is None else units)
 

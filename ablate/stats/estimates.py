@@ -191,7 +191,8 @@ def count_interval(
     Clusters differ in size, and have Student's t with the variance of their sums instead.
 
     Each end's distance from the effect has 3/M added to it as the root of the sum of squares: at no distance, where the
-    sides agree on all M images, that alone is left. (3 is for 95 %; it is in proportion to -ln(1 - confidence).)
+    sides agree on all M images, that alone is left. (3 is for 95 %; it is in proportion to -ln(1 - confidence). With
+    clusters, M is the number of independent images: see ``independent``.)
 
     Args:
         treatment: ``(images,)``, number of the treatment's runs that got each image right.
@@ -204,15 +205,18 @@ def count_interval(
     unit = math.lcm(treatment_runs, baseline_runs)
     differences = treatment * (unit // treatment_runs) - baseline * (unit // baseline_runs)
     effect = 100 * float(differences.mean()) / unit
-    if clusters is None:
-        units, ends = len(differences), _bootstrapped(differences, unit, confidence)
+    groups = None if clusters is None else grouped(clusters, len(differences))
+    if groups is None:
+        ends = _bootstrapped(differences, unit, confidence)
     else:
-        groups = grouped(clusters, len(differences))
-        units, half = int(groups.max()) + 1, _clustered(differences / unit, groups, confidence)
+        half = _clustered(differences / unit, groups, confidence)
         ends = effect - half, effect + half
-    unseen = 100 * RULE_OF_THREE * math.log(1 - confidence) / math.log(0.05) / units
-    low, high = (math.hypot(end - effect, unseen) for end in ends)
-    return max(-100.0, effect - low), min(100.0, effect + high)
+    shares = [
+        independent(side / runs, groups) for side, runs in ((treatment, treatment_runs), (baseline, baseline_runs))
+    ]
+    unseen = 100 * RULE_OF_THREE * math.log(1 - confidence) / math.log(0.05) * math.hypot(*(1 / m for m in shares))
+    below, above = (math.hypot(end - effect, unseen / math.sqrt(2)) for end in ends)
+    return max(-100.0, effect - below), min(100.0, effect + above)
 
 
 def _bootstrapped(differences: NDArray[np.int64], unit: int, confidence: float) -> tuple[float, float]:
@@ -243,6 +247,30 @@ def grouped(clusters: ArrayLike, images: int) -> NDArray[np.int64]:
     if numbers.shape != (images,):
         raise ValueError(f"clusters must have a number for each of {images} images, got shape {numbers.shape}.")
     return np.asarray(np.unique(numbers, return_inverse=True)[1], np.int64).reshape(-1)
+
+
+def independent(correct: NDArray[np.float64], groups: NDArray[np.int64] | None) -> float:
+    """Number of independent images that tell as much as these in their groups: by the design effect, what grouping
+    does to the variance of their mean.
+
+    Between the number of groups, where images of a group are copies of each other, and that of images. Where all are
+    equally right nothing tells which, and it is the number of groups.
+
+    Args:
+        correct: ``(images,)``, share of a side's runs that got each image right.
+        groups: ``(images,)``, numbers from 0; None where each image stands alone.
+
+    Source:
+        Kish 1965, Survey Sampling, section 5.4.
+    """
+    if groups is None:
+        return float(len(correct))
+    deviations = correct - correct.mean()
+    alone = float(deviations @ deviations)
+    if alone == 0:
+        return float(groups.max() + 1)
+    together = summed(deviations[None, :], groups)[0]
+    return len(correct) / max(1.0, float(together @ together) / alone)
 
 
 def summed(values: NDArray[np.float64], groups: NDArray[np.int64] | None) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from scipy.special import ndtr
 from ablate.stats.contrasts import analyse
 from ablate.stats.crossed import Scope, joined, sampling
 from ablate.stats.design import Observation
-from ablate.stats.estimates import example_interval
+from ablate.stats.estimates import example_interval, independent
 
 A, B, C = ("a",), ("b",), ("c",)
 FLOOR = 100**2 * (3 / 1.959964) ** 2 / 2
@@ -28,9 +28,13 @@ def test_cells_that_agree_on_all_images_are_three_by_the_number_of_images_apart(
     found = sampling({A: [right] * 3, B: [right] * 5})
     assert 1.959964 * np.sqrt(_contrast(found)) == pytest.approx(100 * 3 / 1000, rel=1e-5)
     assert (found.images, found.clusters) == (1000, None)
-    found = sampling({A: [right], B: [right]}, np.arange(1000) // 10)
-    assert 1.959964 * np.sqrt(_contrast(found)) == pytest.approx(100 * 3 / 100, rel=1e-5)
-    assert (found.images, found.clusters) == (1000, 100)
+    clusters = np.arange(1000) // 10
+    for agreed in (np.repeat(right[:100], 10), np.ones(1000, bool)):  # copies; and nothing that tells
+        found = sampling({A: [agreed], B: [agreed]}, clusters)
+        assert 1.959964 * np.sqrt(_contrast(found)) == pytest.approx(100 * 3 / 100, rel=1e-5)
+        assert (found.images, found.clusters) == (1000, 100)
+    found = sampling({A: [right], B: [right]}, clusters)  # images of a cluster are not alike
+    assert 1.959964 * np.sqrt(_contrast(found)) == pytest.approx(100 * 3 / 1000, rel=0.4)
 
 
 def test_single_runs_have_the_variance_of_a_paired_mean():
@@ -58,7 +62,8 @@ def test_the_variance_over_images_is_unbiased(cluster):
         shared = 0 if cluster is None else 0.2 * rng.choice([-1, 1], images // cluster)[clusters]
         image = 0.2 * rng.choice([-1, 1], images)
         runs = {cell: _runs(rng, 0.5 + (cell == A) * (image + shared), n, images) for cell, n in ((A, 3), (B, 6))}
-        found.append(_contrast(sampling(runs, clusters)) - 2 * FLOOR / (images / (cluster or 1)) ** 2)
+        alone = [independent(np.mean(each, axis=0), clusters) for each in runs.values()]
+        found.append(_contrast(sampling(runs, clusters)) - FLOOR * sum(1 / m**2 for m in alone))
     want = 100**2 * (0.2**2 / images + (0 if cluster is None else 0.2**2 * cluster / images))
     assert np.mean(found) == pytest.approx(want, rel=0.05)
 

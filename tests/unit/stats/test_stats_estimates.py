@@ -101,14 +101,15 @@ def test_example_interval_of_one_image_and_of_many() -> None:
 
 @pytest.mark.parametrize("clusters", [None, np.arange(500) // 5])
 def test_example_interval_grows_from_three_by_the_number_of_images(clusters: np.ndarray | None) -> None:
-    units, sides = 500 if clusters is None else 100, np.zeros((2, 500))
+    units, copies = 500 if clusters is None else 100, np.repeat(np.random.default_rng(3).random(100) < 0.7, 5)
+    sides = np.stack([copies, copies])
     low, high = example_interval(*sides[:, None], clusters=clusters)
     assert (low, high) == pytest.approx((-300 / units, 300 / units))
     wider = example_interval(*sides[:, None], confidence=0.99, clusters=clusters)
     assert wider[1] == pytest.approx(-100 * math.log(0.01) / units, rel=2e-3)
     widths = [high - low]
     for images in (1, 2, 4, 8):
-        sides[0, :images] = 1
+        sides[0, -images:] = ~copies[-images:]
         low, high = example_interval(*sides[:, None], clusters=clusters)
         widths.append(high - low)
     assert widths == sorted(widths) and widths[1] < 1.5 * widths[0]
