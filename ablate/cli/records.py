@@ -8,8 +8,10 @@ from pathlib import Path
 from ablate.config.compose import compose_report
 from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import Format, ReportConfig, check_path
+from ablate.design.sweep import SCOPES
 from ablate.installation import require
 from ablate.sweep.output import show
+from ablate.words import unknown
 
 
 def report(name: str | None, words: Words) -> int:
@@ -41,7 +43,7 @@ def report(name: str | None, words: Words) -> int:
         options.alpha,
         options.higher_is_better,
         options.blocks,
-        scope=Scope(options.scope or Scope.population),
+        scope=None if options.scope is None else Scope(options.scope),
     )
     if records is not None:
         text = page(records, reading) if drawn else report_records(records, options.format, reading)
@@ -64,6 +66,8 @@ def _check_report(name: str | None, options: ReportConfig) -> None:
     columns = factor if isinstance(factor, list) else [factor]
     if factor is not None and not all(isinstance(column, str) and column for column in columns):
         raise ConfigError(f"factor must be a column or a list of columns, got {factor!r}.")
+    if options.scope is not None and options.scope not in SCOPES:
+        raise ConfigError(unknown("scope", options.scope, SCOPES))
     if source is not None and source.endswith(".jsonl"):
         raise ConfigError(f"source must be a CSV file of runs; for a file that export wrote, say report {source}.")
     if name is not None and name.endswith(".csv"):
@@ -118,7 +122,6 @@ def tables(words: Words) -> int:
         TablesError: There are no records.
     """
     from ablate.tasks.classify import published_tables
-    from ablate.words import unknown
 
     given = {override.key: override.value for override in parse_overrides(words)}
     for key, value in given.items():

@@ -129,13 +129,6 @@ class Format(StrEnum):
     html = "html"
 
 
-class Scope(StrEnum):
-    """Whom a report's verdicts speak for: ``ablate.stats.crossed.Scope``, which costs the import of SciPy."""
-
-    population = "population"
-    these_images = "these_images"
-
-
 @dataclass
 class ReportConfig:
     """What ``report`` can be told.
@@ -147,11 +140,10 @@ class ReportConfig:
         margin: Smallest difference of interest, in the metric's unit: what surely lies within it is called equivalent.
         alpha: Rate of false verdicts of the whole table: intervals are of 1 - alpha. Smaller for runs that are looked
             at more than once (``ablate.stats.verdicts.alpha_spending``).
+        scope: Whom verdicts speak for: ``population`` or ``these_images``. None takes what the sweep declared.
         higher_is_better: Which way the metric is better; None goes by its name: less of a loss, an error or a time.
         blocks: Runs of one seed share split, subset and data order, and what these shift alike in all cells is taken
             out.
-        scope: ``population``: verdicts hold for other seeds and other test images, where runs keep which images they
-            got right; ``these_images``: for other seeds alone. None is population.
         source: A CSV file of anybody's runs, one a row; None reads the tracking store.
         factor: Columns that are compared, one or a list. Without a source, those of the experiment's runs (NAME of a
             parameter, or params.NAME, tags.NAME).
@@ -168,9 +160,9 @@ class ReportConfig:
     out: str | None = None
     margin: float | None = None
     alpha: float = 0.05
+    scope: str | None = None
     higher_is_better: bool | None = None
     blocks: bool = False
-    scope: Scope | None = None
     source: str | None = None
     factor: Any = None
     value: str | None = None

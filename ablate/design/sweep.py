@@ -12,6 +12,10 @@ MOST_POINTS = 10_000
 """Most points of a sweep, counted before any is made: at a minute each they take a week; more would fill the memory."""
 
 
+SCOPES = ("population", "these_images")
+"""Whom verdicts may speak for: ``ablate.stats.crossed.Scope``'s values, without what computes by them."""
+
+
 class SweepError(ValueError):
     """A sweep that cannot be run as it is written; one sentence for the person who wrote it."""
 

@@ -41,8 +41,8 @@ class Reading:
             looked at more than once.
         higher_is_better: Whether more of the metric is better; None goes by its name.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
-        scope: Whom verdicts speak for: other seeds and other test images, where runs keep which images they got right;
-            or other seeds alone.
+        scope: Whom verdicts speak for: other seeds and other test images, where runs keep which images they got right,
+            or other seeds alone; None is the first.
     """
 
     metric: str = METRIC
@@ -52,7 +52,7 @@ class Reading:
     alpha: float = ALPHA
     higher_is_better: bool | None = None
     blocks: bool = False
-    scope: Scope = Scope.population
+    scope: Scope | None = None
 
     @property
     def rule(self) -> Rule:
@@ -115,8 +115,10 @@ def report_table(
     ]
     notes, factors = outcome_notes(rows, runs), short(definition["axes"])
     names, cells = _cells(definition, runs, factors)
-    known = over_examples.tested(cells, metric, foreign=bool(definition.get("foreign")))
-    sampling = known.sampling(reading.scope)
+    compared = cells if "baseline" in definition else {}  # else nobody asks for the images of thousands of runs
+    known = over_examples.tested(compared, metric, foreign=bool(definition.get("foreign")))
+    scope = reading.scope or Scope.population
+    sampling = known.sampling(scope)
     analysis = analyse_runs(definition, runs, factors, rule, sampling)
     audit: list[Difference] = []
     if analysis is not None:
@@ -125,7 +127,7 @@ def report_table(
         if definition.get("foreign"):
             notes += [_NOT_AUDITED] if analysis.contrasts else []
         analysis = over_examples.over_images(
-            analysis, known, places, scope=reading.scope, sampled=sampling is not None, alpha=alpha
+            analysis, known, places, scope=scope, sampled=sampling is not None, alpha=alpha
         )
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=rule.higher_is_better)
     return Table(head, factors, metric, rows, notes, analysis, audit, alpha, rule.higher_is_better)
