@@ -45,15 +45,20 @@ class Sampling:
 def sampling(
     right: Mapping[Levels, Sequence[NDArray[np.bool_] | NDArray[np.float64]]],
     clusters: NDArray[np.int64] | None = None,
+    *,
+    seeds: Mapping[Levels, Sequence[int]] | None = None,
 ) -> Sampling | None:
     """What the choice of test images adds to the uncertainty of the cells' top-1, in percentage points squared.
 
     It is the covariance over images of the cells' mean correctness, by the number of images. Taken off the diagonal is
     what a seed does on one image and not on another: the spread between seeds holds that already. It is estimated
     without bias from the runs of a cell; a cell of one run cannot tell it from the image's own part and keeps it, which
-    makes intervals wider. Where so much is taken off that a contrast would have less than no variance, the nearest
-    covariance (negative eigenvalues to 0) has none. Then each cell gets half of (3 / 1.96)² images on which it alone is
-    right, so that two cells that agree on all M images are ±3/M apart, and not 0.
+    makes intervals wider. Where seeds are blocks, the spread that counts is of differences within seeds, and what a
+    seed does on an image in two cells alike is not in it: that is taken off what the two share.
+
+    Where so much is taken off that a contrast would have less than no variance, the nearest covariance (negative
+    eigenvalues to 0) has none. Then each cell gets half of (3 / 1.96)² images on which it alone is right, so that two
+    cells that agree on all M images are ±3/M apart, and not 0.
 
     With clusters, images of one cluster are added up before anything is squared, so an image that says the same as its
     neighbours counts as no further one; M is then the number of independent images that tell as much. Few images or
@@ -64,13 +69,14 @@ def sampling(
         right: Cell -> its runs, each ``(images,)``, right (1) or wrong (0) on the same images in one order; repeats
             of a seed, which are no further run, as their mean. The number of runs may differ between cells.
         clusters: ``(images,)``, number of the group that an image belongs to; None where each stands alone.
+        seeds: Cell -> the seed of each of its runs, where seeds are blocks; else None.
 
     Returns:
         None without a cell, and where there are fewer than two images or clusters, which have no spread.
 
     Raises:
-        ValueError: A cell without a run, runs of other lengths, values outside 0 to 1, or a cluster for each of
-            another number of images.
+        ValueError: A cell without a run, runs of other lengths, values outside 0 to 1, a cluster for each of another
+            number of images, or seeds of another number of runs.
 
     Source:
         Crossed random effects: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2), 386-411.
@@ -82,14 +88,16 @@ def sampling(
     units = images if groups is None else int(groups.max(initial=-1)) + 1
     if not right or units < 2:
         return None
-    deviations, interaction, unseen = np.empty((len(right), units)), np.empty(len(right)), np.empty(len(right))
+    deviations, unseen, left = np.empty((len(right), units)), np.empty(len(right)), []
     for cell, runs in enumerate(right.values()):
         each = np.asarray(np.stack(runs), np.float64)
-        deviations[cell], interaction[cell] = _split(each, groups)
-        unseen[cell] = RULE_OF_THREE / float(ndtri(0.975)) / independent(each.mean(axis=0), groups)
+        mean = each.mean(axis=0)
+        deviations[cell] = summed((mean - mean.mean())[None, :], groups)[0]
+        unseen[cell] = RULE_OF_THREE / float(ndtri(0.975)) / independent(mean, groups)
+        left.append(_left(each, groups, whole=seeds is not None))
+    both = _own(left, right) if seeds is None else _shared(left, [_checked_seeds(seeds, cell, right) for cell in right])
     small = (float(stdtrit(units - 1, 0.975)) / float(ndtri(0.975))) ** 2
-    between = deviations @ deviations.T * (units / (units - 1))
-    covariance = _nonnegative(between - np.diag(interaction)) * (small / images**2)
+    covariance = _nonnegative(deviations @ deviations.T - both) * (units / (units - 1) * small / images**2)
     covariance += np.diag(unseen**2 / 2)
     places = {cell: number for number, cell in enumerate(right)}
     return Sampling(places, 100**2 * covariance, images, None if groups is None else units)
@@ -128,19 +136,45 @@ def _checked_images(right: Mapping[Levels, Sequence[NDArray[np.bool_] | NDArray[
     return lengths.pop() if lengths else 0
 
 
-def _split(
-    runs: NDArray[np.float64], groups: NDArray[np.int64] | None
-) -> tuple[NDArray[np.float64], np.float64 | float]:
-    """A cell's runs, ``(runs, images)`` -> deviations of its clusters, ``(clusters,)``, and the part of the sum of
-    their squares that seeds and images make together."""
-    mean = runs.mean(axis=0)
-    deviations = summed((mean - mean.mean())[None, :], groups)[0]
-    if len(runs) == 1:
-        return deviations, 0.0
+def _checked_seeds(
+    seeds: Mapping[Levels, Sequence[int]],
+    cell: Levels,
+    right: Mapping[Levels, Sequence[NDArray[np.bool_] | NDArray[np.float64]]],
+) -> Sequence[int]:
+    of = seeds.get(cell, ())
+    if len(set(of)) != len(right[cell]) or len(of) != len(right[cell]):
+        raise ValueError(f"each of {len(right[cell])} runs of {', '.join(cell)} must have a seed of its own, got {of}.")
+    return of
+
+
+def _left(runs: NDArray[np.float64], groups: NDArray[np.int64] | None, *, whole: bool) -> NDArray[np.float64]:
+    """What is left of a cell's runs, ``(runs, images)``, without the part of each run and each image: by clusters,
+    ``(runs, clusters)``, or if not ``whole`` its sum of squares, ``(1, 1)``."""
     runs = runs - runs.mean(axis=1, keepdims=True)
     left = summed(runs - runs.mean(axis=0), groups)
-    units = left.shape[1]
-    return deviations, (left**2).sum() / (len(runs) - 1) / len(runs) * (units / (units - 1))
+    return left if whole else np.array([[(left**2).sum()]])
+
+
+def _own(
+    left: Sequence[NDArray[np.float64]], right: Mapping[Levels, Sequence[NDArray[np.bool_] | NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    """What seeds and images make together in the sums of squares of the cells' means, ``(cells, cells)``: each cell's
+    own, since its seeds are no other cell's."""
+    runs = np.array([len(each) for each in right.values()])
+    return np.diag([float(each[0, 0]) for each in left] / (np.maximum(1, runs - 1) * runs))
+
+
+def _shared(left: Sequence[NDArray[np.float64]], seeds: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """The same where cells share seeds: of two cells, what those do that both have, if these are two or more."""
+    sums, common = np.zeros((len(left), len(left))), np.zeros((len(left), len(left)))
+    for seed in sorted({seed for of in seeds for seed in of}):
+        cells = [cell for cell, of in enumerate(seeds) if seed in of]
+        there = np.stack([left[cell][seeds[cell].index(seed)] for cell in cells])
+        sums[np.ix_(cells, cells)] += there @ there.T
+        common[np.ix_(cells, cells)] += 1
+    runs = np.array([len(of) for of in seeds])
+    told = np.where(common > 1, sums / np.maximum(1, common - 1), 0.0)
+    return np.asarray(told * common / np.outer(runs, runs))
 
 
 def _nonnegative(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -39,13 +39,13 @@ class Right:
         images: Which test images: their number, and a digest of their labels.
         counts: ``(images,)``, number of runs that got each image right.
         runs: Number of runs.
-        seeds: A run a seed, each ``(images,)``; repeats of a seed as their mean.
+        seeds: Seed -> its run, ``(images,)``; repeats of a seed as their mean.
     """
 
     images: str
     counts: NDArray[np.int64]
     runs: int
-    seeds: Sequence[NDArray[np.bool_] | NDArray[np.float64]]
+    seeds: Mapping[int, NDArray[np.bool_] | NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,26 @@ class Known:
         """Number of groups of images."""
         return sum(len(np.unique(each)) for each in self.clusters.values())
 
-    def sampling(self, scope: Scope) -> Sampling | None:
-        """What other test images would do to the cells' means; None unless that is asked for and all runs tell."""
+    def sampling(self, scope: Scope, *, blocks: bool = False) -> Sampling | None:
+        """What other test images would do to the cells' means; None unless that is asked for and all runs tell.
+
+        Args:
+            scope: Whom verdicts are asked to speak for.
+            blocks: Whether seeds are blocks.
+        """
         if scope is not Scope.population or self.lacking:
             return None
-        tests: dict[str, dict[Levels, Sequence[NDArray[np.bool_] | NDArray[np.float64]]]] = {}
+        tests: dict[str, list[Levels]] = {}
         for cell, right in self.cells.items():
-            tests.setdefault(right.images, {})[cell] = right.seeds
-        parts = [sampling(cells, self.clusters.get(images)) for images, cells in tests.items()]
+            tests.setdefault(right.images, []).append(cell)
+        parts = [self._of_one_test(images, cells, blocks=blocks) for images, cells in tests.items()]
         found = [part for part in parts if part is not None]
         return joined(found) if found and len(found) == len(parts) else None
+
+    def _of_one_test(self, images: str, cells: Sequence[Levels], *, blocks: bool) -> Sampling | None:
+        right = {cell: list(self.cells[cell].seeds.values()) for cell in cells}
+        seeds = {cell: list(self.cells[cell].seeds) for cell in cells} if blocks else None
+        return sampling(right, self.clusters.get(images), seeds=seeds)
 
 
 def tested(cells: Mapping[Levels, Sequence[Attempt]], metric: str, *, foreign: bool = False) -> Known:
@@ -140,7 +150,7 @@ def _right(runs: Sequence[_Told], clusters: Mapping[str, NDArray[np.int64]]) -> 
     for each in runs:
         counts += each.right
         by_seed.setdefault(dict(json.loads(each.run.point)).get("seed", 0), []).append(each.right)
-    seeds = [several[0] if len(several) == 1 else np.mean(several, axis=0) for several in by_seed.values()]
+    seeds = {seed: bits[0] if len(bits) == 1 else np.mean(bits, axis=0) for seed, bits in by_seed.items()}
     return Right(images, counts, len(runs), seeds)
 
 

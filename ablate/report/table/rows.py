@@ -118,7 +118,7 @@ def report_table(
     compared = cells if "baseline" in definition else {}  # else nobody asks for the images of thousands of runs
     known = over_examples.tested(compared, metric, foreign=bool(definition.get("foreign")))
     scope = reading.scope or Scope.population
-    sampling = known.sampling(scope)
+    sampling = known.sampling(scope, blocks=rule.blocks)
     analysis = analyse_runs(definition, runs, factors, rule, sampling)
     audit: list[Difference] = []
     if analysis is not None:

@@ -54,6 +54,25 @@ def test_what_a_seed_does_on_one_image_alone_is_not_counted_twice():
     assert _contrast(found, A, C) == pytest.approx(own, rel=0.1), "one run cannot tell, and is taken for the worst"
 
 
+def test_what_a_block_does_on_an_image_is_taken_off_both_sides():
+    """A seed's data makes the same images hard in both cells: differences within seeds do not hold it."""
+    rng, images, n = np.random.default_rng(9), 20_000, 3
+    own, hard = 0.2 * rng.choice([-1, 1], images), 0.25 * rng.choice([-1, 1], (n, images))
+    right = {cell: list(rng.random((n, images)) < 0.5 + hard + (cell == A) * own) for cell in (A, B)}
+    want = 100**2 * 0.2**2 / images
+    assert _contrast(sampling(right, seeds={A: [0, 1, 2], B: [0, 1, 2]})) == pytest.approx(want, rel=0.15)
+    assert _contrast(sampling(right)) < 0.5 * want, "the spread of each cell's own seeds holds more"
+    some = sampling({A: right[A][:2], B: right[B]}, seeds={A: [4, 0], B: [0, 1, 2]})
+    assert np.linalg.eigvalsh(some.covariance)[0] > 0
+
+
+def test_without_common_seeds_blocks_take_off_each_cells_own():
+    rng = np.random.default_rng(10)
+    right = {A: _runs(rng, 0.7, 3, 500), B: _runs(rng, 0.6, 4, 500)}
+    found = sampling(right, seeds={A: [0, 1, 2], B: [3, 4, 5, 6]})
+    np.testing.assert_allclose(found.covariance, sampling(right).covariance)
+
+
 @pytest.mark.parametrize("cluster", [None, 8])
 def test_the_variance_over_images_is_unbiased(cluster):
     rng, images, found = np.random.default_rng(3), 800, []
@@ -124,6 +143,12 @@ def test_what_has_no_spread_over_images_says_nothing():
 def test_sampling_says_what_it_was_given_wrongly(right, clusters, said):
     with pytest.raises(ValueError, match=said):
         sampling(right, clusters)
+
+
+@pytest.mark.parametrize("seeds", [{A: [0]}, {A: [0, 0]}, {}])
+def test_sampling_wants_a_seed_for_each_run(seeds):
+    with pytest.raises(ValueError, match="each of 2 runs of a must have a seed of its own"):
+        sampling({A: [np.ones(5, bool)] * 2}, seeds=seeds)
 
 
 def test_an_interval_over_images_counts_clusters():
