@@ -237,8 +237,8 @@ def _made(told: Verdicts, whom: str) -> str:
 
 
 def _is_detail(note: str) -> bool:
-    """Whether a note is said elsewhere, or is no news: which interval is over what, unless a run lacks its images."""
-    which = note.startswith("intervals are ") and "not every run" not in note
+    """Whether a note is said elsewhere, or is no news, such as which interval is over what."""
+    which = note.startswith("intervals are ")
     return note == SECOND_LOOK or which or note.endswith("runs have no result: means are over the others")
 
 

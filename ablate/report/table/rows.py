@@ -23,6 +23,7 @@ from ablate.report.table.runs import Attempt, Sides, attempts, by_seed, counted,
 from ablate.report.table.table import ALPHA, COSTS, METRIC, Row, Table, more_is_better
 from ablate.stats.contrasts import Analysis, Rule
 from ablate.stats.crossed import Scope
+from ablate.stats.design import Levels
 from ablate.stats.divergence import MAX_DIVERGED
 from ablate.stats.estimates import best_of, mean_interval
 from ablate.stats.margins import usable
@@ -50,7 +51,8 @@ class Reading:
             where that says nothing.
         blocks: Seeds are blocks: what differs between them, and is the same on both sides of a contrast, is taken out.
         max_diverged: Share of a side's runs, 0 to 1: where more diverged, the mean of the rest is too good to judge by.
-        scope: Whom verdicts speak for; None goes by what the study declared.
+        scope: Whom verdicts speak for: other seeds and other test images, where runs keep which images they got right,
+            or other seeds alone. None goes by what the study declared, else the first.
         compare: Axes whose levels are compared, the others being where, by their names in the table or the whole ones;
             None goes by what the study declared, else all.
     """
@@ -155,7 +157,12 @@ def report_table(
     margin, unit = usable(rule.margin, results)
     rule = replace(rule, margin=margin)
     notes, factors = [*otherwise, *unit, *outcome_notes(rows, runs)], short(definition["axes"])
-    analysis = analyse_runs({**definition, "compare": reading.compare}, runs, factors, rule)
+    names, cells = _cells(definition, runs, factors)
+    compared = cells if "baseline" in definition else {}  # else nobody asks for the images of thousands of runs
+    known = over_examples.tested(compared, metric, foreign=bool(definition.get("foreign")))
+    scope = reading.scope or Scope.population
+    sampling = known.sampling(scope, blocks=rule.blocks)
+    analysis = analyse_runs({**definition, "compare": reading.compare}, runs, factors, rule, sampling)
     if analysis is None and "baseline" in definition and definition.get("method", "grid") in METHODS:
         notes.append("nothing is compared: a verdict needs runs of at least two levels")
     audit: list[Difference] = []
@@ -165,12 +172,13 @@ def report_table(
             raise ReportError(_WHICH_WAY.format(metric=visible(metric)))
         warned = [*cautions.unfinished(rows, definition), *definition.get("cautions", [])]
         notes += [] if analysis.contrasts else analysis.notes  # which are said with verdicts, where there are any
-        names, sides = _sides(definition, runs, factors, analysis)
-        audit = _audit(definition, names, sides, analysis)
+        places = _places(names, analysis)
+        audit = _audit(definition, names, [(cells[one], cells[other]) for one, other in places], analysis)
         if definition.get("foreign"):
             notes += [_NOT_AUDITED] if analysis.contrasts else []
-        else:
-            analysis = over_examples.over_images(analysis, sides, metric, alpha=alpha)
+        analysis = over_examples.over_images(
+            analysis, known, places, scope=scope, sampled=sampling is not None, alpha=alpha
+        )
         analysis = cut_analysis(analysis) if percent else analysis
     head = title(definition, runs, metric, alpha=alpha, higher_is_better=better)
     return Table(head, factors, metric, rows, notes, analysis, audit, alpha, better, margin, warned)
@@ -208,25 +216,26 @@ def _with_epochs(frame: "pd.DataFrame", curves: Curves) -> "pd.DataFrame":
     return frame.assign(**{EPOCHS: lengths}) if any(lengths) else frame
 
 
-def _sides(
-    definition: Mapping[str, Any], runs: Sequence[Attempt], factors: Sequence[str], analysis: Analysis
-) -> tuple[Mapping[str, Sequence[str]], list[Sides]]:
-    """Each factor's axes, and the runs of both sides of each contrast."""
+def _cells(
+    definition: Mapping[str, Any], runs: Sequence[Attempt], factors: Sequence[str]
+) -> tuple[Mapping[str, Sequence[str]], Mapping[Levels, Sequence[Attempt]]]:
+    """Each factor's axes, and the runs of each cell, by the levels that the analysis knows it by."""
     axes = list(definition["axes"])
-    names = dict(zip(factors, ([axis] for axis in axes), strict=True))
     zipped = definition.get("method") == "zip"
-    cells: dict[tuple[str, ...], list[Attempt]] = {}
+    cells: dict[Levels, list[Attempt]] = {}
     for run in runs:
         shown = tuple(tracking.param_text(dict(json.loads(run.point)).get(axis)) for axis in axes)
         cells.setdefault((", ".join(shown),) if zipped else shown, []).append(run)
     if zipped:
-        names, factors = {" + ".join(factors): axes}, [" + ".join(factors)]
-    pairs: list[Sides] = []
-    for each in analysis.contrasts:
-        at = [{**each.at, each.factor: level} for level in (each.level, each.baseline)]
-        first, second = (cells[tuple(levels[factor] for factor in factors)] for levels in at)
-        pairs.append((first, second))
-    return names, pairs
+        return {" + ".join(factors): axes}, cells
+    return dict(zip(factors, ([axis] for axis in axes), strict=True)), cells
+
+
+def _places(factors: Iterable[str], analysis: Analysis) -> list[tuple[Levels, Levels]]:
+    """The cells of each contrast's treatment and of its baseline."""
+    order = list(factors)
+    at = [[{**each.at, each.factor: level} for level in (each.level, each.baseline)] for each in analysis.contrasts]
+    return [(tuple(one[factor] for factor in order), tuple(other[factor] for factor in order)) for one, other in at]
 
 
 def _audit(
