@@ -119,7 +119,7 @@ _NAMED = 3
 def rates(contrast: Compared) -> str:
     """How many runs of both sides diverged, in words, and the p-value of one rate."""
     (lost, gone), (runs, of) = contrast.diverged, contrast.runs
-    p = "" if contrast.divergence_p is None else f", Fisher p {contrast.divergence_p:.2g}"
+    p = "" if contrast.divergence_p is None else f": Fisher p {contrast.divergence_p:.2g}"
     return f"{lost} of {runs} runs diverged, baseline {gone} of {of}{p}"
 
 
@@ -142,5 +142,5 @@ def _held(contrast: Compared, most: float) -> Verdict:
     if not forbidden.get(found.kind, level or baseline):
         return found
     who = " and of ".join(["the level"] * level + ["its baseline"] * baseline)
-    note = f"{rates(contrast)}: with more than {100 * most:.3g} % of {who} the mean of the rest is too good to judge by"
+    note = f"{rates(contrast)}; with more than {100 * most:.3g} % of {who} the mean of the rest is too good to judge by"
     return replace(found, kind=Kind.undecided, seeds_needed=None, seeds_at_least=None, notes=(*found.notes, note))

@@ -25,6 +25,7 @@ from ablate.report.table.numbers import (
 from ablate.report.table.table import ALPHA, Table, confidence, direction_words, label
 from ablate.stats.contrasts import Analysis, Contrast, Interval, OverImages
 from ablate.stats.crossed import Scope
+from ablate.stats.divergence import rates
 from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.model import Effect
 from ablate.stats.power import MOST_SEEDS
@@ -168,14 +169,14 @@ def _words(contrast: Contrast, written: Digits, columns: Sequence[Column], alpha
         effect += f" {interval_text(found.low, found.high, written)}"
     further = [interval(contrast) for _, interval in columns]
     p = "" if found.p is None else f"p {p_text(found.p, alpha)}"
-    lost = [f"{n} of {of} {side} diverged" for n, of, side in _lost(contrast) if n]
+    lost = rates(contrast) if any(contrast.diverged) else ""
     return [
         f"{found.kind} {FLAG}" if flag else str(found.kind),
         effect,
         *("" if each is None else interval_text(each.low, each.high, written) for each in further),
         p,
         f"n {found.n}",
-        ", ".join(filter(None, [needed(found), *lost])),
+        ", ".join(filter(None, [needed(found), lost])),
     ]
 
 
@@ -199,10 +200,6 @@ def needed(found: Verdict, side: str = "") -> str:
         return f"more than {MOST_SEEDS:,} seeds{side}: the margin is too small for this spread"
     ends = [f"more than {MOST_SEEDS:,}" if count > MOST_SEEDS else f"{count:,}" for count in (least, most)]
     return f"{' to '.join(dict.fromkeys(ends))} seeds{side} decide in 4 of 5 cases"
-
-
-def _lost(contrast: Contrast) -> list[tuple[int, int, str]]:
-    return list(zip(contrast.diverged, contrast.runs, ("runs", "baseline runs"), strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------------- remarks

@@ -11,6 +11,7 @@ from ablate.report.table.numbers import Digits, effect_text, ends
 from ablate.report.table.table import ALPHA, Table, confidence
 from ablate.stats.contrasts import Contrast
 from ablate.stats.crossed import Scope
+from ablate.stats.divergence import rates
 from ablate.stats.verdicts import Kind
 
 MOST_PLACES = 6
@@ -110,8 +111,7 @@ def sentence(
     if (images := contrast.over_images) is not None:
         sure += f", over {images.images:,} test images {_span(images.low, images.high, written)}"
     seeds_needed = f"; {words}" if (words := needed(found, " a side")) else ""
-    lost = sum(contrast.diverged)
-    diverged = f"; {lost} of {sum(contrast.runs)} runs diverged" if lost else ""
+    diverged = f"; {rates(contrast)}" if any(contrast.diverged) else ""
     effect = _minus(effect_text(found.effect, found.low, found.high, written))
     return f"{who} {kind}: {effect} {unit}{sure}{seeds_needed}{diverged}{more}."
 
