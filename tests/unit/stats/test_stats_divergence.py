@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
 from ablate.stats.contrasts import Contrast, analyse
@@ -45,11 +46,11 @@ def test_the_note_names_rates_and_fishers_p():
     (got,) = with_divergence([_contrast(Kind.helps, (6, 0))])
     assert got.divergence_p == pytest.approx(scipy.stats.fisher_exact([[6, 0], [4, 10]]).pvalue)
     assert got.verdict.notes[-1] == (
-        "6 of 10 runs diverged, baseline 0 of 10, Fisher p 0.011: with more than 20 % of the level the mean of the "
+        "6 of 10 runs diverged, baseline 0 of 10: Fisher p 0.011; with more than 20 % of the level the mean of the "
         "rest is too good to judge by"
     )
     (note,) = divergence_notes([got])
-    assert "max_diverged=0.2" in note and "(b at x: 6 of 10 runs diverged, baseline 0 of 10, Fisher p 0.011)" in note
+    assert "max_diverged=0.2" in note and "(b at x: 6 of 10 runs diverged, baseline 0 of 10: Fisher p 0.011)" in note
     many = divergence_notes([got] * 9)
     assert many[0].count("Fisher") == 3 and many[0].endswith("; and 6 more)")
 
@@ -82,6 +83,13 @@ def test_rates_share_alpha_with_those_that_have_a_diverged_run_alone():
     assert rate_p_values(counts) == pytest.approx([2 * first, None, second, None])
     assert rate_p_values([]) == [] and rate_p_values([((0, 0), (5, 5))]) == [None]
     assert rate_p_values([((3, 3), (3, 3))]) == [1.0]
+
+
+def test_rates_are_adjusted_as_statsmodels_does_it_by_holm():
+    rng = np.random.default_rng(0)
+    counts = [((int(lost), int(base)), (10, 10)) for lost, base in rng.integers(0, 9, (17, 2)) if lost + base]
+    raw = [scipy.stats.fisher_exact([lost, [10 - n for n in lost]]).pvalue for lost, _ in counts]
+    assert rate_p_values(counts) == pytest.approx(multipletests(raw, method="holm")[1], abs=1e-15)
 
 
 def _study(lost, rng=None):

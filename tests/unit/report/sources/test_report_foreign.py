@@ -320,7 +320,8 @@ def test_alpha_is_that_of_every_interval_and_of_the_verdicts(tmp_path, capsys):
     half = stats.t.ppf(1 - 0.006 / 2, 3) * np.std(values, ddof=1) / 2
     assert told[0.006]["rows"][0]["estimate"]["high"] == pytest.approx(np.mean(values) + half, abs=1e-6)
     std, low = told[0.006]["analysis"]["std"], told[0.006]["analysis"]["contrasts"][0]["verdict"]["low"]
-    assert low == pytest.approx(1 - stats.t.ppf(1 - 0.006 / 2, 6) * std / 2**0.5, abs=0.02)  # drawn, not integrated
+    pooled, single = (1 - stats.t.ppf(1 - 0.006 / 2, df) * std / 2**0.5 for df in (6, 3))
+    assert single < low < pooled  # sides of four runs each, which may differ in spread
     for format in ("text", "md", "latex", "json", "html"):
         assert _code(*words, "alpha=0.006", f"format={format}") == 0
         said = capsys.readouterr().out

@@ -105,23 +105,30 @@ def test_every_format_says_which_interval_is_over_what():
     sine, _ = table.analysis.contrasts
     low, high = sine.over_images.low, sine.over_images.high
     shown = f"[{low:+.2f}, {high:+.2f}]"
-    text, md = render(table, "text", notes), render(table, "md", notes)
+    text, md = (render(table, format, notes, full=True) for format in ("text", "md"))
     assert (
-        "minus baseline [95 % interval over seeds, on the same test data, simultaneous], then [over test images" in text
+        "minus baseline [95 % interval over seeds and test images, simultaneous], then [over seeds, on the same test "
+        "data], then [over test images" in text
     )
     assert shown in next(line for line in text.splitlines() if line.startswith("    sine"))
-    assert "data, simultaneous] | 95 % over test images, of the same trained models |" in md
-    assert f" | {shown} | " in md and "95 \\% over test images" in render(table, "latex")
+    assert (
+        "images, simultaneous] | 95 % over seeds, on the same test data | 95 % over test images, of the same trained "
+        "models |" in md
+    )
+    assert f" | {shown} | " in md and "95 \\% over test images" in render(table, "latex", full=True)
+    assert shown not in render(table, "text", notes)
     row = next(row for row in csv.DictReader(io.StringIO(render(table, "csv"))) if row["positional"] == "sine")
     assert (float(row["positional_images_low"]), float(row["positional_images_high"])) == (low, high)
-    assert float(row["positional_seeds_low"]) == sine.verdict.low
+    assert (float(row["positional_low"]), float(row["positional_seeds_low"])) == (
+        sine.verdict.low,
+        sine.over_seeds.low,
+    )
     told = json.loads(render(table, "json"))["analysis"]["contrasts"][0]["over_images"]
     assert told == {"low": pytest.approx(low), "high": pytest.approx(high), "images": IMAGES}
     signed = [f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in (low, high)]
     html = page(study)
     assert (
-        "interval over seeds, on the same test data, " in html
-        and f", over 403 test images {signed[0]} to {signed[1]}" in html
+        "interval over seeds and test images, " in html and f", over 403 test images {signed[0]} to {signed[1]}" in html
     )
 
 
@@ -131,13 +138,13 @@ def test_without_a_sides_images_the_interval_is_blank_and_a_sentence_says_so():
     runs[7] |= {f"tags.{key}": text for key, text in packed(_right("learnable", 1), LABEL[::-1]).items()}
     table, notes = records_table(_study(runs))
     assert [each.over_images for each in table.analysis.contrasts] == [None, None]
-    said = render(table, "md", notes)
+    said = render(table, "md", notes, full=True)
     why = "since 1 of 9 runs do not keep which test images they got right and 1 row has runs of different test images"
     assert why in said and ": none over test images" in said
     assert "over test images |" not in said
     table, _ = records_table(_study([*runs[:7], _runs()[7], runs[8]]))
     assert [each.over_images is None for each in table.analysis.contrasts] == [True, False]
-    assert "blank for some over test images" in render(table, "md")
+    assert "blank for some over test images" in render(table, "md", full=True)
 
 
 def test_what_is_no_top1_on_the_test_set_has_no_interval_over_its_images():
@@ -249,7 +256,7 @@ def test_images_of_one_folder_count_as_one(monkeypatch):
     sine = table.analysis.contrasts[0]
     sides = [[_right(level, seed) for seed in SEEDS] for level in ("sine", "none")]
     assert (sine.over_images.low, sine.over_images.high) == example_interval(*sides, clusters=clusters)
-    assert "Student's t over 31 groups of images" in render(table, "text")
+    assert "Student's t over 31 groups of images" in render(table, "text", full=True)
     level, seed = "learnable", 1
     runs[7] |= {f"tags.{key}": text for key, text in packed(_right(level, seed), LABEL, clusters // 2).items()}
     table, _ = records_table(_study(runs))
