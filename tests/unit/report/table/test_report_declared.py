@@ -116,3 +116,13 @@ def test_comparisons_of_a_zip_and_of_a_search():
 def test_comparisons_of_recorded_sweeps_are_those_of_their_tables(name):
     study = records.read(Path(__file__).parents[4] / "docs" / "records" / f"{name}.jsonl")
     assert comparisons(study.definition) == len(records_table(study)[0].analysis.contrasts) > 0
+
+
+def test_a_declared_margin_that_no_results_differ_by_is_left_out_and_a_given_one_refused():
+    study = _study(margin=200.0)
+    table, _ = records_table(study)
+    assert table.margin is None and [note for note in table.notes if "the margin, 200, is left out" in note]
+    said = report_records(study)
+    assert "no margin= in force" in said and "the margin, 200, is left out" in said
+    with pytest.raises(ReportError, match="margin must be below the largest result"):
+        records_table(study, Reading(margin=200.0))
