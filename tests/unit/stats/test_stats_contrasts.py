@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from ablate.report.pages import findings
 from ablate.stats.contrasts import analyse
+from ablate.stats.crossed import Sampling
 from ablate.stats.design import Observation
 from ablate.stats.verdicts import Kind
 
@@ -229,6 +230,23 @@ def test_unbalanced_cells_have_the_residual_and_the_effects_of_a_linear_model():
         level, base = ({**each.at, each.factor: level} for level in (each.level, each.baseline))
         effect = mean[(level["f"], level["g"])] - mean[(base["f"], base["g"])]
         assert each.verdict.effect == pytest.approx(effect, rel=1e-9, abs=1e-9)
+
+
+def test_seeds_that_would_decide_count_what_test_images_leave_open():
+    runs, margin = _sweep({("a",): 80, ("b",): 80.2}, rng=np.random.default_rng(9)), 1.0
+
+    def seeds(variance):
+        places = {("a",): 0, ("b",): 1}
+        covariance = np.diag([variance / 2, variance / 2])  # of the cells' means, so that the effect has this variance
+        got = analyse(runs, ["f"], {"f": "a"}, margin=margin, sampling=Sampling(places, covariance, 1000, None))
+        assert got.contrasts[0].verdict.kind is Kind.undecided
+        return got.contrasts[0].verdict.seeds_at_least, got.contrasts[0].verdict.seeds_needed
+
+    alone = analyse(runs, ["f"], {"f": "a"}, margin=margin).contrasts[0].verdict
+    assert seeds(0.0) == (alone.seeds_at_least, alone.seeds_needed) and alone.seeds_at_least < alone.seeds_needed
+    (least, most), (more, still_more) = seeds(0.0), seeds(0.02)
+    assert least < more and most < still_more
+    assert seeds(1.0) == (None, None)  # as many seeds as one likes leave a standard error as wide as the margin
 
 
 def test_large_families_share_alpha_too():
