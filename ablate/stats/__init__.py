@@ -1,6 +1,6 @@
 """Numbers -> estimates, intervals and verdicts; imports no other part of ablate.
 
-What needs scipy.stats or statsmodels imports it at its call, so that a report without verdicts does not wait for them.
+What needs scipy.stats imports it at its call, so that a report without verdicts does not wait for them.
 """
 
 from ablate.stats.contrasts import analyse as analyse

@@ -89,10 +89,7 @@ def rate_p_values(counts: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> 
 
 
 def _adjusted(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order of the given ones.
-
-    As statsmodels' ``multipletests``, which collects garbage at each call: 0.2 s where TensorFlow is loaded.
-    """
+    """Holm's adjusted p-values, in the order of the given ones."""
     order = np.argsort(p, kind="stable")
     found = np.empty(len(p))
     found[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p, float)[order] * np.arange(len(p), 0, -1)))

@@ -1,6 +1,6 @@
 """Arrays of results -> estimates and their intervals.
 
-What needs scipy.stats, scipy.fft or statsmodels imports it at its call: a table of means alone does not pay for them.
+What needs scipy.stats or scipy.fft imports it at its call: a table of means alone does not pay for them.
 """
 
 import math

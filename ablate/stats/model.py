@@ -67,7 +67,7 @@ class _Left:
 def _least_squares(groups: Groups, design: NDArray[np.float64]) -> _Left | None:
     """What a row a run would give, from a row a group with its weight; None where no run is left to tell the noise.
 
-    By scipy, since importing statsmodels takes longer than most sweeps take to fit; columns may depend on each other.
+    Columns may depend on each other.
     """
     from scipy.linalg import lstsq
 
