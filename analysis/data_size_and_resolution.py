@@ -25,7 +25,7 @@
 records = ["../docs/records/data_size-*.jsonl", "../docs/records/resolution-*.jsonl"]  # exported files (or patterns)
 tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
 study = "data_size"  # which sweep of that store
-margin = None  # smallest effect of interest in percentage points; without one, nothing is called equivalent
+margin = None  # smallest effect of interest in percentage points; None takes what the sweep declared, if anything
 
 # %%
 import matplotlib.pyplot as plt

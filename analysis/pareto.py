@@ -41,8 +41,9 @@ costs = {"macs": "MACs of an image's forward pass", "params": "parameters"}
 # %% [markdown]
 # ## As published
 #
-# Table 1 of the paper, best of 4 runs, costs as printed (its MACs have two digits, and counts differ in what they leave
-# out). Rows with a star had more than the others, such as longer training.
+# Table 1 of the paper, best of 4 runs (two rows are other papers' numbers), costs for images of 32x32x3 as printed, its
+# MACs with two digits, and counts differ in what they leave out. Rows with a star had more than the others, such as
+# longer training. Ours, below, are for images of their own size (MNIST: 28x28x1): costs of the two do not compare.
 
 # %%
 printed = published_figures.printed(published)

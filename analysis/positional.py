@@ -15,9 +15,9 @@
 # # Who still needs a positional embedding?
 #
 # The paper's ablation trains ViT-Lite, CVT and CCT with a learnable, a sine and no positional embedding. It claims that
-# convolutions make the embedding dispensable. Most of its rows are known from a transcription only (marked ?), and
-# enter no claim here. What follows is the same question asked of small models in short training: each figure's title
-# says on what, how long, and how many seeds.
+# convolutions make the embedding dispensable. Most of its rows are known from a transcription only (marked ?, and ≠
+# where another one differs), and enter no claim here. What follows is the same question asked of small models in short
+# training: each figure's title says on what, how long, and how many seeds.
 #
 # `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
 
@@ -25,7 +25,7 @@
 records = ["../docs/records/pe_type-*.jsonl"]  # exported files (or patterns)
 tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
 study = "pe_type"  # which sweep of that store
-margin = None  # smallest effect of interest in percentage points; without one, nothing is called equivalent
+margin = None  # smallest effect of interest in percentage points; None takes what the sweep declared, if anything
 
 # %%
 import matplotlib.pyplot as plt
@@ -64,13 +64,13 @@ for each in studies:
 
 # %%
 for each in studies:
-    analysis = records_table(each, Reading(margin=margin))[0].analysis
-    if analysis is not None and analysis.contrasts:
-        effects = frames.contrasts(analysis)
+    table, notes = records_table(each, Reading(margin=margin))
+    if table.analysis is not None and table.analysis.contrasts:
+        effects = frames.contrasts(table.analysis)
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
         figure, ax = plt.subplots(figsize=(8, 1.4 + 0.27 * rows), layout="constrained")
         figure.suptitle(published_figures.figure_title(each), fontsize=10)
-        figures.effects(effects, ax, label(METRIC), margin=margin)
+        figures.effects(effects, ax, label(METRIC), margin=table.margin)
 
 # %% [markdown]
 # ## The published table, and ours beside it

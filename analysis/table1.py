@@ -26,7 +26,7 @@ records = ["../docs/records/variants-*.jsonl"]  # exported files (or patterns)
 tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
 study = "variants"  # which sweep of that store
 others = ["../docs/records/canonical-*.jsonl"]  # files of runs that stand in the published table alone
-margin = None  # smallest effect of interest in percentage points; without one, nothing is called equivalent
+margin = None  # smallest effect of interest in percentage points; None takes what the sweep declared, if anything
 
 # %%
 import matplotlib.pyplot as plt

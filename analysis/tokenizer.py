@@ -16,8 +16,10 @@
 #
 # The class token gives way to sequence pooling (CVT), then patches to convolutions (CCT), then one large convolution to
 # two small ones. The packaged sweep has ViT-Lite-2/4, CVT-2/4, CCT-2/7x1 and CCT-2/3x2, in this order, named here by
-# tokenizer, pooling, kernel and number of convolutions. The published table has larger models and is known from a
-# transcription only (marked ?): it enters no claim. Each figure's title says on what ours trained, how long, and n.
+# tokenizer, pooling, kernel and number of convolutions. The last step changes kernel and number together, so it tells
+# neither from the other. The published table has larger models and is known from a transcription, of which a second
+# source confirms few rows; what is marked ?, ! or ≠ there enters no claim. Each figure's title says on what ours
+# trained, how long, and n.
 #
 # `analysis/README.md` says how to run this on a sweep of yours, and how to edit it.
 
@@ -25,7 +27,7 @@
 records = ["../docs/records/tokenizer-*.jsonl"]  # exported files (or patterns)
 tracking_uri = ""  # or your own store, such as sqlite:///../mlflow.db; then records is not read
 study = "tokenizer"  # which sweep of that store
-margin = None  # smallest effect of interest in percentage points; without one, nothing is called equivalent
+margin = None  # smallest effect of interest in percentage points; None takes what the sweep declared, if anything
 
 # %%
 import matplotlib.pyplot as plt
@@ -57,17 +59,19 @@ for each in studies:
 # %% [markdown]
 # ## Step by step
 #
-# What each step adds to the one before it: Welch's intervals, their 5 % shared out among the steps. Steps also change
-# what a model costs (the table above has parameters and MACs), so a step that helps is not free.
+# What each step adds to the one before it. The first has the verdict of the table above; the others are judged by the
+# same method and share alpha out. Steps also change what a model costs (the table above has parameters and MACs), so a
+# step that helps is not free.
 
 # %%
 for each in studies:
     runs, factors = frames.tidy(each)
-    steps = frames.steps(runs)
+    table, notes = records_table(each, Reading(margin=margin))
+    steps = frames.steps(runs, table)
     display(steps.drop(columns=["factor", "baseline"]).round(2))
     figure, ax = plt.subplots(figsize=(8, 1.7 + 0.3 * len(steps)), layout="constrained")
     figure.suptitle(published_figures.figure_title(each), fontsize=10)
-    figures.effects(steps, ax, label(METRIC), margin=margin)
+    figures.effects(steps, ax, label(METRIC), margin=table.margin)
 
 # %% [markdown]
 # ## The published table, and ours beside it

@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ablate.config.compose import compose_report
 from ablate.config.overrides import ConfigError, Words, parse_overrides
-from ablate.config.schema import Format, ReportConfig, check_path
+from ablate.config.schema import Format, Notes, ReportConfig, check_path
+from ablate.design.sweep import SCOPES
 from ablate.installation import require
 from ablate.sweep.output import show
+from ablate.words import unknown
 
 
 def report(name: str | None, words: Words) -> int:
@@ -23,10 +26,11 @@ def report(name: str | None, words: Words) -> int:
     from ablate.report import METRIC, Reading, report_records, report_study
     from ablate.report.pages.html import page
     from ablate.report.sources import studies
+    from ablate.stats.crossed import Scope
 
     options = compose_report(words)
     _check_report(name, options)
-    drawn = options.format is Format.html
+    drawn, full = options.format is Format.html, options.notes is Notes.full
     if drawn:
         require("format=html", "matplotlib", "seaborn")
     records = studies.opened(name, options)
@@ -34,17 +38,20 @@ def report(name: str | None, words: Words) -> int:
         records = studies.from_store(options.tracking, name, curves_of=studies.READ)
     reading = Reading(
         records.definition.get("metric", METRIC) if records is not None else METRIC,
-        options.margin,
-        options.at,
-        options.images,
-        options.alpha,
-        options.higher_is_better,
-        options.blocks,
+        margin=options.margin,
+        at=options.at,
+        images=options.images,
+        alpha=options.alpha,
+        higher_is_better=options.higher_is_better,
+        blocks=options.blocks,
+        max_diverged=options.max_diverged,
+        scope=None if options.scope is None else Scope(options.scope),
+        compare=_names(options.compare),
     )
     if records is not None:
-        text = page(records, reading) if drawn else report_records(records, options.format, reading)
+        text = page(records, reading) if drawn else report_records(records, options.format, reading, full=full)
     elif name is not None:
-        text = report_study(options.tracking, name, options.format, reading=reading)
+        text = report_study(options.tracking, name, options.format, reading=reading, full=full)
     else:
         raise ConfigError("report needs the name of a sweep, a file of records, or source=: report pe_type.")
     _put(text, options.out, options.source or (name if name and name.endswith(studies.SUFFIX) else None))
@@ -58,10 +65,15 @@ def _check_report(name: str | None, options: ReportConfig) -> None:
         ConfigError: The options contradict each other, or the margin is none.
     """
     check_path("a file of records", name or None)
-    source, margin, factor = options.source, options.margin, options.factor
-    columns = factor if isinstance(factor, list) else [factor]
-    if factor is not None and not all(isinstance(column, str) and column for column in columns):
-        raise ConfigError(f"factor must be a column or a list of columns, got {factor!r}.")
+    source, margin = options.source, options.margin
+    for key, kind in {"factor": "a column or a list of columns", "compare": "an axis or a list of axes"}.items():
+        given = getattr(options, key)
+        if not all(isinstance(each, str) and each for each in _names(given) or []) or (
+            key == "compare" and given == []
+        ):
+            raise ConfigError(f"{key} must be {kind}, got {given!r}.")
+    if options.scope is not None and options.scope not in SCOPES:
+        raise ConfigError(unknown("scope", options.scope, SCOPES))
     if source is not None and source.endswith(".jsonl"):
         raise ConfigError(f"source must be a CSV file of runs; for a file that export wrote, say report {source}.")
     if name is not None and name.endswith(".csv"):
@@ -75,6 +87,11 @@ def _check_report(name: str | None, options: ReportConfig) -> None:
         )
     if margin is not None and not (math.isfinite(margin) and margin > 0):
         raise ConfigError(f"margin must be above 0, in the unit of the values, got {margin}; leave it out for none.")
+
+
+def _names(given: Any) -> list[Any] | None:
+    """One name or several, as a list."""
+    return given if given is None or isinstance(given, list) else [given]
 
 
 def _put(text: str, out: str | None, source: str | None = None) -> None:
@@ -116,7 +133,6 @@ def tables(words: Words) -> int:
         TablesError: There are no records.
     """
     from ablate.tasks.classify import published_tables
-    from ablate.words import unknown
 
     given = {override.key: override.value for override in parse_overrides(words)}
     for key, value in given.items():

@@ -13,7 +13,7 @@ from ablate.design.sweep import SweepError
 from ablate.installation import require
 from ablate.sweep.duplicate_levels import same_data
 from ablate.sweep.output import show
-from ablate.sweep.plan import Plan, already_finished, make_plan, summary
+from ablate.sweep.plan import Plan, already_finished, make_plan, redeclared, summary
 from ablate.tasks.classify.running import ClassifierPreview
 from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.training.hardware import check_backend, import_keras, require_keras
@@ -126,7 +126,8 @@ def plan(words: Words) -> int:
     """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
     check_backend()
     planned = make_plan(words)
-    show(*summary(planned), f"  {_finished_already(planned)}", f"  {_visible(planned)}")
+    show(*summary(planned), *(f"  {line}" for line in redeclared(planned)))
+    show(f"  {_finished_already(planned)}", *(f"  {line}" for line in _visible(planned)))
     axes = list(planned.points[0].point.levels)
     show(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
     first = planned.points[0].point
@@ -232,25 +233,37 @@ def _ramp(config: Config, ramp: "Ramp", folder: str) -> int:
     return 0
 
 
-def _visible(planned: Plan) -> str:
-    """The smallest difference that the planned seeds can show, from the noise of like runs in the store."""
+def _visible(planned: Plan) -> list[str]:
+    """The smallest difference that the planned seeds can show, from the noise of like runs in the store.
+
+    Returns:
+        A line; of a search, whose points are chosen by their results, none.
+    """
+    from ablate.report.table.analysis import comparisons
+    from ablate.report.table.table import ALPHA
     from ablate.stats.power import pooled_std, smallest_difference
     from ablate.tracking import TrackingError, cells, finished_settings, param_text
 
-    seeds = len({each.point.seed for each in planned.points if each.point.trial is None})
+    definition = planned.definition()
+    if planned.search is not None:
+        return []
+    seeds, rows = len(definition["seeds"]), len(definition["combinations"])
     like = ("data.source", "data.root", "train.epochs")
     leaves = planned.points[0].leaves
     try:
         where = planned.config.tracking
         known = cells(where, {key: param_text(leaves[key]) for key in like}) if finished_settings(where) else {}
     except TrackingError as error:
-        return f"smallest difference that shows: not known, since {error}"
+        return [f"smallest difference that shows: not known, since {error}"]
     noise = pooled_std(known.values())
     if noise is None:
-        return "smallest difference that shows: not known before like runs of several seeds (+sweep=noise_floor)"
+        return ["smallest difference that shows: not known before like runs of several seeds (+sweep=noise_floor)"]
     std, runs, groups = noise
     told = f"standard deviation {std:.2f} points, from {runs} like runs in {groups} cells"
-    shown = smallest_difference(std, seeds)
+    alpha, family = definition.get("alpha", ALPHA), comparisons(definition)
+    shared = f", where {family} comparisons share alpha {alpha:g}" if family > 1 else ""
+    df = rows * (seeds - 1) if family else None
+    shown = smallest_difference(std, seeds, alpha=alpha, groups=max(1, family), df=df)
     if shown is None:
-        return f"smallest difference that shows: none with one seed a level ({told})"
-    return f"smallest difference that {seeds} seeds a level show in 4 of 5 cases: {shown:.2f} points ({told})"
+        return [f"smallest difference that shows: none with one seed a level ({told})"]
+    return [f"smallest difference that {seeds} seeds a level show in 4 of 5 cases{shared}: {shown:.2f} points ({told})"]

@@ -129,6 +129,13 @@ class Format(StrEnum):
     html = "html"
 
 
+class Notes(StrEnum):
+    """Which notes stand below a table in text, Markdown and LaTeX."""
+
+    short = "short"
+    full = "full"
+
+
 @dataclass
 class ReportConfig:
     """What ``report`` can be told.
@@ -136,13 +143,21 @@ class ReportConfig:
     Attributes:
         tracking: Where the records are.
         format: ``text`` for a terminal; ``md``, ``latex``, ``csv``, ``json`` or ``html`` for a file.
+        notes: ``short`` says how verdicts were made and what needs attention; ``full`` adds the method, the spread of
+            the runs, F tests, a third interval, and where the records are. Page and JSON have all.
         out: File to write; None prints.
         margin: Smallest difference of interest, in the metric's unit: what surely lies within it is called equivalent.
+            None takes what the sweep declared.
         alpha: Rate of false verdicts of the whole table: intervals are of 1 - alpha. Smaller for runs that are looked
-            at more than once (``ablate.stats.verdicts.alpha_spending``).
+            at more than once (``ablate.stats.verdicts.alpha_spending``). None takes what the sweep declared, else 0.05.
+        scope: Whom verdicts speak for: ``population`` or ``these_images``. None takes what the sweep declared.
+        compare: Axes or columns whose levels are compared, one or a list, the others being where. None takes what the
+            sweep declared, else all.
         higher_is_better: Which way the metric is better; None goes by its name: less of a loss, an error or a time.
         blocks: Runs of one seed share split, subset and data order, and what these shift alike in all cells is taken
             out.
+        max_diverged: Share of a level's runs, 0 to 1: a level of which more diverged is called neither better nor
+            equivalent, and nothing beside such a baseline worse.
         source: A CSV file of anybody's runs, one a row; None reads the tracking store.
         factor: Columns that are compared, one or a list. Without a source, those of the experiment's runs (NAME of a
             parameter, or params.NAME, tags.NAME).
@@ -156,11 +171,15 @@ class ReportConfig:
 
     tracking: TrackingSpec = field(default_factory=TrackingSpec)
     format: Format = Format.text
+    notes: Notes = Notes.short
     out: str | None = None
     margin: float | None = None
-    alpha: float = 0.05
+    alpha: float | None = None
+    scope: str | None = None
+    compare: Any = None
     higher_is_better: bool | None = None
     blocks: bool = False
+    max_diverged: float = 0.2
     source: str | None = None
     factor: Any = None
     value: str | None = None

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from ablate.design.sweep import Budget, Method, Pruner, Sampler, SweepError, SweepSpec, is_int
+from ablate.design.sweep import RULE, Budget, Method, Pruner, Sampler, SweepError, SweepSpec, check_rule, is_int
 from ablate.words import unknown
 
 _WORDS: Mapping[str, type[StrEnum]] = {"method": Method, "sampler": Sampler, "pruner": Pruner, "budget": Budget}
 _ANY = ("seeds", "repeats", "objective")  # of several kinds, which their readers check
 _KEYS = (
     "question", "table", "method", "base", "axes", "baseline", "where", "seeds", "repeats", "objective", "n_trials",
-    "sampler", "pruner", "budget",
+    "sampler", "pruner", "budget", *RULE,
 )  # fmt: skip
 _LONGEST = 60
 _OF_SEARCH = ("n_trials", "sampler", "pruner", "objective")
@@ -51,6 +51,8 @@ def check(name: str, content: Mapping[Any, Any], tables: Iterable[str]) -> None:
     for rule in content.get("where", []):
         _check_rule(name, rule, content)
     _check_repeats(name, content)
+    declared = {key: content[key] for key in RULE if key in content}
+    check_rule(name, declared, content.get("axes", {}), Method(content.get("method", Method.grid)))
 
 
 def check_keys(name: str, content: Mapping[Any, Any]) -> None:

@@ -1,15 +1,25 @@
 """A sweep's definition, as dataclasses."""
 
-from collections.abc import Hashable
+import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeGuard
+
+from ablate.words import unknown
 
 MOST_SEEDS = 1000
 """Most seeds that a number may ask for; a larger number is a seed that was meant."""
 
 MOST_POINTS = 10_000
 """Most points of a sweep, counted before any is made: at a minute each they take a week; more would fill the memory."""
+
+
+RULE = ("margin", "alpha", "scope", "compare")
+"""What a sweep may declare of its verdicts before there is a result."""
+
+SCOPES = ("population", "these_images")
+"""Whom verdicts may speak for: ``ablate.stats.crossed.Scope``'s values, without what computes by them."""
 
 
 class SweepError(ValueError):
@@ -89,6 +99,10 @@ class SweepSpec:
         sampler: Who proposes the points of a search.
         pruner: Stops poor trials of a search early.
         budget: What all points have alike.
+        margin: Smallest difference of interest, in the unit of the results; None declares none.
+        alpha: Rate of false verdicts of the whole table, 0 to 0.5; None leaves it to the report.
+        scope: Whom verdicts speak for, one of ``SCOPES``; None leaves it to the report.
+        compare: Axes whose levels are compared, the others being where; None compares those of all.
     """
 
     name: str = ""
@@ -106,6 +120,20 @@ class SweepSpec:
     sampler: Sampler = Sampler.tpe
     pruner: Pruner = Pruner.none
     budget: Budget = Budget.epochs
+    margin: float | None = None
+    alpha: float | None = None
+    scope: str | None = None
+    compare: list[str] | None = None
+
+    def rule(self) -> dict[str, Any]:
+        """What is declared of the verdicts, key by key.
+
+        Raises:
+            SweepError: It makes no rule, or a table of this method would not hear it.
+        """
+        declared = {key: value for key in RULE if (value := getattr(self, key)) is not None}
+        check_rule(self.name, declared, self.axes, self.method)
+        return {**declared, "compare": list(self.compare)} if self.compare is not None else declared
 
     def levels(self) -> dict[str, list[Any]]:
         """Axis -> its levels, checked.
@@ -218,3 +246,49 @@ def _read_as(level: Any) -> str:
 def is_int(value: object) -> TypeGuard[int]:
     """Whether it is an integer, which True is not."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_rule(name: str, declared: Mapping[str, Any], axes: Mapping[str, Any], method: Method) -> None:
+    """Checks what a sweep declares of its verdicts.
+
+    Args:
+        name: Name of the sweep.
+        declared: Those of ``RULE`` that are declared.
+        axes: Axis -> its levels.
+        method: How the axes span points.
+
+    Raises:
+        SweepError: A value is out of range, names no axis, or stands where nothing is compared by it.
+    """
+    of = f"of sweep {name} must be"
+    if declared and method == Method.optuna:
+        key = next(iter(declared))
+        raise SweepError(f"{key} of sweep {name} must come with method grid, one_factor, zip or tuned, got it with "
+                         "method optuna, which compares no levels.")  # fmt: skip
+    if "margin" in declared and not (_is_number(margin := declared["margin"]) and margin > 0):
+        raise SweepError(f"margin {of} a number above 0, in the unit of the results, got {margin!r}.")
+    if "alpha" in declared and not (_is_number(alpha := declared["alpha"]) and 0 < alpha < 0.5):
+        raise SweepError(f"alpha {of} a number between 0 and 0.5, got {alpha!r}; 0.05 is usual.")
+    if "scope" in declared and declared["scope"] not in SCOPES:
+        raise SweepError(unknown(f"scope of sweep {name}", declared["scope"], SCOPES))
+    if "compare" in declared:
+        _check_compare(name, declared["compare"], axes, method)
+
+
+def _check_compare(name: str, compare: Any, axes: Mapping[str, Any], method: Method) -> None:
+    if method == Method.zip:
+        raise SweepError(f"compare of sweep {name} must come with method grid, one_factor or tuned, got it with "
+                         "method zip, whose axes move together.")  # fmt: skip
+    if not isinstance(compare, list) or not compare or not all(isinstance(axis, str) for axis in compare):
+        raise SweepError(f"compare of sweep {name} must be a list of axes, got {compare!r}.")
+    for axis in compare:
+        if axis not in axes:
+            raise SweepError(unknown(f"an axis in compare of sweep {name}", axis, axes))
+        if not isinstance(axes[axis], list):
+            raise SweepError(f"an axis in compare of sweep {name} must be a list of levels, got {axis}, a range.")
+    if len(set(compare)) < len(compare):
+        raise SweepError(f"compare of sweep {name} must name each axis once, got {', '.join(compare)}.")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

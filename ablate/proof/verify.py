@@ -84,8 +84,8 @@ def published(rows: Sequence[CsvRow] | None = None, expected: Sequence[CsvRow] |
     rows = [row for table in paper.TABLES for row in paper.rows(table)] if rows is None else rows
     expected = paper.rows("expected") if expected is None else expected
     recorded = {PublishedFigure(row["name"], row["quantity"], row["published"]): row for row in expected}
-    sources = _sources(rows, verified="yes")
-    unverified = {figure: s for figure, s in _sources(rows, verified="no").items() if figure not in sources}
+    sources = _sources(rows, verified=True)
+    unverified = {figure: s for figure, s in _sources(rows, verified=False).items() if figure not in sources}
     section = Section("published parameters and MACs, and how we count to them")
     section.lines += [*_counts_table([*sources, *unverified]), "", *_by_source(sources), "", _ROW.format(*_HEAD)]
     for figure in sorted({*sources, *unverified}):
@@ -136,11 +136,11 @@ def _printed(count: int, figure: PublishedFigure, rounding: str) -> str:
     return str(Decimal(count).scaleb(-power).quantize(Decimal(1).scaleb(int(digits)), rounding=rounding))
 
 
-def _sources(rows: Sequence[CsvRow], *, verified: str) -> dict[PublishedFigure, list[str]]:
+def _sources(rows: Sequence[CsvRow], *, verified: bool) -> dict[PublishedFigure, list[str]]:
     """Where each figure of a model that we build is printed."""
     found: dict[PublishedFigure, list[str]] = {}
     for row in rows:
-        if not row.get("name") or row["verified"] != verified:
+        if not row.get("name") or paper.cost_verified(row) != verified:
             continue
         for quantity, (column, _, _) in _UNITS.items():
             if row.get(column):

@@ -17,7 +17,7 @@ from ablate.stats.chance import LIMIT_DRAWS, LIMITS, Sampled
 from ablate.stats.crossed import Sampling
 from ablate.stats.design import Levels, Observation, Pair, by_cell
 from ablate.stats.model import fit_cells
-from ablate.stats.moderation import SHRUNK
+from ablate.stats.moderation import FEWEST, SHRUNK
 from ablate.stats.variances import AGREE, variance
 
 BORROWED, LEAST = 1.5, 0.3
@@ -74,15 +74,15 @@ class Blocked:
         shared = [star.shared.sum(axis=1) for star in self._stars]
         self.counts = np.concatenate(shared).astype(np.int64) if shared else np.empty(0, np.int64)
         self.columns = sum(2 * star.values.size for star in self._stars)
-        self._sampled = Sampled(list(by_seed), self.pairs)
+        self._images = Sampled(list(by_seed), self.pairs)
 
     def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Standard errors of the effects; see ``Chance``."""
-        return np.sqrt(self._moderated(self._variances) / self.counts + self.fixed(sampling))
+        return np.sqrt(self._moderated(self._variances) / self.counts + self.sampled(sampling))
 
-    def fixed(self, sampling: Sampling | None) -> NDArray[np.float64]:
+    def sampled(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Variance of the effects that seeds do not reduce; see ``Chance``."""
-        return self._sampled.variances(sampling)
+        return self._images.variances(sampling)
 
     def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
         """Sizes of effects by chance alone; see ``Chance``."""
@@ -92,8 +92,8 @@ class Blocked:
             mean, square = star.means(results)
             means.append(mean)
             squares.append(square)
-        errors = np.concatenate(means, axis=1) + self._sampled.drawn(count, rng, sampling)
-        seen = self._moderated(np.concatenate(squares, axis=1)) / self.counts + self.fixed(sampling)
+        errors = np.concatenate(means, axis=1) + self._images.drawn(count, rng, sampling)
+        seen = self._moderated(np.concatenate(squares, axis=1)) / self.counts + self.sampled(sampling)
         return np.asarray(np.abs(errors) / np.sqrt(seen))
 
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -111,12 +111,12 @@ class Blocked:
         return (None, 0) if fit is None else (fit.std, fit.df)
 
     def _moderated(self, variances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Variances of differences, ``(…, pairs)``, each shrunk to the mean of its factor's."""
+        """Variances of differences, ``(…, pairs)``, each shrunk to the mean of its factor's; of two seeds they stay."""
         found = np.array(variances, np.float64)
-        if len(self.pairs) < 2:
-            return found
         for factor in np.unique(self._factors):
-            mine = self._factors == factor
+            mine = (self._factors == factor) & (self.counts >= FEWEST)
+            if mine.sum() < 2:
+                continue
             degrees, own = self.counts[mine] - 1.0, variances[..., mine]
             common = (own @ degrees / degrees.sum())[..., None]
             found[..., mine] = (SHRUNK * common + degrees * own) / (SHRUNK + degrees)

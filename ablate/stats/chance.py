@@ -38,11 +38,11 @@ class Chance(Protocol):
     def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Standard errors of the effects, ``(pairs,)``, in the unit of the results."""
 
-    def fixed(self, sampling: Sampling | None) -> NDArray[np.float64]:
-        """Variance of the effects that more seeds do not reduce, ``(pairs,)``: that of the choice of test images."""
-
     def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
         """Sizes of effects by chance alone in units of their standard errors, ``(count, pairs)``."""
+
+    def sampled(self, sampling: Sampling | None) -> NDArray[np.float64]:
+        """Variances of the effects by the choice of test images alone, ``(pairs,)``: seeds do not reduce them."""
 
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper limit of each pair's standard deviation of a run, each ``(pairs,)``."""
@@ -109,27 +109,27 @@ class Crossed:
         involved = Counter(number for side in sides for number in side)
         uses = np.array([involved[number] for number in range(len(values))])
         self._spreads = Spreads(variances, sizes, uses)
-        self._sampled = Sampled(self._levels, self.pairs)
+        self._images = Sampled(self._levels, self.pairs)
 
     def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Standard errors of the effects; see ``Chance``."""
-        return np.sqrt(self._squares(self._spreads.moderated(self._spreads.variances)) + self.fixed(sampling))
+        return np.sqrt(self._squares(self._spreads.moderated(self._spreads.variances)) + self.sampled(sampling))
 
-    def fixed(self, sampling: Sampling | None) -> NDArray[np.float64]:
+    def sampled(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Variance of the effects that seeds do not reduce; see ``Chance``."""
-        return self._sampled.variances(sampling)
+        return self._images.variances(sampling)
 
     def drawn(self, count: int, rng: np.random.Generator, sampling: Sampling | None) -> NDArray[np.float64]:
         """Sizes of effects by chance alone; see ``Chance``."""
         spreads = self._spreads
         true = spreads.drawn(count, rng)
         errors = rng.standard_normal(true.shape) * np.sqrt(true / spreads.counts)
-        apart = errors[:, self._above] - errors[:, self._below] + self._sampled.drawn(count, rng, sampling)
+        apart = errors[:, self._above] - errors[:, self._below] + self._images.drawn(count, rng, sampling)
         # What a cell that lends and borrows would seem to have for a variance; one that stands alone has its own.
         seen, borrows = np.broadcast_to(spreads.variances, true.shape).copy(), spreads.borrows
         degrees = spreads.degrees[borrows]
         seen[:, borrows] = true[:, borrows] * rng.chisquare(degrees, (count, len(degrees))) / np.maximum(degrees, 1)
-        squares = self._squares(spreads.moderated(seen)) + self.fixed(sampling)
+        squares = self._squares(spreads.moderated(seen)) + self.sampled(sampling)
         return np.asarray(np.abs(apart) / np.sqrt(squares))
 
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -14,12 +14,25 @@ from numpy.typing import NDArray
 from ablate.stats.blocked import Blocked
 from ablate.stats.chance import Chance, Crossed
 from ablate.stats.crossed import Sampling, Scope
-from ablate.stats.design import Levels, Observation, Pair, by_cell, ended, mean_by_seed, pairs_of, require_design
+from ablate.stats.design import (
+    Levels,
+    Observation,
+    Pair,
+    by_cell,
+    ended,
+    mean_by_seed,
+    pairs_of,
+    require_design,
+    without_baseline,
+)
+from ablate.stats.divergence import MAX_DIVERGED, divergence_notes, require_share, with_divergence
 from ablate.stats.estimates import SECOND_LOOK
+from ablate.stats.margins import usable
 from ablate.stats.model import Effect, term_effects
+from ablate.stats.power import seeds_range
 from ablate.stats.simultaneous import Joint, joint
 from ablate.stats.variances import extreme_stds
-from ablate.stats.verdicts import Kind, Verdict, judge, seeds_needed
+from ablate.stats.verdicts import Kind, Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,8 @@ class Contrast:
         verdict: Verdict on the comparison, over seeds.
         diverged: Number of runs without a result, of the level and of its baseline.
         runs: Number of runs, of the level and of its baseline.
+        divergence_p: p-value of one rate of divergence on both sides, adjusted for the comparisons that have a
+            diverged run, 0 to 1; None where neither side has one.
         over_seeds: Interval over seeds alone, simultaneous, where the verdict's own is over seeds and images; else
             None.
         over_images: Interval over test images alone, for the trained models; None where the runs do not keep which
@@ -70,6 +85,7 @@ class Contrast:
     verdict: Verdict
     diverged: tuple[int, int] = (0, 0)
     runs: tuple[int, int] = (0, 0)
+    divergence_p: float | None = None
     over_seeds: Interval | None = None
     over_images: OverImages | None = None
 
@@ -113,6 +129,7 @@ def analyse(
     higher_is_better: bool = True,
     alpha: float = 0.05,
     sampling: Sampling | None = None,
+    max_diverged: float = MAX_DIVERGED,
 ) -> Analysis:
     """Fits one mean a cell, and compares levels by it.
 
@@ -126,43 +143,51 @@ def analyse(
         baseline: Factor -> the level that others are held against.
         compare: Factors whose levels are judged, the others being where; None judges all, at the price of wider
             intervals, which cover more comparisons.
-        margin: Smallest effect of interest, in the unit of the values.
+        margin: Smallest effect of interest, in the unit of the values; one that no two results of this size can differ
+            by is left out, and a note says so.
         blocks: The seeds are blocks: runs of one seed share split, subset and data order.
         higher_is_better: False for a loss, an error, a time.
         alpha: Rate of false verdicts of the whole family, 0 to 0.5.
         sampling: What other test images would do to the means of cells: with it, verdicts speak for the population.
+        max_diverged: Share of a side's runs, 0 to 1: a level that diverged more often is neither ``helps`` nor
+            ``equivalent``, and beside such a baseline nothing is ``hurts`` or ``equivalent``.
 
     Raises:
-        ValueError: A factor without a baseline, a run with another number of levels.
+        ValueError: A factor without a baseline, a run with another number of levels, a share that is none.
 
     Source:
         Moderated variances: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3 (1), article 3;
         simultaneous comparisons at unequal variances: Hasler and Hothorn 2008, Biometrical Journal 50 (5), 793-800.
     """
     require_design(observations, factors, baseline, compare)
+    require_share(max_diverged)
     finite = mean_by_seed(observations)
     cells = by_cell(finite)
     judged = [index for index, factor in enumerate(factors) if compare is None or factor in compare]
-    pairs = pairs_of(dict.fromkeys(run.levels for run in observations), factors, judged, baseline)
-    rule = Rule(margin, higher_is_better, alpha, blocks)
+    ran = dict.fromkeys(run.levels for run in observations)
+    pairs = pairs_of(ran, factors, judged, baseline)
+    margin, unit = usable(margin, [run.value for run in finite])
+    rule = Rule(margin, higher_is_better, alpha, blocks, max_diverged)
     chance: Chance = Blocked(finite, pairs) if blocks else Crossed(finite, pairs)
     seeds = _judged(chance, rule, None)
     whole = seeds if sampling is None else _judged(chance, rule, sampling)
     narrow = {} if sampling is None else {pair: _interval(found) for pair, found in seeds.items()}
     ends = ended(observations)
-    contrasts = [
-        _contrast(pair, whole.get(pair) or _unjudged(pair, cells), ends, factors, narrow.get(pair)) for pair in pairs
-    ]
+    contrasts = with_divergence(
+        [_contrast(pair, whole.get(pair) or _unjudged(pair, cells), ends, factors, narrow.get(pair)) for pair in pairs],
+        max_diverged,
+    )
+    lacking = without_baseline(ran, cells, factors, judged, baseline)
     std, df = chance.spread()
     scope = Scope.these_images if sampling is None else Scope.population
     return Analysis(
         contrasts,
-        term_effects(finite, factors) if std is not None else [],
+        term_effects(finite, factors, blocks),
         std,
         df,
         extreme_stds(cells),
         _method(len(whole), std, rule),
-        _notes(observations, contrasts, rule),
+        [*unit, *lacking, *_notes(observations, contrasts, rule), *divergence_notes(contrasts, max_diverged)],
         scope,
         len(whole),
     )
@@ -201,12 +226,14 @@ class Rule:
         higher_is_better: False for a loss, an error, a time.
         alpha: Rate of false verdicts of the whole family, 0 to 0.5.
         blocks: Runs of one seed share split, subset and data order.
+        max_diverged: Share of a side's runs up to which its mean is taken as it is, 0 to 1.
     """
 
     margin: float | None = None
     higher_is_better: bool = True
     alpha: float = 0.05
     blocks: bool = False
+    max_diverged: float = MAX_DIVERGED
 
 
 def _contrast(
@@ -265,7 +292,8 @@ def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair,
     drawn = joint(draw, chance.columns, rule.alpha, is_enough, most=chance.most_draws)
     wide, narrow = (drawn.critical(level) * errors for level in (rule.alpha, 2 * rule.alpha))
     p_values = drawn.p_values(sizes)
-    _, high_stds = chance.limits()
+    low_stds, high_stds = chance.limits()
+    fixed = chance.sampled(sampling)
     found = {}
     for number, pair in enumerate(chance.pairs):
         effect, half, inner = (float(each[number]) for each in (effects, wide, narrow))
@@ -273,10 +301,17 @@ def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair,
         kind = judge(
             effect, ends, (effect - inner, effect + inner), rule.margin, higher_is_better=rule.higher_is_better
         )
-        needed = None
+        least = needed = None
         if kind is Kind.undecided and rule.margin is not None:
-            needed = seeds_needed(float(high_stds[number]), rule.margin, alpha=rule.alpha, groups=len(chance.pairs))
-        found[pair] = Verdict(kind, effect, *ends, float(p_values[number]), int(chance.counts[number]), needed)
+            least, needed = seeds_range(
+                float(low_stds[number]),
+                float(high_stds[number]),
+                rule.margin,
+                alpha=rule.alpha,
+                groups=len(chance.pairs),
+                fixed_variance=float(fixed[number]),
+            )
+        found[pair] = Verdict(kind, effect, *ends, float(p_values[number]), int(chance.counts[number]), needed, least)
     return found
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Levels = tuple[str, ...]
 """A cell: a level a factor, in the order of the factors."""
+ROUNDING = 1e-12
+"""Share of the largest value up to which a spread is rounding: a sum of doubles is known to 2e-16 of its terms."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,51 @@ def pairs_of(
             if other != levels and other in cells:
                 pairs.append(Pair(index, levels, other))
     return pairs
+
+
+def without_baseline(
+    cells: Collection[Levels],
+    finished: Collection[Levels],
+    factors: Sequence[str],
+    judged: Sequence[int],
+    baseline: Mapping[str, str],
+) -> list[str]:
+    """A sentence for each baseline cell that was not run or has no result, with the levels that get no verdict for it.
+
+    Args:
+        cells: Cells that were run.
+        finished: Those of them that have a result.
+        factors: Names, in the order of the levels.
+        judged: Indices of the factors whose levels are judged.
+        baseline: Factor -> the level that others are held against.
+    """
+    lacking: dict[tuple[int, Levels], list[str]] = {}
+    for index in judged:
+        for levels in cells:
+            other = (*levels[:index], baseline[factors[index]], *levels[index + 1 :])
+            if other != levels and other not in finished:
+                lacking.setdefault((index, other), []).append(levels[index])
+    told = [
+        f"no verdict on {factors[index]} {_listed(levels)}{_at(other, index)}: the baseline, "
+        f"{', '.join(f'{factor} {level}' for factor, level in zip(factors, other, strict=True))}, "
+        f"{'has no result' if other in cells else 'was not run'}"
+        for (index, other), levels in lacking.items()
+    ]
+    more = [f"no verdict either beside {len(told) - _NAMED} further baselines without a result"]
+    return told[:_NAMED] + more * (len(told) > _NAMED)
+
+
+_NAMED = 5
+
+
+def _listed(levels: Sequence[str]) -> str:
+    more = f" and {len(levels) - _NAMED} more" if len(levels) > _NAMED else ""
+    return ", ".join(levels[:_NAMED]) + more
+
+
+def _at(levels: Levels, index: int) -> str:
+    others = ", ".join((*levels[:index], *levels[index + 1 :]))
+    return f" at {others}" if others else ""
 
 
 def ended(observations: Sequence[Observation]) -> dict[Levels, tuple[int, int]]:

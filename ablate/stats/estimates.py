@@ -1,6 +1,6 @@
 """Arrays of results -> estimates and their intervals.
 
-What needs scipy.stats, scipy.fft or statsmodels imports it at its call: a table of means alone does not pay for them.
+What needs scipy.stats or scipy.fft imports it at its call: a table of means alone does not pay for them.
 """
 
 import math
@@ -34,8 +34,8 @@ class Estimate:
 
     @property
     def half(self) -> float | None:
-        """Half the interval's width: what stands behind the ± sign."""
-        return None if self.high is None else self.high - self.mean
+        """What stands behind the ± sign: from the mean to the farther end, where one is cut off at what is possible."""
+        return None if self.low is None or self.high is None else max(self.high - self.mean, self.mean - self.low)
 
 
 def mean_interval(values: Iterable[float], *, confidence: float = 0.95) -> Estimate:
@@ -131,22 +131,38 @@ def best_of(values: ArrayLike, draws: int) -> float:
     return float(np.dot(weights, runs))
 
 
-def example_interval(treatment: ArrayLike, baseline: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
+RULE_OF_THREE = 3.0
+"""What was met in none of M cases is met in at most 3 of M, at 95 % confidence: Hanley and Lippman-Hand 1983, If
+nothing goes wrong, is everything all right?, JAMA 249 (13), 1743-1745."""
+
+
+def example_interval(
+    treatment: ArrayLike,
+    baseline: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    clusters: NDArray[np.int64] | None = None,
+) -> tuple[float, float]:
     """Interval of the difference in top-1 (percentage points) over test sets like this one: paired bootstrap.
 
     It covers the sampling of the test images, for these trained models; an interval over seeds covers the other half.
+    Two sides that agree on all M images are ±300/M points apart (the rule of three, at 95 %), for what neither met may
+    be in the next test set; from there the interval grows with each image on which they differ.
 
     Args:
         treatment: ``(runs, images)``, whether each run got each image right.
         baseline: ``(runs, images)``, whether each run of the other side got each of the same images right; the number
             of runs may differ.
         confidence: Between 0 and 1, exclusive.
+        clusters: ``(images,)``, number of the group that an image belongs to; None where each stands alone.
 
     Raises:
-        ValueError: Not two arrays of two dimensions on the same images, or anything but right and wrong in them.
+        ValueError: Not two arrays of two dimensions on the same images, anything but right and wrong in them, or
+            clusters of another number of images.
 
     Source:
-        Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile interval).
+        Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile interval); for clusters
+        Miller 2024, Adding error bars to evals, arXiv:2411.00640, section 2.2; for agreement ``RULE_OF_THREE``.
     """
     sides = [np.atleast_2d(np.asarray(side)) for side in (treatment, baseline)]
     if any(side.ndim != 2 for side in sides) or sides[0].shape[1] != sides[1].shape[1]:
@@ -156,7 +172,7 @@ def example_interval(treatment: ArrayLike, baseline: ArrayLike, *, confidence: f
     if any(not np.isin(side, (0, 1)).all() for side in sides):
         raise ValueError("both sides must say right (1) or wrong (0) for each run and image, got other values.")
     counts = [np.asarray(side.sum(axis=0), np.int64) for side in sides]
-    return count_interval(counts[0], len(sides[0]), counts[1], len(sides[1]), confidence=confidence)
+    return count_interval(counts[0], len(sides[0]), counts[1], len(sides[1]), confidence=confidence, clusters=clusters)
 
 
 def count_interval(
@@ -166,11 +182,17 @@ def count_interval(
     baseline_runs: int,
     *,
     confidence: float = 0.95,
+    clusters: NDArray[np.int64] | None = None,
 ) -> tuple[float, float]:
     """``example_interval`` from what it sums up: how many runs got each image right.
 
     Bootstrapped is a mean over images of a difference that takes few values, so its distribution is not drawn but
     computed whole: the n-fold convolution of theirs. That is what ever more draws come to, in a thousandth of the time.
+    Clusters differ in size, and have Student's t with the variance of their sums instead.
+
+    Each end's distance from the effect has 3/M added to it as the root of the sum of squares: at no distance, where the
+    sides agree on all M images, that alone is left. (3 is for 95 %; it is in proportion to -ln(1 - confidence). With
+    clusters, M is the number of independent images: see ``independent``.)
 
     Args:
         treatment: ``(images,)``, number of the treatment's runs that got each image right.
@@ -178,14 +200,84 @@ def count_interval(
         baseline: ``(images,)``, number of the baseline's runs that got each of the same images right.
         baseline_runs: Number of the baseline's runs.
         confidence: Between 0 and 1, exclusive.
+        clusters: ``(images,)``, number of the group that an image belongs to; None where each stands alone.
     """
     unit = math.lcm(treatment_runs, baseline_runs)
     differences = treatment * (unit // treatment_runs) - baseline * (unit // baseline_runs)
+    effect = 100 * float(differences.mean()) / unit
+    groups = None if clusters is None else grouped(clusters, len(differences))
+    if groups is None:
+        ends = _bootstrapped(differences, unit, confidence)
+    else:
+        half = _clustered(differences / unit, groups, confidence)
+        ends = effect - half, effect + half
+    shares = [
+        independent(side / runs, groups) for side, runs in ((treatment, treatment_runs), (baseline, baseline_runs))
+    ]
+    unseen = 100 * RULE_OF_THREE * math.log(1 - confidence) / math.log(0.05) * math.hypot(*(1 / m for m in shares))
+    below, above = (math.hypot(end - effect, unseen / math.sqrt(2)) for end in ends)
+    return max(-100.0, effect - below), min(100.0, effect + above)
+
+
+def _bootstrapped(differences: NDArray[np.int64], unit: int, confidence: float) -> tuple[float, float]:
+    """Percentiles of the bootstrapped mean of differences, each of -unit to unit, in percentage points."""
     images, tail = len(differences), (1 - confidence) / 2
     first, chances = _sum_of_draws(np.bincount(differences + unit) / images, images)
     sums = first + np.searchsorted(np.cumsum(chances), [tail, 1 - tail])
     low, high = 100 * (sums / images - unit) / unit
     return float(low), float(high)
+
+
+def _clustered(differences: NDArray[np.float64], groups: NDArray[np.int64], confidence: float) -> float:
+    """Half the interval of a mean over images in groups, in percentage points; 0 where they are one."""
+    sums = summed((differences - differences.mean())[None, :], groups)[0]
+    if len(sums) < 2:
+        return 0.0
+    error = math.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums)) / len(differences)
+    return 100 * float(stdtrit(len(sums) - 1, (1 + confidence) / 2)) * error
+
+
+def grouped(clusters: ArrayLike, images: int) -> NDArray[np.int64]:
+    """Clusters numbered from 0 on, ``(images,)``.
+
+    Raises:
+        ValueError: Not a number for each image.
+    """
+    numbers = np.asarray(clusters)
+    if numbers.shape != (images,):
+        raise ValueError(f"clusters must have a number for each of {images} images, got shape {numbers.shape}.")
+    return np.asarray(np.unique(numbers, return_inverse=True)[1], np.int64).reshape(-1)
+
+
+def independent(correct: NDArray[np.float64], groups: NDArray[np.int64] | None) -> float:
+    """Number of independent images that tell as much as these in their groups: by the design effect, what grouping
+    does to the variance of their mean.
+
+    Between the number of groups, where images of a group are copies of each other, and that of images. Where all are
+    equally right nothing tells which, and it is the number of groups.
+
+    Args:
+        correct: ``(images,)``, share of a side's runs that got each image right.
+        groups: ``(images,)``, numbers from 0; None where each image stands alone.
+
+    Source:
+        Kish 1965, Survey Sampling, section 5.4.
+    """
+    if groups is None:
+        return float(len(correct))
+    deviations = correct - correct.mean()
+    alone = float(deviations @ deviations)
+    if alone == 0:
+        return float(groups.max() + 1)
+    together = summed(deviations[None, :], groups)[0]
+    return len(correct) / max(1.0, float(together @ together) / alone)
+
+
+def summed(values: NDArray[np.float64], groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """Values of images, ``(rows, images)``, added up by their group, ``(rows, groups)``; as they are without groups."""
+    if groups is None:
+        return values
+    return np.stack([np.bincount(groups, row) for row in values])
 
 
 def _sum_of_draws(chances: NDArray[np.float64], draws: int) -> tuple[int, NDArray[np.float64]]:

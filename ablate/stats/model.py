@@ -1,15 +1,15 @@
-"""One linear model over all cells: a mean a cell, one residual variance, and F tests of its terms."""
+"""F tests of a design's terms, by one linear model over all cells: a mean a cell, one residual variance."""
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from ablate.stats.design import Levels, Observation
+from ablate.stats.design import ROUNDING, Levels, Observation, by_cell
 
 DEPENDENT = 1e-10
 """Share of a design's largest direction up to which a direction is rounding, and no parameter. At the libraries' own
@@ -52,74 +52,22 @@ def grouped(observations: Sequence[Observation], *, blocks: bool = False) -> Gro
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A mean a cell, and how well it is known.
+class _Left:
+    """What a model leaves.
 
     Attributes:
-        places: Cell -> its number, from 0.
-        means: ``(cells,)``, mean result of each cell.
-        covariance: Gives the covariance of the means of two cells by their numbers, arrays that broadcast; in units
-            of a run's variance.
-        std: Residual standard deviation, in the unit of the results; 0 where it is nothing but rounding.
-        df: Degrees of freedom of ``std``.
-    """
-
-    places: Mapping[Levels, int]
-    means: NDArray[np.float64]
-    covariance: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
-    std: float
-    df: int
-
-
-def fit_cells(observations: Sequence[Observation], *, blocks: bool = False) -> Fit | None:
-    """A mean a cell, and a shift a seed where seeds are blocks; None where no run is left to tell the noise from."""
-    groups = grouped(observations, blocks=blocks)
-    places = {levels: number for number, levels in enumerate(dict.fromkeys(groups.levels))}
-    if blocks:
-        design = _blocked(groups, places)
-        solved = _least_squares(groups, design)
-        if solved is None:
-            return None
-        inner = design.T @ (design * groups.counts[:, None])
-        spread = np.asarray(np.linalg.pinv(inner, rcond=DEPENDENT, hermitian=True), np.float64)
-        std = _std(groups, solved.ssr, solved.df)
-        return Fit(places, solved.params[: len(places)], lambda a, b: spread[a, b], std, solved.df)
-    df = groups.runs - len(places)
-    known = 1 / groups.counts
-    std = _std(groups, groups.within, df) if df else 0.0
-    return Fit(places, groups.means, lambda a, b: np.where(a == b, known[a], 0.0), std, df) if df else None
-
-
-def _blocked(groups: Groups, places: Mapping[Levels, int]) -> NDArray[np.float64]:
-    """An indicator a cell, and one a seed but the first."""
-    seeds = {seed: number for number, seed in enumerate(sorted(set(groups.seeds))[1:], start=len(places))}
-    design = np.zeros((len(groups.levels), len(places) + len(seeds)))
-    for row, levels, seed in zip(design, groups.levels, groups.seeds, strict=True):
-        row[places[levels]] = 1
-        if seed in seeds:
-            row[seeds[seed]] = 1
-    return design
-
-
-@dataclass(frozen=True)
-class _Solved:
-    """A model's least squares.
-
-    Attributes:
-        params: ``(columns,)``, a coefficient a column of the design.
         ssr: Sum of squares of the runs about the model.
         df: Degrees of freedom that the model leaves.
     """
 
-    params: NDArray[np.float64]
     ssr: float
     df: int
 
 
-def _least_squares(groups: Groups, design: NDArray[np.float64]) -> _Solved | None:
+def _least_squares(groups: Groups, design: NDArray[np.float64]) -> _Left | None:
     """What a row a run would give, from a row a group with its weight; None where no run is left to tell the noise.
 
-    By scipy, since importing statsmodels takes longer than most sweeps take to fit; columns may depend on each other.
+    Columns may depend on each other.
     """
     from scipy.linalg import lstsq
 
@@ -128,12 +76,7 @@ def _least_squares(groups: Groups, design: NDArray[np.float64]) -> _Solved | Non
     df = groups.runs - int(rank)
     if df <= 0:
         return None
-    return _Solved(params, groups.within + float(groups.counts @ (groups.means - design @ params) ** 2), df)
-
-
-def _std(groups: Groups, ssr: float, df: int) -> float:
-    std = math.sqrt(ssr / df)
-    return std if std > 1e-9 * max(1.0, float(np.abs(groups.means).max())) else 0.0
+    return _Left(groups.within + float(groups.counts @ (groups.means - design @ params) ** 2), df)
 
 
 # ------------------------------------------------------------------------------------------------------- terms
@@ -145,7 +88,7 @@ class Effect:
 
     Attributes:
         factors: Name of the factor, or names of the two.
-        f: F statistic against the model without the term.
+        f: F statistic of the term, against the variance of runs within their cells.
         p: p-value of ``f``, 0 to 1.
     """
 
@@ -154,20 +97,54 @@ class Effect:
     p: float
 
 
-def term_effects(observations: Sequence[Observation], factors: Sequence[str]) -> list[Effect]:
-    """F tests of what the design can tell: a term is dropped from the largest of the models that hold it."""
-    groups = grouped(observations)
+def term_effects(observations: Sequence[Observation], factors: Sequence[str], blocks: bool = False) -> list[Effect]:
+    """F tests of the terms that the design can tell, of Type II.
+
+    A term is added to the model of all terms that do not contain it: a main effect to a mean for each combination of
+    the other factors. What it explains is held against the residual of the full model, a mean a cell; so an interaction
+    does not hide a main effect. Cells whose runs all have the same value, such as models that collapsed, are left out
+    of the residual's sum of squares and degrees of freedom: they would make the noise seem smaller than it is.
+
+    Args:
+        observations: Runs with a result.
+        factors: Names, in the order of the levels.
+        blocks: Every model has a shift for each seed as well, the full one among them.
+
+    Source:
+        Langsrud 2003, Statistics and Computing 13 (2), 163-167; statsmodels' ``anova_lm(typ=2)`` of all interactions.
+    """
+    centre = math.fsum(run.value for run in observations) / len(observations) if observations else 0.0
+    runs = [Observation(run.levels, run.seed, run.value - centre) for run in observations]  # sums of squares lose less
+    least = ROUNDING * max((abs(run.value) for run in observations), default=0.0)
+    noise = _noise(runs, blocks=blocks, least=least)
+    if noise is None:
+        return []
+    groups = grouped(runs, blocks=blocks)
     moving = [index for index in range(len(factors)) if len({levels[index] for levels in groups.levels}) > 1]
-    mains = [(index,) for index in moving]
     crossed = [pair for pair in itertools.combinations(moving, 2) if _crossed(groups, pair)]
-    tests = [(term, mains) for term in mains] + [(term, [*mains, *crossed]) for term in crossed]
-    found = (_f_test(groups, term, among) for term, among in tests)
-    return [
-        Effect(tuple(factors[index] for index in term), f, p)
-        for (term, _), each in zip(tests, found, strict=True)
-        if each is not None
-        for f, p in [each]
-    ]
+    found = []
+    for term in [*((index,) for index in moving), *crossed]:
+        without = [tuple(other for other in moving if other != index) for index in term]
+        if (test := _f_test(groups, term, without, noise, blocks=blocks)) is not None:
+            found.append(Effect(tuple(factors[index] for index in term), *test))
+    return found
+
+
+def _noise(runs: Sequence[Observation], *, blocks: bool, least: float) -> _Left | None:
+    """What the full model leaves of the cells that have a spread; None where that is nothing but rounding.
+
+    Args:
+        runs: Runs with a result.
+        blocks: The model has a shift for each seed as well.
+        least: Standard deviation up to which a spread is rounding.
+    """
+    cells = by_cell(runs)
+    steady = {levels for levels, values in cells.items() if np.ptp(values) <= least}
+    groups = grouped([run for run in runs if run.levels not in steady], blocks=blocks)
+    if not groups.levels:
+        return None
+    left = _left(groups, [tuple(range(len(groups.levels[0])))], blocks=blocks)
+    return left if left.df > 0 and math.sqrt(left.ssr / left.df) > least else None
 
 
 def _crossed(groups: Groups, pair: tuple[int, int]) -> bool:
@@ -176,31 +153,35 @@ def _crossed(groups: Groups, pair: tuple[int, int]) -> bool:
     return len({(levels[pair[0]], levels[pair[1]]) for levels in groups.levels}) == len(a) * len(b)
 
 
-def _f_test(groups: Groups, term: tuple[int, ...], among: Sequence[tuple[int, ...]]) -> tuple[float, float] | None:
-    left = [_left(groups, terms) for terms in (among, [other for other in among if other != term])]
-    (ssr, df), (rest, rest_df) = left
-    if df <= 0 or rest_df == df or ssr <= 1e-18 * max(1.0, groups.within + float(groups.counts @ groups.means**2)):
+Term = tuple[int, ...]
+"""Indices of factors: a mean for each combination of their levels."""
+
+
+def _f_test(
+    groups: Groups, term: Term, without: Sequence[Term], noise: _Left, *, blocks: bool
+) -> tuple[float, float] | None:
+    """F of a term beside those without it, and its p; None where they leave it nothing to explain."""
+    smaller, larger = (_left(groups, terms, blocks=blocks) for terms in (without, [*without, term]))
+    df = smaller.df - larger.df
+    if df == 0:
         return None
-    f = (rest - ssr) / (rest_df - df) / (ssr / df)
-    return f, float(fdtrc(rest_df - df, df, f))
+    f = max(0.0, smaller.ssr - larger.ssr) / df / (noise.ssr / noise.df)
+    return f, float(fdtrc(df, noise.df, f))
 
 
-def _left(groups: Groups, terms: Sequence[tuple[int, ...]]) -> tuple[float, int]:
-    """Sum of squares that a model of these terms leaves, and its degrees of freedom."""
-    if any(
-        len({tuple(levels[index] for index in term) for levels in groups.levels}) == len(groups.levels)
-        for term in terms
-    ):  # a term that tells every cell from every other leaves what is within cells
-        return groups.within, groups.runs - len(groups.levels)
-    solved = _least_squares(groups, _design(groups.levels, terms))
-    return (solved.ssr, solved.df) if solved else (0.0, 0)
+def _left(groups: Groups, terms: Sequence[Term], *, blocks: bool) -> _Left:
+    """What a model of these terms leaves."""
+    keys: list[list[Hashable]] = [
+        [tuple(levels[index] for index in term) for levels in groups.levels] for term in terms
+    ]
+    if any(len(set(key)) == len(key) for key in keys):  # a term that tells every group from every other
+        return _Left(groups.within, groups.runs - len(groups.levels))
+    shifts = [_indicators(groups.seeds)] * blocks
+    design = np.column_stack([*map(_indicators, keys), *shifts])
+    return _least_squares(groups, design) or _Left(0.0, 0)
 
 
-def _design(cells: Sequence[Levels], terms: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
-    """An intercept, an indicator a level but each factor's first, and their products where factors are crossed."""
-    columns = [np.ones(len(cells))]
-    levels = [np.array(each) for each in zip(*cells, strict=True)]
-    for term in terms:
-        indicators = [[levels[index] == level for level in np.unique(levels[index])[1:]] for index in term]
-        columns += [np.prod(chosen, axis=0, dtype=np.float64) for chosen in itertools.product(*indicators)]
-    return np.column_stack(columns)
+def _indicators(keys: Sequence[Hashable]) -> NDArray[np.float64]:
+    """``(groups, distinct keys)``, 1 where a group has the key."""
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.eye(len(numbers))[[numbers[key] for key in keys]]

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.stats.design import Levels
-
-AGREE = 1e-9
-"""Spread, in units of the values, below which runs agree in every digit: what is left is rounding."""
+from ablate.stats.design import ROUNDING, Levels
 
 
 def variance(values: NDArray[np.float64]) -> float:
     """Sample variance of a cell's runs, ``(runs,)``; 0 for one run, and where they agree in every digit."""
-    if len(values) < 2 or np.ptp(values) <= AGREE * np.abs(values).max():
+    if len(values) < 2 or np.ptp(values) <= ROUNDING * np.abs(values).max():
         return 0.0
     return float(values.var(ddof=1))
 

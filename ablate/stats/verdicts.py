@@ -1,6 +1,5 @@
 """Two sides of a comparison -> a verdict: better, worse, equivalent or undecided, and how many seeds it takes."""
 
-import bisect
 import itertools
 import math
 from collections.abc import Sequence
@@ -8,10 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri  # scipy.stats' functions, without the 1.3 s of its import
 
+from ablate.stats.design import ROUNDING
 from ablate.stats.estimates import SECOND_LOOK, checked_finite, checked_runs, t_test
+from ablate.stats.power import seeds_range, std_limits
 
 
 class Kind(StrEnum):
@@ -35,9 +36,11 @@ class Verdict:
         high: Upper end of the interval, None where ``low`` is None.
         p: Two-sided p-value of no effect, 0 to 1, adjusted where the comparison is one of a family.
         n: Number of runs behind the comparison: pairs, or those of the smaller side.
-        seeds_at_least: Seeds a side that would do were the spread at its lower limit; None where ``seeds_needed`` is.
-        seeds_needed: Seeds a side that decide the comparison with 80 % probability, from the spread of the runs and
-            the margin alone, never from the effect that was seen; None where it is decided or has no margin.
+        seeds_needed: Seeds a side that decide the comparison with 80 % probability, from the margin and the spread of
+            the runs at its upper 80 % limit, never from the effect that was seen; ``power.MOST_SEEDS + 1`` where more
+            than ``MOST_SEEDS`` are needed; None where it is decided, has no margin, or no number of seeds decides.
+        seeds_at_least: Seeds a side that would do were the spread at its lower 80 % limit; capped likewise, and None
+            where ``seeds_needed`` is.
         notes: Sentences on what a reader has to know besides.
     """
 
@@ -90,14 +93,14 @@ def verdict(
     effect, test = t_test(t, b, paired=paired)
     spread = float(np.std(t - b, ddof=1)) if paired else math.sqrt((t.var(ddof=1) + b.var(ddof=1)) / 2)
     n = min(len(t), len(b))
-    if spread <= 1e-9 * max(1.0, float(np.abs([*t, *b]).max())):
+    if spread <= ROUNDING * float(np.abs([*t, *b]).max()):
         notes.append(
             "the runs of a side agree in every digit, which is no spread to judge by: are they runs of one seed?"
         )
         return Verdict(Kind.undecided, effect, None, None, None, n, notes=tuple(notes))
     wide, narrow = (test.confidence_interval(level) for level in (1 - alpha, 1 - 2 * alpha))
     found = judge(effect, (wide.low, wide.high), (narrow.low, narrow.high), margin, higher_is_better=higher_is_better)
-    needed = None
+    least = needed = None
     if found is Kind.undecided:
         notes.append(SECOND_LOOK)
         if margin is None:
@@ -105,8 +108,16 @@ def verdict(
                 "without a margin nobody can say how many seeds would decide: declare the smallest effect of interest"
             )
         else:
-            needed = seeds_needed(spread, margin, paired=paired, alpha=alpha)
-    return Verdict(found, effect, float(wide.low), float(wide.high), float(test.pvalue), n, needed, notes=tuple(notes))
+            limits = std_limits(spread, n - 1 if paired else _freedom(t, b))
+            least, needed = seeds_range(*limits, margin, paired=paired, alpha=alpha)
+    low, high, p = float(wide.low), float(wide.high), float(test.pvalue)
+    return Verdict(found, effect, low, high, p, n, needed, least, notes=tuple(notes))
+
+
+def _freedom(treatment: NDArray[np.float64], baseline: NDArray[np.float64]) -> float:
+    """Degrees of freedom of the sum of both sides' variances (Satterthwaite 1946, Biometrics Bulletin 2)."""
+    parts = [(float(side.var(ddof=1)), len(side) - 1) for side in (treatment, baseline)]
+    return sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / df for variance, df in parts)
 
 
 def judge(
@@ -123,45 +134,6 @@ def judge(
     if wide[0] <= 0 <= wide[1]:
         return Kind.undecided
     return Kind.helps if (effect > 0) == higher_is_better else Kind.hurts
-
-
-def seeds_needed(
-    std: float, margin: float, *, paired: bool = False, alpha: float = 0.05, power: float = 0.8, groups: int = 1
-) -> int:
-    """Seeds a side with which a comparison decides, whichever way the truth lies.
-
-    Enough to find an effect as large as the margin, and to call no effect equivalent, each with this power.
-
-    Args:
-        std: Standard deviation of one side's runs; of the differences where paired.
-        margin: Smallest effect of interest, in the same unit.
-        paired: Whether a seed of one side and the same seed of the other make one pair.
-        alpha: Rate of false verdicts, 0 to 0.5.
-        power: Probability of deciding.
-        groups: Comparisons in one family: alpha is shared out among them.
-
-    Raises:
-        ValueError: A standard deviation or margin that is not above 0.
-    """
-    from statsmodels.stats.power import TTestIndPower, TTestPower
-
-    if not (std > 0 and margin > 0 and math.isfinite(std) and math.isfinite(margin)):
-        raise ValueError(f"std and margin must be finite and above 0, got {std} and {margin}.")
-    solver = TTestPower() if paired else TTestIndPower()
-    size, level = margin / std, alpha / groups
-
-    def enough(n: int) -> bool:
-        found = solver.power(size, n, level, alternative="two-sided")
-        # Two one-sided tests of a true 0: each must pass.
-        same = 2 * solver.power(size, n, level, alternative="larger") - 1
-        return bool(min(found, same) >= power)
-
-    upper = 2
-    while not enough(upper):
-        upper *= 2
-        if upper > 10**7:
-            return upper
-    return bisect.bisect_left(range(upper + 1), True, lo=2, key=enough)
 
 
 def alpha_spending(alpha: float, fractions: Sequence[float]) -> list[float]:

@@ -13,11 +13,12 @@ from ablate.design.sweep import Sampler, SweepError
 from ablate.installation import require
 from ablate.provenance import provenance
 from ablate.report import report_study
+from ablate.report.sources.stored import choose, opened_by
 from ablate.sweep.crew import work_together
 from ablate.sweep.engines import work_elsewhere
 from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.output import show
-from ablate.sweep.plan import Plan
+from ablate.sweep.plan import Plan, redeclared
 from ablate.sweep.queue import Standing, Study, open_study
 from ablate.sweep.screen import SweepScreen
 from ablate.tracking import Delivered, RunWriter, Store, TrackingError, list_studies, redact_uri, run_names
@@ -111,6 +112,8 @@ def _end(plan: Plan, store: Store, study: Study, record: RunWriter) -> list[str]
         record = _standing_record(plan, store, study, record)
         troubles += _lacking(plan, store, study, delivered)
         print(_table(plan, "text"))
+        show(opened_by(plan.config.tracking, choose(plan.config.tracking, plan.sweep.name, plan.study)[0]))
+        show(*redeclared(plan))
         _tell(plan, record)
         if not after.left and plan.config.tracking.register_model and plan.config.tracking.log_model:
             with study.alone():  # several leaders end at once
@@ -225,15 +228,15 @@ def _tell(plan: Plan, record: RunWriter) -> None:
     from ablate.report.pages import html
     from ablate.report.sources import studies
 
-    record.artifact(REPORT_FILE, _table(plan, "md"))
+    record.artifact(REPORT_FILE, _table(plan, "md", full=True))
     record.artifact(TABLE_FILE, _table(plan, "csv"))
     records = studies.from_store(plan.config.tracking, plan.sweep.name, study=plan.study)
     for name, content in html.files(records).items():
         record.artifact(name, content)
 
 
-def _table(plan: Plan, format: str) -> str:
-    return report_study(plan.config.tracking, plan.sweep.name, format, study=plan.study)
+def _table(plan: Plan, format: str, *, full: bool = False) -> str:
+    return report_study(plan.config.tracking, plan.sweep.name, format, study=plan.study, full=full)
 
 
 def _standing(after: Standing) -> str:

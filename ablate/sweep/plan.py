@@ -16,13 +16,13 @@ from ablate.config.secrets import kept, whole
 from ablate.contract import Preview, task
 from ablate.design.points import LeftOut, Point, baseline_of, pin, span
 from ablate.design.search import Search, objectives, searched
-from ablate.design.sweep import Budget, SweepError, SweepSpec
+from ablate.design.sweep import RULE, Budget, SweepError, SweepSpec
 from ablate.sweep.duplicate_levels import same_runs
 from ablate.sweep.equal_budget import baseline_macs, equalised, most_unequal, require_equal_time
 from ablate.sweep.levels import Specs, about_runs
 from ablate.sweep.planned import PlannedPoint
 from ablate.sweep.study_name import begun_before, definitions, study_name
-from ablate.tracking import TrackingSpec, finished_settings, list_studies
+from ablate.tracking import TrackingError, TrackingSpec, finished_settings, list_studies
 from ablate.tracking.names import FINAL_VAL, VAL
 from ablate.words import unknown
 
@@ -114,6 +114,7 @@ class Plan:
             "seeds": sorted({planned.point.seed for planned in self.points}),
             "runs_per_row": len(self.points) // len(combinations),
             "points": len(self.points),
+            **self.sweep.rule(),
             **(self._search_definition(self.search) if self.search else {}),
         }
 
@@ -145,6 +146,7 @@ def make_plan(words: Words) -> Plan:
         shared = to_config(compose(overrides))
         if shared.sweep is None:
             raise SweepError("a plan needs a sweep: add +sweep=NAME.")
+        shared.sweep.rule()
         _check_command(shared, given)
         levels, seeds, pinned = pin(shared.sweep, _of_axes(given, shared.sweep))
         spanned, left_out = span(shared.sweep, levels, seeds)
@@ -207,6 +209,34 @@ def _search(config: EngineConfig, pinned: Mapping[str, Any]) -> Search:
         [task().length(config).epochs, *(end for axis in axes if axis.axis == "train.epochs" for end in axis.ends)]
     )
     return Search(tuple(axes), tuple(wanted), sweep.n_trials, sweep.sampler, sweep.pruner, longest)
+
+
+def redeclared(plan: Plan) -> list[str]:
+    """What the sweep declares of its verdicts otherwise than when its study was begun, a sentence for each key.
+
+    The record stays: what was declared before there were results is what they are judged by.
+    """
+    try:
+        known = list_studies(plan.config.tracking, plan.sweep.name)
+    except TrackingError:  # there is no store yet, or it is away, of which others tell
+        return []
+    begun = next((record.definition for record in known if record.study == plan.study), None)
+    if begun is None:
+        return []
+    now, told = plan.sweep.rule(), []
+    for key in RULE:
+        if now.get(key) != begun.get(key):
+            new, old = (_told(each.get(key)) for each in (now, begun))
+            ask = f"; python -m ablate report {plan.study} {key}={new} goes by this one" if key in now else ""
+            told.append(f"{key} is {new}, and study {plan.study} was begun with {old}, which its tables go by{ask}")
+    return told
+
+
+def _told(value: Any) -> str:
+    """A value of the rule as people read it, and type it."""
+    if isinstance(value, list):
+        return value[0] if len(value) == 1 else f"[{','.join(value)}]"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _anew(study: str, points: int, where: TrackingSpec) -> str:
@@ -277,6 +307,8 @@ def summary(plan: Plan) -> list[str]:
     lines = [f"sweep {plan.sweep.name}: {plan.sweep.question}".rstrip(": ")]
     lines += [f"  {axis}: {', '.join(map(str, levels))}" for axis, levels in definition["axes"].items()]
     lines += [f"  seeds: {', '.join(map(str, definition['seeds']))}"]
+    rule = [f"{key} {_told(value)}" for key, value in plan.sweep.rule().items()]
+    lines += [f"  verdicts by {', '.join(rule)}"] if rule else []
     lines += [f"  {axis} is pinned to {level} by the command line" for axis, level in plan.pinned.items()]
     lines += [
         f"  {axis}: {said}, drawn by {plan.sweep.sampler}" for axis, said in definition.get("searched", {}).items()

@@ -100,7 +100,7 @@ class Searcher:
         if curve not in metrics:
             raise SweepError(f"a pruner needs {curve} of every epoch, but runs log {', '.join(sorted(metrics))}.")
         if proposal.report(epoch, metrics[curve]):
-            raise Pruned(f"after epoch {epoch}, at {curve} {metrics[curve]:.2f}: behind earlier trials")
+            raise Pruned(f"after epoch {epoch}, at {curve} {metrics[curve]:.4g}: behind earlier trials")
 
     def propose(self, point: Point) -> Proposal:
         """Levels for a trial: those it had, where a worker before this one started it, or new ones."""

@@ -175,6 +175,10 @@ TESTED: Final = "ablate.tested"
 RIGHT: Final = "ablate.right"
 """Which of them the run got right, a bit an image, in base64; goes on under ``ablate.right.2``, …"""
 
+CLUSTERS: Final = "ablate.clusters"
+"""Which of them belong together: a bit an image, 1 where another group begins, kept as ``RIGHT`` is; none where no
+folder says it."""
+
 # -------------------------------------------------------------------------------------------------------------- metrics
 
 COST: Final = "cost."

@@ -111,7 +111,7 @@ def where(tmp_path_factory):
 def link(where):
     """The page that ``report`` names, at a real ``mlflow ui``."""
     folder = Path(where.spool).parent
-    page = re.search(r"then open http://127.0.0.1:5000(/#\S+)", report_study(where, "pe_made"))
+    page = re.search(r"then open http://127.0.0.1:5000(/#\S+)", report_study(where, "pe_made", full=True))
     assert page is not None
     port, mlflow = _free_port(), Path(sys.executable).with_name("mlflow")
     command = [str(mlflow), "ui", "--backend-store-uri", where.resolved_uri(), "--host", "127.0.0.1", "--workers", "1"]

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ablate.tracking import TrackingSpec, read_runs
+from ablate.tracking.correctness import unpacked, unpacked_clusters
 from tests.e2e.test_cli import ablate
 
 TINY = ["model=tiny", "data=digits", "train.epochs=2", "tracking.log_model=false"]
@@ -95,6 +96,24 @@ def test_run_keeps_what_of_its_images_was_not_read(tmp_path, monkeypatch, store_
     assert noted[0].startswith("not read: damaged images, by data.skip_unreadable=true (1): train/a/2.png could not be")
     said = capsys.readouterr().err
     assert all(said.count(note) == 1 for note in noted)
+    assert "tags.ablate.right" in run and "tags.ablate.clusters" not in run
+
+
+def test_run_keeps_which_test_images_lie_in_one_folder(tmp_path, monkeypatch, store_uri):
+    from ablate.config.compose import compose, to_config
+    from ablate.tasks.classify.record import train_one
+
+    monkeypatch.chdir(tmp_path)
+    names = [f"train/{label}/{number}" for label in "ab" for number in (1, 2)]
+    names += ["test/a/cup/1", "test/a/cup/2", "test/a/jug/1", "test/b/1"]
+    for number, name in enumerate(names):
+        (path := tmp_path / "images" / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), 20 * number, np.uint8)).save(path)
+    words = ["model=tiny", "data=folder", "data.root=images", "data.cache=cache", "data.val_fraction=0.5"]
+    words += ["train.epochs=1", "train.batch_size=2", "tracking.log_model=false", f"tracking.uri={store_uri}"]
+    assert train_one(to_config(compose(words))) == 0
+    run = read_runs(TrackingSpec(uri=store_uri)).iloc[0].to_dict()
+    assert unpacked_clusters(run).tolist() == [1, 1, 2, 3] and len(unpacked(run)[1]) == 4
 
 
 def test_run_that_diverges_says_where_and_keeps_its_record(tmp_path):

@@ -303,3 +303,20 @@ def test_sweep_tries_again_what_may_recover_and_not_what_is_wrong(tmp_path):
     assert "MemoryError: planted: no room" in ended.loc["full", "tags.ablate.reason"]
     trace = next(tmp_path.glob(f"**/{ended.loc['full', 'run_id']}/artifacts/traceback.txt")).read_text()
     assert "planted: no room" in trace
+
+
+@pytest.mark.full
+def test_sweep_s_table_goes_by_the_rule_that_its_study_was_begun_with(tmp_path):
+    folder = _folder(tmp_path, f"{SWEEP}margin: 9\nalpha: 0.1\ncompare: [model.pooling]\n")
+    first = ablate("+sweep=mine", cwd=folder)
+    assert first.returncode == 0, first.stderr + first.stdout
+    assert "verdicts by margin 9, alpha 0.1, compare model.pooling" in first.stdout and "90 % interval" in first.stdout
+    assert "was begun with" not in first.stdout
+    (folder / "sweeps" / "mine.yaml").write_text(f"{SWEEP}margin: 2\n")
+    for words in (["plan", "+sweep=mine"], ["+sweep=mine"]):
+        again = ablate(*words, cwd=folder).stdout
+        assert "margin is 2, and study mine-" in again and "was begun with 9, which its tables go by" in again
+    assert "90 % interval" in again and "positional, against" not in again
+    other = ablate("report", "mine", "compare=positional", cwd=folder).stdout
+    assert "compare is model.positional, and the sweep was planned with model.pooling" in other
+    assert "positional, against" in other and "90 % interval" in other

@@ -88,7 +88,7 @@ def test_a_server_holds_the_same_record_as_a_database(tmp_path: Path, capfd: pyt
         assert read_runs(TrackingSpec(uri=where.uri, experiment="none")).empty
         assert list_studies(where, "pe")[0].finished == 2
         assert list(read_curves(where, [run_id], "val/loss")["value"]) == [1.0, 0.5]
-        text = report_study(where, "pe")
+        text = report_study(where, "pe", full=True)
         assert _artifact(address, run_id) == "seed: 0\n"
     assert f"open http://me:***@{address}/#/experiments/1" in text
     assert "50.50 ± 6.35" in text

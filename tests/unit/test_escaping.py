@@ -27,7 +27,7 @@ from ablate import escaping
 from ablate.cli import main as cli
 from ablate.data import DataSpec, load
 from ablate.escaping import visible
-from ablate.report import Reading, records_table, render
+from ablate.report import Reading, ReportError, records_table, render
 from ablate.report.pages import figures, frames, html
 from ablate.report.sources.foreign import from_csv
 from ablate.report.sources.records import Records
@@ -343,10 +343,14 @@ def test_metric_and_columns_of_anybodys_runs_are_escaped_too(tmp_path):
             [["=f", "$m$|<b>"], *([name, str(n)] for n, name in enumerate(NAMES[:9]) for _ in "ab")]
         )
     found = from_csv(path, ["=f"], "$m$|<b>", "", {})
-    table, notes = records_table(replace(found, source="a\x1bb"), Reading("$m$|<b>"))
+    with pytest.raises(ReportError, match=r"the name \$m\$\|<b> does not say") as stop:
+        records_table(found, Reading("$m$|<b>"))
+    assert not HIDDEN.search(str(stop.value))
+    reading = Reading("$m$|<b>", higher_is_better=True)
+    table, notes = records_table(replace(found, source="a\x1bb"), reading)
     for format in ("text", "md", "latex", "csv", "json"):
         assert not HIDDEN.search(render(table, format, notes)), format
     assert render(table, "csv").startswith("'=f,metric,")
     parser = _Page()
-    parser.feed(html.page(found, Reading("$m$|<b>")))
+    parser.feed(html.page(found, reading))
     assert "b" not in parser.tags

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.report.pages import frames
+from ablate.report.pages import findings, frames
 from ablate.report.sources.records import Records
-from ablate.report.table.table import Table, confidence, label
+from ablate.report.table.table import Table, confidence, direction_words, label
 from ablate.tracking.names import TRAIN_LOSS, VAL_TOP1_CURVE
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def drawings(
     from ablate.report.pages import figures
 
     unit, better = label(table.metric), table.higher_is_better
-    most = f"cells, those with the {'highest' if better else 'lowest'} means"
+    most = f"cells, those with the {'lowest' if better is False else 'highest'} means"
     runs = frames.results(frame, definition, factors, metric=table.metric)
     out = []
     if table.analysis is not None and table.analysis.contrasts:
@@ -70,7 +70,8 @@ def drawings(
         effects = every.loc[sorted(largest)]
         rows = len(effects) + effects.groupby(["factor", "baseline"]).ngroups
         said = "Effect of each level against its factor's baseline, with simultaneous "
-        said += f"{confidence(table.alpha)} intervals over seeds"
+        said += f"{confidence(table.alpha)} intervals {findings.OVER[table.analysis.scope]}"
+        said += f"; {toward}" if (toward := direction_words(better)) else ""
         said += _some(len(effects), len(every), "comparisons, those with the largest effects")
         out.append(
             draw("effects", lambda ax: figures.effects(effects, ax, unit, margin=margin), 1.1 + 0.27 * rows, said)
@@ -78,7 +79,7 @@ def drawings(
     if runs.empty or not factors:
         return out
     cells = runs.groupby("cell", sort=False)["value"].mean()
-    cells = cells.sort_values(ascending=not better, kind="stable")
+    cells = cells.sort_values(ascending=better is False, kind="stable")
     listed, few = (runs[runs["cell"].isin(cells.index[:many])] for many in (MOST_ROWS, MOST_CELLS))
     rows = listed["cell"].nunique()
     said = f"Each finished run, and the mean of its cell (bar){_some(rows, len(cells), most)}"
@@ -91,7 +92,7 @@ def drawings(
             said += _some(few["cell"].nunique(), len(cells), most)
             out.append(draw(name.replace("/", "_"), fill, 3.6, said))
     for name, shown in _COSTS.items():
-        if name in runs and runs[name].nunique() > 1:
+        if better is not None and name in runs and runs[name].nunique() > 1:
             chosen = _cheapest_and_best(runs, name, higher_is_better=better)
             said = f"Mean {unit} against {shown}; filled: no cell is as good for less"
             said += _some(chosen["cell"].nunique(), len(cells), "cells, first those that are filled")

@@ -11,6 +11,7 @@ import ablate.report.pages.fonts  # noqa: F401  before matplotlib
 # isort: split
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from scipy.special import stdtrit
 
 from ablate.escaping import label as shown
 from ablate.report.pages.kinds import LOOKS
+from ablate.report.table.numbers import in_percent
 from ablate.stats.verdicts import Kind
 
 if TYPE_CHECKING:
@@ -149,14 +151,15 @@ def response(frame: "pd.DataFrame", ax: Axes, along: str, factors: Sequence[str]
     frame = _as_text(frame, dict.fromkeys((along, hue)))
     colour, _ = _looks(frame, [hue])
     marks = dict(zip(colour, itertools.cycle(_MARKERS), strict=False))
+    student = partial(_student, percent=in_percent(label))
     numbers = _numbers(frame[along])
     if numbers is None:
         seaborn.pointplot(frame, x=along, y="value", hue=hue, palette=colour, markers=list(marks.values()), ax=ax,
-                          errorbar=_student, dodge=0.3 if len(colour) > 1 else False, linewidth=1.3, markersize=7,
+                          errorbar=student, dodge=0.3 if len(colour) > 1 else False, linewidth=1.3, markersize=7,
                           capsize=0.06, legend=False)  # fmt: skip
     else:
         seaborn.lineplot(frame.assign(**{_REST: numbers}), x=_REST, y="value", hue=hue, palette=colour, style=hue,
-                         markers=marks, dashes=False, ax=ax, errorbar=_student, err_style="bars", legend=False,
+                         markers=marks, dashes=False, ax=ax, errorbar=student, err_style="bars", legend=False,
                          err_kws={"capsize": 4})  # fmt: skip
         if numbers.min() > 0 and numbers.max() >= 10 * numbers.min():
             ax.set_xscale("log")
@@ -177,12 +180,13 @@ def _numbers(levels: "pd.Series") -> "pd.Series | None":
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _student(values: "pd.Series") -> tuple[float, float]:
-    """Student's 95 % interval of the mean; of one value, nothing."""
+def _student(values: "pd.Series", *, percent: bool) -> tuple[float, float]:
+    """Student's 95 % interval of the mean, of percentages within 0 to 100; of one value, nothing."""
     if len(values) < 2:
         return float("nan"), float("nan")
     half = stdtrit(len(values) - 1, 0.975) * values.std() / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    low, high = float(values.mean() - half), float(values.mean() + half)
+    return (max(0.0, low), min(100.0, high)) if percent else (low, high)
 
 
 def beside(frame: "pd.DataFrame", ax: Axes, label: str) -> Axes:

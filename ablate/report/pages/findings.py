@@ -1,6 +1,7 @@
 """A sweep's analysis in words: which level helps, hurts or makes no difference, and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from rich.cells import cell_len
@@ -11,77 +12,172 @@ from ablate.report.pages.grids import markdown_table
 from ablate.report.table.audit import Difference
 from ablate.report.table.audit import lines as audited
 from ablate.report.table.marks import FLAG
-from ablate.report.table.table import ALPHA, confidence
-from ablate.stats.contrasts import Analysis, Contrast
+from ablate.report.table.numbers import (
+    Digits,
+    digits,
+    effect_digits,
+    effect_text,
+    in_percent,
+    interval_text,
+    p_text,
+    significant,
+)
+from ablate.report.table.table import ALPHA, Table, confidence, direction_words, label
+from ablate.stats.contrasts import Analysis, Contrast, Interval, OverImages
+from ablate.stats.crossed import Scope
+from ablate.stats.divergence import rates
+from ablate.stats.estimates import SECOND_LOOK
 from ablate.stats.model import Effect
+from ablate.stats.power import MOST_SEEDS
 from ablate.stats.verdicts import Kind, Verdict
 
+OVER = {Scope.population: "over seeds and test images", Scope.these_images: "over seeds, on the same test data"}
+"""What the interval of a verdict is over."""
+OVER_IMAGES = "over test images, of the same trained models"
 
-def lines(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[str]:
-    """For a terminal: a heading, then each factor's levels against their baseline, then effects and how it was done."""
-    if not analysis.contrasts:
+_WHOM = {
+    Scope.population: "verdicts hold for other seeds and for other test images of the same kind",
+    Scope.these_images: "verdicts hold for other seeds on the same test data",
+}
+
+_HOLD = "verdicts hold for "
+"""How an analysis' own note on that begins."""
+
+Column = tuple[str, Callable[[Contrast], Interval | OverImages | None]]
+"""What a further interval of each contrast is over, and the interval."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """An analysis, and what its reader asked for.
+
+    Attributes:
+        analysis: What the runs say.
+        unit: The metric, as people read it.
+        audit: What the sides of contrasts differ in besides their factor.
+        alpha: Rate of false verdicts, 0 to 0.5.
+        higher_is_better: Which way the metric is better; None where nobody knows.
+        margin: Smallest effect of interest, in the metric's unit; None where none was given.
+        full: All remarks and intervals, and not only those that everybody needs.
+    """
+
+    analysis: Analysis
+    unit: str
+    audit: Sequence[Difference] = ()
+    alpha: float = ALPHA
+    higher_is_better: bool | None = None
+    margin: float | None = None
+    full: bool = False
+
+
+def verdicts(table: Table, *, full: bool) -> Verdicts | None:
+    """A table's analysis, with how it was read; None where the design compares nothing."""
+    if table.analysis is None:
+        return None
+    unit = label(table.metric)
+    return Verdicts(table.analysis, unit, table.audit, table.alpha, table.higher_is_better, table.margin, full)
+
+
+def lines(told: Verdicts) -> list[str]:
+    """For a terminal: a heading, then each factor's levels against their baseline, then how that was done."""
+    contrasts, columns = told.analysis.contrasts, _further(told)
+    if not contrasts:
         return []
-    out = [f"verdicts on {visible(unit)}, treatment minus baseline{_intervals(analysis, confidence(alpha))}"]
-    two = _two(analysis)
-    words = [(visible(_where(each)), *_cells(each, flag, two=two)) for each, flag in _flagged(analysis, audit)]
+    over = [*_first(told), *(f"[{over}]" for over, _ in columns)]
+    said = f" {', then '.join(over)}" if over else ""
+    out = [f"verdicts on {visible(told.unit)}{_better(told)}, treatment minus baseline{said}"]
+    words = [(visible(_where(each)), *cells) for each, cells in _cells(told, columns)]
     for (factor, baseline), group in groupby(
-        zip(analysis.contrasts, words, strict=True), lambda each: (each[0].factor, each[0].baseline)
+        zip(contrasts, words, strict=True), lambda each: (each[0].factor, each[0].baseline)
     ):
         rows = [row for _, row in group]
         widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
         out.append(f"  {visible(factor)}, against {visible(baseline)}")
         padded = ([c + " " * (width - cell_len(c)) for c, width in zip(row, widths, strict=True)] for row in rows)
         out += ["    " + "  ".join(row).rstrip() for row in padded]
-    return [*out, *(f"  {visible(note)}" for note in remarks(analysis, audit))]
+    return [*out, *(f"  {visible(note)}" for note in remarks(told))]
 
 
-def rows(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[list[str]]:
+def rows(told: Verdicts) -> list[list[str]]:
     """The contrasts as a table: its head, and a row a contrast."""
-    two, sure = _two(analysis), confidence(alpha)
-    effect = f"effect on {unit}{_interval(analysis, f' [{sure} over seeds, simultaneous]')}"
-    images = [f"{sure} over test images"] * two
-    head = ["factor", "baseline", "level", "verdict", effect, *images, "p", "n", "seeds needed"]
+    columns, sure = _further(told), confidence(told.alpha)
+    effect = " ".join([f"effect on {told.unit}{_better(told)}", *_first(told)])
+    further = [f"{sure} {over}" for over, _ in columns]
+    head = ["factor", "baseline", "level", "verdict", effect, *further, "p", "n", "seeds needed"]
     body = [
-        [
-            each.factor,
-            each.baseline,
-            _where(each),
-            *(cell.removeprefix("p ").removeprefix("n ") for cell in _cells(each, flag, two=two)),
-        ]
-        for each, flag in _flagged(analysis, audit)
+        [each.factor, each.baseline, _where(each), *(cell.removeprefix("p ").removeprefix("n ") for cell in cells)]
+        for each, cells in _cells(told, columns)
     ]
     return [head, *body]
 
 
-def markdown(analysis: Analysis, *, unit: str, audit: Sequence[Difference] = (), alpha: float = ALPHA) -> list[str]:
+def markdown(told: Verdicts) -> list[str]:
     """The contrasts as a table in Markdown, and remarks below it."""
-    if not analysis.contrasts:
+    if not told.analysis.contrasts:
         return []
-    head, *body = rows(analysis, unit=unit, audit=audit, alpha=alpha)
-    told = (escaped(note, begins=True) for note in remarks(analysis, audit))
-    return [*markdown_table(head, body, len(head)), "", *(f"- {note}" for note in told)]
+    head, *body = rows(told)
+    notes = (escaped(note, begins=True) for note in remarks(told))
+    return [*markdown_table(head, body, len(head)), "", *(f"- {note}" for note in notes)]
 
 
-def _interval(analysis: Analysis, words: str) -> str:
-    """What is said of intervals, where there are any."""
-    return words if any(each.verdict.low is not None for each in analysis.contrasts) else ""
+# --------------------------------------------------------------------------------------------------------------- cells
 
 
-def _intervals(analysis: Analysis, sure: str) -> str:
-    """Which interval is over what, in the order of the columns."""
-    seeds = _interval(analysis, f"[simultaneous {sure} interval over seeds]")
-    told = [seeds] * bool(seeds) + [f"[{sure} interval over test images]"] * _two(analysis)
-    return f" {', then '.join(told)}" if told else ""
+def _better(told: Verdicts) -> str:
+    return f" ({better})" if (better := direction_words(told.higher_is_better)) else ""
 
 
-def _two(analysis: Analysis) -> bool:
-    """Whether a contrast has an interval over test images."""
-    return any(each.over_images is not None for each in analysis.contrasts)
+def _first(told: Verdicts) -> list[str]:
+    """What the verdicts' own intervals are over, where there are any."""
+    if all(each.verdict.low is None for each in told.analysis.contrasts):
+        return []
+    return [f"[{confidence(told.alpha)} interval {OVER[told.analysis.scope]}, simultaneous]"]
 
 
-def _flagged(analysis: Analysis, audit: Sequence[Difference]) -> list[tuple[Contrast, bool]]:
-    touched = {index for each in audit for index in each.contrasts}
-    return [(each, index in touched) for index, each in enumerate(analysis.contrasts)]
+def _further(told: Verdicts) -> list[Column]:
+    """Intervals beside the verdicts' own: the one over seeds alone, or else, or where all are wanted, over images."""
+    seeds = any(each.over_seeds is not None for each in told.analysis.contrasts)
+    images = any(each.over_images is not None for each in told.analysis.contrasts)
+    out: list[Column] = []
+    if seeds:
+        out.append((OVER[Scope.these_images], lambda each: each.over_seeds))
+    if images and (told.full or not seeds):
+        out.append((OVER_IMAGES, lambda each: each.over_images))
+    return out
+
+
+def _cells(told: Verdicts, columns: Sequence[Column]) -> list[tuple[Contrast, list[str]]]:
+    """Each contrast, and in words: kind, effect with its interval, further intervals, p, n and seeds needed."""
+    touched = {index for each in told.audit for index in each.contrasts}
+    contrasts, written = told.analysis.contrasts, digits_of(told.analysis.contrasts, told.unit)
+    return [
+        (each, _words(each, written, columns, told.alpha, flag=index in touched))
+        for index, each in enumerate(contrasts)
+    ]
+
+
+def digits_of(contrasts: Sequence[Contrast], unit: str) -> Digits:
+    """How the effects of these contrasts are written."""
+    told = [(each.verdict.effect, each.verdict.low, each.verdict.high) for each in contrasts]
+    return effect_digits(told, percent=in_percent(unit))
+
+
+def _words(contrast: Contrast, written: Digits, columns: Sequence[Column], alpha: float, *, flag: bool) -> list[str]:
+    found = contrast.verdict
+    effect = "" if found.effect is None else effect_text(found.effect, found.low, found.high, written)
+    if found.low is not None and found.high is not None:
+        effect += f" {interval_text(found.low, found.high, written)}"
+    further = [interval(contrast) for _, interval in columns]
+    p = "" if found.p is None else f"p {p_text(found.p, alpha)}"
+    lost = rates(contrast) if any(contrast.diverged) else ""
+    return [
+        f"{found.kind} {FLAG}" if flag else str(found.kind),
+        effect,
+        *("" if each is None else interval_text(each.low, each.high, written) for each in further),
+        p,
+        f"n {found.n}",
+        ", ".join(filter(None, [needed(found), lost])),
+    ]
 
 
 def _where(contrast: Contrast) -> str:
@@ -89,59 +185,73 @@ def _where(contrast: Contrast) -> str:
     return f"{contrast.level} at {at}" if at else contrast.level
 
 
-def _cells(contrast: Contrast, flag: bool, *, two: bool) -> tuple[str, ...]:
-    """Kind, effect with its interval over seeds, that over images where there are any, p, n and seeds needed."""
-    found = contrast.verdict
-    effect = "" if found.effect is None else f"{found.effect:+.2f}"
-    if found.low is not None and found.high is not None:
-        effect += f" {_bracketed(found.low, found.high)}"
-    second = contrast.over_images
-    images = ["" if second is None else _bracketed(second.low, second.high)] * two
-    p = "" if found.p is None else f"p {found.p:.3f}" if found.p >= 0.001 else "p < 0.001"
-    lost = [f"{n} of {of} {side} diverged" for n, of, side in _lost(contrast) if n]
-    kind = f"{found.kind} {FLAG}" if flag else str(found.kind)
-    return kind, effect, *images, p, f"n {found.n}", ", ".join(filter(None, [needed(found), *lost]))
+def needed(found: Verdict, side: str = "") -> str:
+    """The seeds that an undecided comparison takes, in words; nothing where nobody can say.
 
-
-def needed(found: Verdict) -> str:
-    """The seeds that an undecided comparison takes, in words; nothing where nobody can say."""
-    if found.seeds_needed is None:
+    Args:
+        found: A verdict.
+        side: Words behind ``seeds``, such as `` a side``.
+    """
+    most, least = found.seeds_needed, found.seeds_at_least
+    if most is None:
         return ""
-    return f"{found.seeds_needed} seeds decide in 4 of 5 cases"
+    least = most if least is None else min(least, most)
+    if least > MOST_SEEDS:
+        return f"more than {MOST_SEEDS:,} seeds{side}: the margin is too small for this spread"
+    ends = [f"more than {MOST_SEEDS:,}" if count > MOST_SEEDS else f"{count:,}" for count in (least, most)]
+    return f"{' to '.join(dict.fromkeys(ends))} seeds{side} decide in 4 of 5 cases"
 
 
-def _bracketed(low: float, high: float) -> str:
-    return f"[{low:+.2f}, {high:+.2f}]"
+# ------------------------------------------------------------------------------------------------------------- remarks
 
 
-def _lost(contrast: Contrast) -> list[tuple[int, int, str]]:
-    return list(zip(contrast.diverged, contrast.runs, ("runs", "baseline runs"), strict=True))
-
-
-def remarks(analysis: Analysis, audit: Sequence[Difference] = ()) -> list[str]:
-    """What differs besides the factors, how the verdicts were made, and what else the model tells."""
-    out = [*(f"{FLAG} {line}" for line in audited(audit, analysis.contrasts)), analysis.method]
-    out += _spread(analysis)
-    rough = "" if analysis.stds is None else ", rough: the test takes one variance"
-    out += [f"{_term(each)}: F {each.f:.1f}, p {_p(each.p)}{rough}" for each in analysis.effects]
+def remarks(told: Verdicts) -> list[str]:
+    """What differs besides the factors, how verdicts were made, what needs attention, and with ``full`` all else."""
+    analysis = told.analysis
+    flags = [f"{FLAG} {line}" for line in audited(told.audit, analysis.contrasts)]
     undecided = any(each.verdict.kind is Kind.undecided for each in analysis.contrasts)
-    return out + [note for note in analysis.notes if undecided or "second look" not in note]
+    whom = next((note for note in analysis.notes if note.startswith(_HOLD)), _WHOM[analysis.scope])
+    notes = [note for note in analysis.notes if note != whom and (undecided or note != SECOND_LOOK)]
+    made = [_made(told, whom)] if analysis.contrasts else []
+    if not told.full:
+        hint = [f"{line}; notes=full says more" for line in made]
+        return [*flags, *hint, *(note for note in notes if not _is_detail(note))]
+    terms = [
+        f"{_term(each)}: F {significant(each.f, 3)}, p {p_text(each.p, told.alpha)}, by one variance for all cells"
+        for each in analysis.effects
+    ]
+    return [*flags, *made, analysis.method, *_spread(analysis, told.unit), *terms, *notes]
 
 
-def _spread(analysis: Analysis) -> list[str]:
+def _made(told: Verdicts, whom: str) -> str:
+    """One sentence on how verdicts were made: the family, alpha, whom they hold for, and the margin."""
+    count = told.analysis.comparisons or sum(each.verdict.p is not None for each in told.analysis.contrasts)
+    share = f"{'1 comparison at' if count == 1 else f'{count:,} comparisons share'} alpha {told.alpha:g}"
+    margin = "no margin= in force, so no difference is called too small to matter"
+    if told.margin is not None:
+        margin = f"margin {told.margin:g}"
+    return f"{share}; {whom}; {margin}"
+
+
+def _is_detail(note: str) -> bool:
+    """Whether a note is said elsewhere, or is no news, such as which interval is over what."""
+    which = note.startswith("intervals are ")
+    return note == SECOND_LOOK or which or note.endswith("runs have no result: means are over the others")
+
+
+def _spread(analysis: Analysis, unit: str) -> list[str]:
     if analysis.std is None:
         return []
-    if analysis.stds is not None:
-        low, high = analysis.stds
-        return [f"standard deviation of a run within its cell: {low:.2f} to {high:.2f}, by cell"]
-    agree = ", ".join(f"{test} p {_p(p)}" for test, p in analysis.equal_variance.items())
-    known = f"{analysis.df} degrees of freedom" + (f"; one variance: {agree}" if agree else "")
-    return [f"standard deviation of a run within its cell: {analysis.std:.2f} ({known})"]
+    extremes = analysis.stds or ()
+    known = (analysis.std, *extremes)
+    written = digits(known, known, percent=in_percent(unit))
+    ends = " to ".join(dict.fromkeys(map(written, extremes)))
+    by_cell = f", {ends} by cell" if ends else ""
+    return [
+        f"standard deviation of a run within its cell: {written(analysis.std)} ({analysis.df} degrees of freedom)"
+        f"{by_cell}"
+    ]
 
 
 def _term(effect: Effect) -> str:
     return f"{'main effect' if len(effect.factors) == 1 else 'interaction'} {' x '.join(effect.factors)}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -9,9 +9,10 @@ from ablate.report.sources.records import Records
 from ablate.report.table import searches
 from ablate.report.table.rows import short
 from ablate.report.table.runs import Attempt, attempts, counted
-from ablate.report.table.table import METRIC
-from ablate.stats.contrasts import Analysis
-from ablate.stats.verdicts import verdict
+from ablate.report.table.table import METRIC, Table
+from ablate.stats.contrasts import Analysis, analyse
+from ablate.stats.design import Observation
+from ablate.stats.verdicts import Verdict
 from ablate.tracking import param_text
 from ablate.tracking.names import FINISHED, VAL_TOP1_CURVE
 
@@ -138,27 +139,56 @@ def contrasts(analysis: Analysis) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["factor", "baseline", "level", "kind", "effect", "low", "high"])
 
 
-def steps(runs: "pd.DataFrame", *, alpha: float = 0.05) -> "pd.DataFrame":
-    """Each cell against the one before it, in their order: Welch's intervals, alpha shared out among the steps.
+def steps(runs: "pd.DataFrame", table: Table | None = None) -> "pd.DataFrame":
+    """Each cell against the one before it, in their order, with the verdict that the study's own table gives.
+
+    A step that the table compares too has its verdict, so that one study gives one answer. The others are judged by
+    the same method, with the runs of all cells, and share alpha out among them evenly.
 
     Args:
         runs: Rows of ``results`` of a sweep whose cells are a chain, each one step from the last.
-        alpha: Rate of false verdicts of all steps together, 0 to 0.5.
+        table: The study's table, by whose rule steps are judged; None: more is better, at ``ALPHA``, by no margin.
 
     Returns:
         The columns of ``contrasts`` with ``mean`` (of the level) and ``n``.
     """
     import pandas as pd
 
-    cells = [(cell, group["value"].to_numpy(float)) for cell, group in runs.groupby("cell", sort=False)]
-    share = alpha / max(1, len(cells) - 1)
+    table = table or Table("", (), METRIC, ())
+    cells = list(dict.fromkeys(runs["cell"]))
+    told, pairs = _compared(runs, table.analysis), list(itertools.pairwise(cells))
+    own = [pair for pair in pairs if pair not in told]
+    told |= {pair: _step(runs, pair, table, table.alpha / len(own)) for pair in own}
+    means = runs.groupby(["cell", "seed"])["value"].mean().groupby("cell").mean()
     rows = []
-    for (_, before), (cell, values) in itertools.pairwise(cells):
-        found = verdict(values, before, alpha=share)
-        told = {"factor": "step", "baseline": "the step before", "level": cell, "kind": str(found.kind)}
-        rows.append({**told, "effect": found.effect, "low": found.low, "high": found.high,
-                     "mean": values.mean(), "n": found.n})  # fmt: skip
+    for before, cell in pairs:
+        found = told[before, cell]
+        rows.append({"factor": "step", "baseline": "the step before", "level": cell, "kind": str(found.kind),
+                     "effect": found.effect, "low": found.low, "high": found.high, "mean": float(means[cell]),
+                     "n": found.n})  # fmt: skip
     return pd.DataFrame(rows, columns=["factor", "baseline", "level", "kind", "effect", "low", "high", "mean", "n"])
+
+
+def _compared(runs: "pd.DataFrame", analysis: Analysis | None) -> dict[tuple[str, str], Verdict]:
+    """Baseline's and level's cell -> the verdict, of all that the table compares."""
+    found = {}
+    for each in analysis.contrasts if analysis else ():
+        levels = [{**each.at, each.factor: level} for level in (each.baseline, each.level)]
+        named = [factor for factor in runs.columns if factor in levels[0]] or [each.factor]  # those of a zip are one
+        below, above = (", ".join(at[factor] for factor in named) for at in levels)
+        found[below, above] = each.verdict
+    return found
+
+
+def _step(runs: "pd.DataFrame", pair: tuple[str, str], table: Table, alpha: float) -> Verdict:
+    """The verdict on one pair of cells; the runs of the others tell the spread, and none of them is compared."""
+    before, cell = pair
+    places = {name: (name, cell) for name in runs["cell"]} | {before: (cell, before)}
+    rows = zip(runs["cell"], runs["seed"], runs["value"], strict=True)
+    seen = [Observation(places[name], int(seed), float(value)) for name, seed, value in rows]
+    found = analyse(seen, ["place", "cell"], {"place": cell, "cell": before}, compare=["cell"], margin=table.margin,
+                    higher_is_better=table.higher_is_better is not False, alpha=alpha)  # fmt: skip
+    return next(each.verdict for each in found.contrasts if each.at["place"] == cell)
 
 
 def noise(runs: "pd.DataFrame") -> "pd.DataFrame":

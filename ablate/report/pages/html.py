@@ -15,6 +15,7 @@ from ablate.report.pages.drawings import MOST_ROWS, Drawing, drawings
 from ablate.report.pages.kinds import rules
 from ablate.report.sources.records import Records
 from ablate.report.table import equal_compute, searches
+from ablate.report.table.numbers import digits, significant
 from ablate.report.table.rows import Reading, records_table
 from ablate.report.table.table import Table, label
 from ablate.tracking.names import COMMIT, CPU, DATA_DIGEST, DIRTY, PLATFORM, SECONDS, VERSION, metric_column, tag_column
@@ -46,7 +47,7 @@ def files(records: Records, reading: Reading | None = None) -> dict[str, str]:
     factors = table.factors
     if "trial" in definition["axes"]:  # the table has what it drew and reached: elsewhere its number tells it
         factors, definition = ("trial",), {**definition, "axes": {"trial": definition["axes"]["trial"]}}
-    drawn = drawings(records, frame, definition, table, factors, reading.margin)
+    drawn = drawings(records, frame, definition, table, factors, table.margin)
     whole = _whole(records, frame, definition, table, notes, factors, drawn)
     return {"report.html": whole} | {f"figures/{each.name}.svg": each.svg for each in drawn}
 
@@ -64,11 +65,11 @@ def _whole(
     parts = [
         f"<header><p class=kicker>ablation study</p><h1>{html_text(asked)}</h1>",
         f"<p class=budget>{html_text(budget)}</p></header>",
-        _section("Verdicts", _verdicts(table)),
+        _section("Verdicts", _cautions(table) + _verdicts(table)),
         _section("Table", _table(table)),
         _section("Figures", f"<div class=figures>{''.join(map(_figure, drawn))}</div>" if drawn else ""),
         _section("Cost", _cost(records, table, frame, definition, factors)),
-        _section("Notes and audit", _list([*table.notes, *notes, *_remarks(table, definition)])),
+        _section("Notes and audit", _list([*text.form(table), *table.notes, *notes, *_remarks(table, definition)])),
         _section("How to reproduce", _reproduce(records, definition)),
     ]
     return _SHELL.format(title=html_text(asked), style=_STYLE + rules(), body="\n".join(part for part in parts if part))
@@ -76,10 +77,11 @@ def _whole(
 
 def _remarks(table: Table, definition: Mapping[str, Any]) -> list[str]:
     """How verdicts were made, and what else differs between the sides of a contrast."""
-    if table.analysis is None:
+    found = findings.verdicts(table, full=True)
+    if found is None:
         return []
-    told = findings.remarks(table.analysis, table.audit)
-    if not table.analysis.contrasts:
+    told = findings.remarks(found)
+    if not found.analysis.contrasts:
         return told
     return told if table.audit or definition.get("foreign") else [*told, _CLEAN]
 
@@ -98,12 +100,17 @@ def _list(items: Iterable[str]) -> str:
 # ------------------------------------------------------------------------------------------------------------ verdicts
 
 
+def _cautions(table: Table) -> str:
+    """What a reader has to know before the verdicts."""
+    return "".join(f"<p class=caution>{html_text(caution)}.</p>" for caution in table.cautions)
+
+
 def _verdicts(table: Table) -> str:
     """A sentence a factor, then one a level, each of which can be quoted alone."""
     if table.analysis is None or not table.analysis.contrasts:
         return "<p>Nothing is compared: a verdict needs runs of at least two levels.</p>"
     unit, out = sentences.effect_unit(label(table.metric)), []
-    say = partial(sentences.sentence, alpha=table.alpha)
+    say = partial(sentences.sentence, alpha=table.alpha, scope=table.analysis.scope)
     for factor, baseline, found in sentences.by_factor(table):
         rows = "".join(f"<li class={c.verdict.kind}>{html_text(say(c, unit, flags))}</li>" for c, flags in found)
         lead = html_text(sentences.headline(factor, baseline, found))
@@ -144,10 +151,11 @@ def _cost(
     runs = frames.results(frame, definition, factors, metric=table.metric)
     timed = runs.merge(frame[["run_id", seconds]], on="run_id")
     cells = timed.groupby([*factors], sort=False, observed=True)[seconds].agg(["mean", "sum"])
-    body = [[*_levels(levels), f"{row['mean']:,.0f}", f"{row['sum'] / 60:,.1f}"] for levels, row in cells.iterrows()]
+    each, every = (digits(column) for column in (cells["mean"], cells["sum"] / 60))
+    body = [[*_levels(levels), each(row["mean"]), every(row["sum"] / 60)] for levels, row in cells.iterrows()]
     total = float(records.frame[seconds].astype(float).sum()) if seconds in records.frame else 0.0
     machine = " or ".join(_distinct(records.frame, tag_column(CPU))) or "a machine that nobody recorded"
-    said = f"All runs together trained for {total / 3600:.2f} hours on {machine}."
+    said = f"All runs together trained for {significant(total / 3600, 2)} hours on {machine}."
     return f"<p>{html_text(said)}</p>" + _html_table([*factors, "seconds a run", "minutes of all"], body, len(factors))
 
 
@@ -203,6 +211,7 @@ h3 { margin: 1.4rem 0 .2rem; font-size: 1.05rem }
 p, li, dd { max-width: 76ch }
 .budget, figcaption, .ids { color: var(--soft); font-size: .9rem }
 .lead { margin: .2rem 0 .6rem; font-weight: 600 }
+.caution { margin: .4rem 0; padding: .5rem .75rem; background: var(--card); border-left: 4px solid var(--ink) }
 .verdicts { list-style: none; margin: 0; padding: 0 }
 .verdicts li { margin: .35rem 0; padding: .1rem 0 .1rem .75rem; border-left: 4px solid }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px }

@@ -3,11 +3,15 @@
 from collections.abc import Sequence, Set
 from itertools import groupby
 
+from ablate.report.pages.findings import OVER, digits_of, needed
 from ablate.report.pages.kinds import LOOKS
 from ablate.report.table.audit import Difference
 from ablate.report.table.marks import FLAG
+from ablate.report.table.numbers import Digits, effect_text, ends
 from ablate.report.table.table import ALPHA, Table, confidence
 from ablate.stats.contrasts import Contrast
+from ablate.stats.crossed import Scope
+from ablate.stats.divergence import rates
 from ablate.stats.verdicts import Kind
 
 MOST_PLACES = 6
@@ -74,14 +78,22 @@ def _where(kind: Kind, some: Sequence[Contrast], of: int, marked: Set[int]) -> s
     return f"{LOOKS[kind].words} {where}"
 
 
-def sentence(contrast: Contrast, unit: str, differences: Sequence[Difference] = (), *, alpha: float = ALPHA) -> str:
-    """One comparison, with effect, interval and n.
+def sentence(
+    contrast: Contrast,
+    unit: str,
+    differences: Sequence[Difference] = (),
+    *,
+    alpha: float = ALPHA,
+    scope: Scope = Scope.these_images,
+) -> str:
+    """One comparison, with effect, intervals and n.
 
     Args:
         contrast: The comparison.
         unit: Unit of the effect.
         differences: Differences of the sides besides the factor: they mark the verdict, and stand in the sentence.
         alpha: Rate of false verdicts, 0 to 0.5: the interval is of 1 - alpha.
+        scope: Whom the verdict speaks for.
     """
     found = contrast.verdict
     at = f", at {', '.join(f'{name} = {level}' for name, level in contrast.at.items())}," if contrast.at else ""
@@ -90,16 +102,18 @@ def sentence(contrast: Contrast, unit: str, differences: Sequence[Difference] = 
     more = _besides(contrast, differences)
     if found.effect is None:
         return f"{who} {kind}: there are not enough results (n = {_n(contrast)}){more}."
-    sure = ""
+    written, sure = digits_of([contrast], unit), ""
     if found.low is not None and found.high is not None:
-        seeds = f"{confidence(alpha)} simultaneous interval over seeds {_signed(found.low)} to {_signed(found.high)}"
-        sure = f" ({seeds}; n = {_n(contrast)})"
+        own = f"{confidence(alpha)} simultaneous interval {OVER[scope]}, {_span(found.low, found.high, written)}"
+        sure = f" ({own}; n = {_n(contrast)})"
+    if (seeds := contrast.over_seeds) is not None:
+        sure += f", over seeds on these test images {_span(seeds.low, seeds.high, written)}"
     if (images := contrast.over_images) is not None:
-        sure += f", over {images.images:,} test images {_signed(images.low)} to {_signed(images.high)}"
-    needed = f"; {found.seeds_needed} seeds a side decide in 4 of 5 cases" if found.seeds_needed else ""
-    lost = sum(contrast.diverged)
-    diverged = f"; {lost} of {sum(contrast.runs)} runs diverged" if lost else ""
-    return f"{who} {kind}: {_signed(found.effect)} {unit}{sure}{needed}{diverged}{more}."
+        sure += f", over {images.images:,} test images {_span(images.low, images.high, written)}"
+    seeds_needed = f"; {words}" if (words := needed(found, " a side")) else ""
+    diverged = f"; {rates(contrast)}" if any(contrast.diverged) else ""
+    effect = _minus(effect_text(found.effect, found.low, found.high, written))
+    return f"{who} {kind}: {effect} {unit}{sure}{seeds_needed}{diverged}{more}."
 
 
 def _n(contrast: Contrast) -> str:
@@ -123,5 +137,10 @@ def effect_unit(unit: str) -> str:
     return f"percentage points of {unit.removesuffix(' %')}" if unit.endswith(" %") else unit
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+def _span(low: float, high: float, written: Digits) -> str:
+    return " to ".join(map(_minus, ends(low, high, written)))
+
+
+def _minus(number: str) -> str:
+    """A number with a minus sign, where a hyphen stands for it."""
+    return number.replace("-", "\N{MINUS SIGN}")

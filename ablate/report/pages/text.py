@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ablate.escaping import csv_row, json_text, latex, markdown, visible
@@ -16,12 +17,14 @@ from ablate.report.errors import ReportError
 from ablate.report.pages import findings
 from ablate.report.pages.grids import aligned, latex_tabular, markdown_table
 from ablate.report.table import marks
+from ablate.report.table.notes import chosen
+from ablate.report.table.numbers import Digits, estimate_text, in_percent, is_cut, number_text, of_estimates
 from ablate.report.table.table import COSTS, RANK, Row, Table, label
 
 _SHOWN_COSTS = {"params": "params", "macs": "MACs", "tokens": "tokens"}
 
 
-def render(table: Table, format: str, notes: Sequence[str] = ()) -> str:
+def render(table: Table, format: str, notes: Sequence[str] = (), *, full: bool = False) -> str:
     """Writes a table out.
 
     Args:
@@ -29,37 +32,51 @@ def render(table: Table, format: str, notes: Sequence[str] = ()) -> str:
         format: ``text``, ``md``, ``latex`` (needs the package booktabs), ``csv`` (rows alone: numbers, every cost and
             the run ids) or ``json`` (all there is).
         notes: Further notes, said below the table's own.
+        full: All notes in ``text``, ``md`` and ``latex``, and not only those that everybody needs; ``json`` has all.
 
     Raises:
         ReportError: There is no such format.
     """
     if format not in _WRITERS:
         raise ReportError(f"format must be one of {', '.join(_WRITERS)}, got {format!r}.")
-    return _WRITERS[format](table, [*table.notes, *notes])
+    return _WRITERS[format](table, [*table.notes, *notes], full)
 
 
-def _text(table: Table, notes: Sequence[str]) -> str:
+def form(table: Table) -> list[str]:
+    """What is to be said of how numbers stand in a table's cells."""
+    cut = any(row.estimate is not None and is_cut(row.estimate) for row in table.rows)
+    return [_CUT] * cut
+
+
+_CUT = "an interval that would leave 0 to 100 % has both ends told instead of ±, and ends there"
+
+
+def _text(table: Table, notes: Sequence[str], full: bool) -> str:
     head, body = cells(table)
     lines = aligned(head, body, len(table.factors))
-    title = map(visible, table.title.partition("\n")[::2])
-    return "\n".join([*title, "", *lines, "", *_found(table, findings.lines), *map(visible, notes)])
+    title, notes = map(visible, table.title.partition("\n")[::2]), chosen([*form(table), *notes], full=full)
+    warned = [f"! {visible(caution)}" for caution in table.cautions]
+    blank = [""] * bool(warned)
+    found = _found(table, findings.lines, full)
+    return "\n".join([*title, "", *lines, "", *warned, *blank, *found, *map(visible, notes)])
 
 
-def _md(table: Table, notes: Sequence[str]) -> str:
+def _md(table: Table, notes: Sequence[str], full: bool) -> str:
     asked, _, budget = table.title.partition("\n")
     head, body = cells(table)
-    found = _found(table, findings.markdown)
+    found = _found(table, findings.markdown, full)
     rows = markdown_table(head, body, len(table.factors))
+    notes = chosen([*form(table), *notes], full=full)
     asked, budget, *said = (markdown(line, begins=True) for line in (asked, budget, *notes))
-    return "\n".join([f"### {asked}", "", budget, "", *rows, "", *found, *(f"- {note}" for note in said)])
+    warned = [part for caution in table.cautions for part in (f"> {markdown(caution, begins=True)}", "")]
+    return "\n".join([f"### {asked}", "", budget, "", *rows, "", *warned, *found, *(f"- {note}" for note in said)])
 
 
-def _found(table: Table, write: Callable[..., list[str]]) -> list[str]:
+def _found(table: Table, write: Callable[[findings.Verdicts], list[str]], full: bool) -> list[str]:
     """The verdicts, as ``findings.lines`` or ``findings.markdown`` writes them, and a blank line after them."""
-    if table.analysis is None:
-        return []
-    text = write(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
-    return [*text, ""] if text else []
+    told = findings.verdicts(table, full=full)
+    verdicts = [] if told is None else write(told)
+    return [*verdicts, ""] if verdicts else []
 
 
 # --------------------------------------------------------------------------------------------------------------- cells
@@ -67,9 +84,11 @@ def _found(table: Table, write: Callable[..., list[str]]) -> list[str]:
 
 def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     """The table as people read it: its head, and a list of words a row."""
-    odd, best, read = (any(map(column, table.rows)) for column in (_odd, _best, _read))
+    written = of_estimates([row.estimate for row in table.rows], percent=in_percent(label(table.metric)))
+    best = partial(_best, written=written)
+    odd, several, read = (any(map(column, table.rows)) for column in (_odd, best, _read))
     more: list[tuple[str, Callable[[Row], str]]] = [
-        *([("best of 4", _best)] if best else []),
+        *([("best of 4", best)] if several else []),
         *([("read at", _read)] if read else []),
     ]
     head = [*table.factors, label(table.metric), "n", *(name for name, _ in more), *_SHOWN_COSTS.values()]
@@ -78,7 +97,7 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
         counts = [_range(row.cost[name]) for name in _SHOWN_COSTS]
         n = str(row.estimate.n) if row.estimate else "0"
         said = [column(row) for _, column in more]
-        body.append([*row.levels, _cell(row), n, *said, *counts, *([_odd(row)] if odd else [])])
+        body.append([*row.levels, _cell(row, written), n, *said, *counts, *([_odd(row)] if odd else [])])
     return head + ["not in the mean"] * odd, body
 
 
@@ -86,21 +105,20 @@ def _odd(row: Row) -> str:
     return ", ".join(f"{row.outcomes[name]} {name}" for name in (*RANK[1:], "not run") if row.outcomes.get(name))
 
 
-def _best(row: Row) -> str:
-    return "" if row.best_of_4 is None else f"{row.best_of_4:.2f}"
+def _best(row: Row, *, written: Digits) -> str:
+    return "" if row.best_of_4 is None else number_text(row.best_of_4, written)
 
 
 def _read(row: Row) -> str:
     return ", ".join(row.read)
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Row, written: Digits) -> str:
     estimate = row.estimate
     if estimate is None:
         return ""
-    half = f" ± {estimate.half:.2f}" if estimate.half is not None else ""
     signs = marks.ON_TEST * ("test" in row.select) + marks.UNFINISHED * row.unfinished + marks.ENDED * row.ended
-    return f"{estimate.mean:.2f}{half}" + (f" {signs}" if signs else "")
+    return estimate_text(estimate, written) + (f" {signs}" if signs else "")
 
 
 def _range(values: Sequence[int]) -> str:
@@ -111,16 +129,17 @@ def _range(values: Sequence[int]) -> str:
 # --------------------------------------------------------------------------------------------------------------- LaTeX
 
 
-def _latex(table: Table, notes: Sequence[str]) -> str:
+def _latex(table: Table, notes: Sequence[str], full: bool) -> str:
     asked, _, budget = table.title.partition("\n")
     head, body = cells(table)
     lines = [r"% needs \usepackage[utf8]{inputenc} and \usepackage{booktabs}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{latex(asked)} {latex(budget)}.}}", *latex_tabular(head, body, len(table.factors))]
-    if table.analysis is not None and table.analysis.contrasts:
-        rows = findings.rows(table.analysis, unit=label(table.metric), audit=table.audit, alpha=table.alpha)
-        remarks = findings.remarks(table.analysis, table.audit)
+    lines += _small(table.cautions)
+    told = findings.verdicts(table, full=full)
+    if told is not None and told.analysis.contrasts:
+        rows, remarks = findings.rows(told), findings.remarks(told)
         lines += [r"\par\medskip", *latex_tabular(rows[0], rows[1:], len(rows[0])), *_small(remarks)]
-    return "\n".join([*lines, *_small(notes), r"\end{table}"])
+    return "\n".join([*lines, *_small(chosen([*form(table), *notes], full=full)), r"\end{table}"])
 
 
 def _small(notes: Sequence[str]) -> list[str]:
@@ -133,7 +152,7 @@ def _small(notes: Sequence[str]) -> list[str]:
 _NUMBERS = ("n", "mean", "low", "high", "std")
 
 
-def _csv(table: Table, notes: Sequence[str]) -> str:
+def _csv(table: Table, notes: Sequence[str], full: bool) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     outcomes = (*RANK[1:], "not run")
@@ -156,8 +175,8 @@ def _csv(table: Table, notes: Sequence[str]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-_EFFECTS = ("effect", "seeds_low", "seeds_high", "images_low", "images_high")
-"""Columns on a level against its factor's baseline: effect, interval over seeds, interval over test images."""
+_EFFECTS = ("effect", "low", "high", "seeds_low", "seeds_high", "images_low", "images_high")
+"""Columns on a level against its factor's baseline: effect, intervals of the verdict, over seeds and over images."""
 
 
 def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None, ...]]]:
@@ -167,13 +186,14 @@ def _effects(table: Table) -> dict[str, dict[tuple[str, ...], tuple[float | None
     for each in table.analysis.contrasts if table.analysis is not None else ():
         levels = {**each.at, each.factor: each.level}
         at = tuple(levels[factor] for factor in table.factors) if each.factor in table.factors else rows[each.level]
-        seeds, images = each.verdict, each.over_images
-        ends = (images.low, images.high) if images is not None else (None, None)
-        found.setdefault(each.factor, {})[at] = (seeds.effect, seeds.low, seeds.high, *ends)
+        own, images = each.verdict, each.over_images
+        seeds = each.over_seeds or own  # where nothing else is known, the verdict's own is over seeds
+        over_images = (images.low, images.high) if images is not None else (None, None)
+        found.setdefault(each.factor, {})[at] = (own.effect, own.low, own.high, seeds.low, seeds.high, *over_images)
     return found
 
 
-def _json(table: Table, notes: Sequence[str]) -> str:
+def _json(table: Table, notes: Sequence[str], full: bool) -> str:
     return json_text(json.dumps(content(table, notes), indent=1, ensure_ascii=False, allow_nan=False))
 
 
@@ -188,8 +208,10 @@ def content(table: Table, notes: Sequence[str]) -> dict[str, Any]:
             "metric": table.metric,
             "alpha": table.alpha,
             "higher_is_better": table.higher_is_better,
+            "margin": table.margin,
             "rows": rows,
             "analysis": analysis,
+            "cautions": table.cautions,
             "audit": [asdict(each) for each in table.audit],
             "notes": notes,
         }
@@ -210,11 +232,11 @@ def _plain(value: Any) -> Any:
     return number if abs(number) < float("inf") else None
 
 
-_WRITERS: dict[str, Callable[[Table, Sequence[str]], str]] = {
+_WRITERS: dict[str, Callable[[Table, Sequence[str], bool], str]] = {
     "text": _text,
     "md": _md,
     "latex": _latex,
     "csv": _csv,
     "json": _json,
 }
-"""Format -> what writes it, from the table and all notes."""
+"""Format -> what writes it, from the table, all notes, and whether all are wanted."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from ablate import tracking
 from ablate.escaping import csv_text
+from ablate.report.sources.copies import copied
 from ablate.report.sources.records import Records, RecordsError
 from ablate.report.sources.shape import LARGEST, ShapeError, text_of
 from ablate.tracking import TrackingSpec
@@ -128,6 +129,7 @@ def from_rows(
 
     _require_columns(rows, factors, value, seed, source)
     ids = [str(row["run_id"]) if logged else f"row {n + 1}" for n, row in enumerate(rows)]
+    read = len(rows)
     if not logged:
         rows, ids, left_out = _finished(rows, ids, (*factors, value, seed), source)
         notes = [*notes, *left_out]
@@ -136,6 +138,9 @@ def from_rows(
     seeds = _seeds(rows, factors, seed, ids)
     results = _results([row[value] for row in rows], value, ids)
     ended = [_ENDED.get(str(row["status"]), FINISHED) if logged else FINISHED for row in rows]
+    cells = [tuple(str(row[factor]) for factor in factors) for row in rows]
+    telling = [column for column in rows[0] if column not in (*factors, value, seed) and not _of_one_run(column)]
+    written = [(str(row[value]), number) for row, (_, number) in zip(rows, results, strict=True)]
     metric, axes = value.removeprefix(METRIC_COLUMN), {factor: _axis(factor) for factor in factors}
     runs = [
         {
@@ -156,9 +161,11 @@ def from_rows(
         "table": "",
         "axes": {axes[factor]: levels[factor] for factor in factors},
         "baseline": {axes[factor]: level for factor, level in _baselines(baseline, levels).items()},
-        "combinations": [list(each) for each in dict.fromkeys(tuple(str(row[f]) for f in factors) for row in rows)],
+        "combinations": [list(each) for each in dict.fromkeys(cells)],
         "seeds": sorted(set(seeds)),
         "points": len(rows),
+        "left_out": read - len(rows),
+        "cautions": copied(rows, cells, written, ids, telling, seed),
         "notes": list(notes),
     }
     return Records(name, definition, "", pd.DataFrame(runs), {}, source)
@@ -174,6 +181,8 @@ _UNFINISHED = {
     *("timeout", "timed_out", "out_of_memory", "node_fail", "preempted", "preempting", "pruned"),
     *("running", "active", "in progress", "in_progress", "pending", "queued", "scheduled", "waiting", "starting"),
 }
+_IDENTITY = ("run_id", "start_time", "end_time", "artifact_uri")
+"""What MLflow gives each run of its own."""
 _NAMED = 5  # of the runs that are left out
 _OURS = ("seed", "repeat", "trial", "cell", "value", "run_id", "epoch", "params", "macs", "tokens")
 """Names that points of ours, and frames made of points, have for something else."""
@@ -282,6 +291,11 @@ def _require_columns(
         )
 
 
+def _of_one_run(column: str) -> bool:
+    """Whether MLflow gives each run its own, which tells a run from its copy too."""
+    return column in _IDENTITY or column.startswith(tag_column(MLFLOW))
+
+
 def _axis(factor: str) -> str:
     return f"{factor} (factor)" if factor.rpartition(".")[2] in _OURS else factor
 
@@ -353,7 +367,7 @@ def _repeated(
 ) -> str:
     """What to do about two rows of which one would be lost."""
     one, two = (rows[n] for n in pair)
-    skipped = (*factors, seed, "run_id", "start_time", "end_time", "artifact_uri")
+    skipped = (*factors, seed, *_IDENTITY)
     others = [
         column
         for column in one

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
-from ablate.design.sweep import Method, is_int
+from ablate.design.sweep import SCOPES, Method, is_int
 from ablate.escaping import visible
 from ablate.tracking import param_text
 from ablate.tracking.names import (
@@ -244,8 +244,10 @@ def _check_definition(place: _Place, given: Any) -> None:
     definition = _mapping(place, given)
     kinds: dict[str, Callable[[_Place, Any], object]] = {
         **dict.fromkeys(("question", "table", "budget", "metric"), _text),
-        **dict.fromkeys(("points", "runs_per_row"), _count),
-        **{"baseline": _mapping, "compare": _texts, "notes": _texts, "foreign": _flag, "method": _method},
+        **dict.fromkeys(("points", "runs_per_row", "left_out"), _count),
+        **dict.fromkeys(("compare", "notes", "cautions"), _texts),
+        **{"baseline": _mapping, "foreign": _flag, "method": _method},
+        **{"margin": _margin, "alpha": _alpha, "scope": _scope},
     }
     needed = {"name": _name, "seeds": _seeds, "axes": _axes}
     for key, check in (kinds | needed).items():
@@ -254,6 +256,8 @@ def _check_definition(place: _Place, given: Any) -> None:
     axes = definition["axes"]
     if "baseline" in definition and (lacking := [axis for axis in axes if axis not in definition["baseline"]]):
         place.at("baseline").refuse(f"a mapping with a level of {lacking[0]}", definition["baseline"])
+    if unheard := [axis for axis in definition.get("compare", []) if axis not in axes]:
+        place.at("compare").refuse(f"names of axes ({', '.join(axes)})", unheard[0])
     if "searched" in definition:
         _check_search(place, definition)
     elif not axes:
@@ -448,6 +452,21 @@ def _count(place: _Place, value: Any) -> None:
 def _method(place: _Place, value: Any) -> None:
     if value not in _METHODS:
         place.refuse(f"one of {', '.join(_METHODS)}", value)
+
+
+def _margin(place: _Place, value: Any) -> None:
+    if not (_is_number(value) and value > 0):
+        place.refuse("a number above 0", value)
+
+
+def _alpha(place: _Place, value: Any) -> None:
+    if not (_is_number(value) and 0 < value < 0.5):
+        place.refuse("a number between 0 and 0.5", value)
+
+
+def _scope(place: _Place, value: Any) -> None:
+    if value not in SCOPES:
+        place.refuse(f"one of {', '.join(SCOPES)}", value)
 
 
 def _seeds(place: _Place, value: Any) -> list[int]:

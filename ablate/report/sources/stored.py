@@ -1,7 +1,5 @@
 """Which study of a tracking store is meant by a name, and where its records lie."""
 
-from collections.abc import Sequence
-
 from ablate import tracking
 from ablate.report.errors import ReportError
 from ablate.tracking import StudyRecord, TrackingSpec
@@ -30,15 +28,19 @@ def choose(where: TrackingSpec, name: str, study: str | None = None) -> tuple[St
     return chosen, [record for record in mine if record is not chosen]
 
 
-def whereabouts(where: TrackingSpec, chosen: StudyRecord, others: Sequence[StudyRecord]) -> list[str]:
-    """Where the records lie and how to open them, and which studies of the name there are besides."""
+def whereabouts(where: TrackingSpec, chosen: StudyRecord) -> list[str]:
+    """Where the records of a study lie, and how to open them."""
     uri, experiment = tracking.redact_uri(where.resolved_uri()), where.resolved_experiment()
-    notes = [
+    return [
         f"study {chosen.study}, started {chosen.started:%Y-%m-%d %H:%M} UTC, in {uri}, experiment {experiment}",
         f"artifacts (config, model, test predictions) of each run: {chosen.artifacts}",
-        f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id, chosen.view)}",
+        opened_by(where, chosen),
     ]
-    return notes + [beside(other) for other in others]
+
+
+def opened_by(where: TrackingSpec, chosen: StudyRecord) -> str:
+    """What opens a study's runs in the MLflow UI."""
+    return f"MLflow UI: {tracking.ui_hint(where, chosen.experiment_id, chosen.view)}"
 
 
 def beside(other: StudyRecord) -> str:

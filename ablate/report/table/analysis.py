@@ -9,7 +9,8 @@ from ablate.design.sweep import Method
 from ablate.report.table import equal_compute
 from ablate.report.table.runs import Attempt
 from ablate.stats.contrasts import Analysis, Rule, analyse
-from ablate.stats.design import Observation
+from ablate.stats.crossed import Sampling
+from ablate.stats.design import Observation, pairs_of
 from ablate.tracking import param_text
 from ablate.tracking.names import DIVERGED, FINISHED
 
@@ -22,6 +23,7 @@ def analyse_runs(
     runs: Sequence[Attempt],
     factors: Sequence[str],
     rule: Rule,
+    sampling: Sampling | None = None,
 ) -> Analysis | None:
     """The analysis of a sweep, or None where its design compares nothing.
 
@@ -32,6 +34,7 @@ def analyse_runs(
         runs: One a point of the sweep.
         factors: Names of the axes, as the table shows them.
         rule: How verdicts are made.
+        sampling: What other test images would do to the cells' means; None where verdicts go by seeds alone.
     """
     if "baseline" not in definition:
         return None
@@ -50,7 +53,25 @@ def analyse_runs(
     place = [{level: number for number, level in reversed(list(enumerate(levels)))} for levels in shown_as]
     observations.sort(key=lambda each: [at[level] for at, level in zip(place, each.levels, strict=True)])
     baseline = [param_text(definition["baseline"][axis]) for axis in definition["axes"]]
-    return _find(observations, factors, definition, baseline, rule)
+    return _find(observations, factors, definition, baseline, rule, sampling)
+
+
+def comparisons(definition: Mapping[str, Any]) -> int:
+    """How many comparisons the table of a sweep makes once all its points have a result.
+
+    Args:
+        definition: The sweep's record: ``axes``, ``combinations``, ``baseline``, ``method`` and ``compare``.
+    """
+    axes = list(definition["axes"])
+    if definition.get("method", "grid") not in METHODS or "baseline" not in definition:
+        return 0
+    cells = dict.fromkeys(tuple(map(param_text, levels)) for levels in definition["combinations"])
+    baseline = {axis: param_text(level) for axis, level in definition["baseline"].items()}
+    if definition.get("method") == "zip":  # axes that move together are one factor
+        joined = {(", ".join(levels),): None for levels in cells}
+        return len(pairs_of(joined, ["all"], [0], {"all": ", ".join(baseline[axis] for axis in axes)}))
+    judged = [number for number, axis in enumerate(axes) if axis in (definition.get("compare") or axes)]
+    return len(pairs_of(cells, axes, judged, baseline))
 
 
 def _find(
@@ -59,6 +80,7 @@ def _find(
     definition: Mapping[str, Any],
     baseline: Sequence[str],
     rule: Rule,
+    sampling: Sampling | None,
 ) -> Analysis | None:
     """The analysis of runs whose levels are known.
 
@@ -68,6 +90,7 @@ def _find(
         definition: The sweep's record: ``method``, and ``compare``, the axes that are judged.
         baseline: The level of each axis that others are held against, as the table shows it.
         rule: How verdicts are made.
+        sampling: What other test images would do to the cells' means.
     """
     method = definition.get("method", "grid")
     if method not in METHODS or len({run.levels for run in observations}) < 2:
@@ -79,4 +102,4 @@ def _find(
         axes, baseline = [" + ".join(axes)], [", ".join(baseline)]
         compare = list(axes)
     held = dict(zip(axes, baseline, strict=True))
-    return analyse(observations, axes, held, compare=compare, **asdict(rule))
+    return analyse(observations, axes, held, compare=compare, sampling=sampling, **asdict(rule))

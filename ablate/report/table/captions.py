@@ -8,8 +8,9 @@ from typing import Any
 from ablate.escaping import sentence
 from ablate.report.table import equal_compute
 from ablate.report.table.marks import ON_TEST, UNFINISHED
+from ablate.report.table.numbers import significant
 from ablate.report.table.runs import Attempt, point_name, recorded
-from ablate.report.table.table import ALPHA, RANK, Row, confidence, label
+from ablate.report.table.table import ALPHA, RANK, Row, confidence, direction_words, label
 from ablate.stats.estimates import mean_interval
 from ablate.tracking.names import DIVERGED, FINISHED, REASON
 
@@ -27,11 +28,11 @@ def title(
     metric: str,
     *,
     alpha: float = ALPHA,
-    higher_is_better: bool = True,
+    higher_is_better: bool | None = True,
 ) -> str:
     """What was asked, what is in the cells, and under which budget and rule: a small budget is not to be overlooked."""
     cells = f"{label(metric)}, mean ± {confidence(alpha)} interval over seeds (Student's t)"
-    cells += "" if higher_is_better else "; lower is better"
+    cells += f"; {better}" if (better := direction_words(higher_is_better)) else ""
     asked = sentence(f"{definition['name']}: {definition.get('question', '')}".rstrip(": "))
     seeds = ", ".join(map(str, definition["seeds"]))
     if definition.get("foreign"):  # runs that others made: nobody recorded how
@@ -101,7 +102,9 @@ def outcome_notes(rows: Sequence[Row], runs: Sequence[Attempt]) -> list[str]:
     for row in rows:
         total.update(row.outcomes)
     rest = [f"{total[name]} {name}" for name in (*RANK[1:], "not run") if total[name]]
-    notes = [f"{total[FINISHED]} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)]
+    flatter = ": means are over finished runs, so a row with diverged ones looks better than it is"
+    told = f"{total[FINISHED]} of {sum(total.values())} points finished" + "".join(f", {words}" for words in rest)
+    notes = [told + flatter * bool(total[DIVERGED])]
     bad = [run for run in runs if run.reason and run.outcome != FINISHED]
     notes += [f"{point_name(run.point)} {run.outcome}: {run.reason.splitlines()[0]}" for run in bad[:_REASONS_SHOWN]]
     if len(bad) > _REASONS_SHOWN:
@@ -113,8 +116,6 @@ def outcome_notes(rows: Sequence[Row], runs: Sequence[Attempt]) -> list[str]:
         notes.append(f"{UNFINISHED} read before the schedule had ended: a training of that length would do better")
     if any("test" in row.select for row in rows):
         notes.append(f"{ON_TEST} the test set chose the epoch (train.select=test): more than new images would give")
-    if any(row.outcomes.get(DIVERGED) for row in rows):
-        notes.append("means are over finished runs: a row with diverged ones looks better than it is")
     return notes
 
 
@@ -127,4 +128,4 @@ def _repeat_notes(runs: Sequence[Attempt]) -> list[str]:
             cells.setdefault(point_name(json.dumps(rest)), []).append(run.value)
     stds = [(name, len(several), mean_interval(several).std) for name, several in cells.items() if len(several) > 1]
     said = "a seed's repeats enter the mean as one"
-    return [f"{n} repeats of {name}: standard deviation {std:.3f}; {said}" for name, n, std in stds]
+    return [f"{n} repeats of {name}: standard deviation {significant(std or 0.0, 2)}; {said}" for name, n, std in stds]

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ablate.report.table.numbers import Digits, digits, in_percent, number_text
 from ablate.report.table.runs import attempts, counted
 from ablate.tracking import redrawn, redraws
 from ablate.tracking.names import FINISHED, LEVELS, POINT, STATUS, STUDY, metric_column, param_column, tag_column
@@ -98,7 +99,12 @@ def _trials(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.D
     best = sorted(done.values(), key=lambda trial: trial["scores"], reverse=True)
     shown = best[:BEST_SHOWN] if len(objectives) == 1 else _front(best)
     axes = ["trial", *definition["searched"], *(objective["metric"] for objective in objectives)]
-    levels = [_levels(trial, definition) for trial in shown]
+    columns = zip(*(trial["values"] for trial in shown), strict=True)
+    written = [
+        digits(column, percent=in_percent(objective["metric"]))
+        for objective, column in zip(objectives, columns, strict=False)  # no columns where no trial is finished
+    ]
+    levels = [_levels(trial, definition, written) for trial in shown]
     points = {trial["row"]["run_id"]: json.dumps([*zip(axes, row, strict=True), ["seed", definition["seeds"][0]]])
               for trial, row in zip(shown, levels, strict=True)}  # fmt: skip
     kept = frame[frame["run_id"].isin(points)].assign(**{tag_column(POINT): lambda f: f["run_id"].map(points)})
@@ -112,14 +118,11 @@ def _trials(frame: "pd.DataFrame", definition: Mapping[str, Any]) -> tuple["pd.D
     return kept, {**told, **table, "notes": notes}
 
 
-def _levels(trial: Mapping[str, Any], definition: Mapping[str, Any]) -> list[str]:
+def _levels(trial: Mapping[str, Any], definition: Mapping[str, Any], written: Sequence[Digits]) -> list[str]:
     number = dict(json.loads(trial["row"][tag_column(POINT)])).get("trial")
     levels = drawn(trial["row"], definition).values()
-    return [str(number), *("" if level is None else text(level) for level in levels), *map(_value, trial["values"])]
-
-
-def _value(value: float) -> str:
-    return f"{int(value):,}" if float(value).is_integer() and abs(value) >= 1000 else f"{value:.2f}"
+    values = (number_text(value, column) for value, column in zip(trial["values"], written, strict=True))
+    return [str(number), *("" if level is None else text(level) for level in levels), *values]
 
 
 def _front(best: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

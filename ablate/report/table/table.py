@@ -5,6 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ablate.report.table.audit import Difference
+from ablate.report.table.directions import (
+    BUDGET,
+    COUNTED,
+    HIGHER,
+    LOWER,
+    REACHED,
+    TURNED,
+    UNITS,
+    WEAK,
+    is_loss,
+    words_of,
+)
 from ablate.stats.contrasts import Analysis
 from ablate.stats.estimates import Estimate
 from ablate.tracking.names import (
@@ -75,7 +87,9 @@ class Table:
         analysis: Verdicts on the levels; None where the design compares nothing.
         audit: Differences between the two sides of a contrast besides its factor.
         alpha: Rate of false verdicts, 0 to 0.5: intervals are of 1 - alpha.
-        higher_is_better: False for a loss, an error, a time.
+        higher_is_better: False for a loss, an error, a time; None where the metric's name says nothing.
+        margin: Smallest effect of interest, in the metric's unit; None without one.
+        cautions: Sentences for above the verdicts: that runs are missing, or stand in the log twice.
     """
 
     title: str
@@ -86,22 +100,60 @@ class Table:
     analysis: Analysis | None = None
     audit: Sequence[Difference] = ()
     alpha: float = ALPHA
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    margin: float | None = None
+    cautions: Sequence[str] = ()
 
 
-_LESS = {
-    *("err", "errs", "perplexity", "ppl", "nll", "crossentropy", "brier", "ece", "mae", "mse", "rmse", "rmsle", "mape"),
-    *("wer", "cer", "fid", "bpb", "bpc", "bpd", "regret", "cost", "latency"),
-}
-_LESS_AT_THE_END = {"seconds", "time", "duration"}  # elsewhere it may be a budget
+def more_is_better(metric: str) -> bool | None:
+    """What a metric's name says of its direction, by the field's names; None where it says nothing, or two things."""
+    if re.search(r"(?<![A-Za-z0-9])1 *- *[A-Za-z]", metric):  # 1 - accuracy
+        return None
+    found = _RATE.fullmatch(metric)
+    if found is not None:
+        what, each, named = found["what"].lower(), found["each"].lower(), found["how"] != "/"
+        if each in UNITS and (named or what in COUNTED):
+            return not any(is_loss(word) or word in _SPENT for word in words_of(found["before"] + found["what"]))
+        if each in COUNTED and what in UNITS:
+            return False
+    return _direction(words_of(metric))
 
 
-def more_is_better(metric: str) -> bool:
-    """What a metric's name says of its direction: False for losses, errors, costs and times, True for all others."""
-    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", metric)]
-    ends = ("loss", "losses", "error", "errors")
-    named = any(word in _LESS or word.endswith(ends) for word in words) or "crossentropy" in "".join(words)
-    return not (named or (words and words[-1] in _LESS_AT_THE_END))
+_RATE = re.compile(r"(?P<before>.*?)(?P<what>[A-Za-z]+)(?P<how>/|[_ .-]per[_ .-]|Per(?=[A-Z]))(?P<each>[A-Za-z]+)")
+"""One thing in another: images_per_second, ms/step; a stroke alone may also stand behind a group, as in val/acc."""
+_SPENT = {"cost", "costs", "energy", "joules", "emissions", "failures", "crashes", "violations"}
+"""What is no better the more of it there is in a second."""
+
+
+def _direction(words: Sequence[str]) -> bool | None:
+    words = words[: next((n for n, word in enumerate(words) if n and word in BUDGET), len(words))]
+    if "to" in words and not REACHED.isdisjoint(words[: words.index("to")]):
+        return False  # seconds to 95 % accuracy
+    if words[:1] == ["neg"] and any(map(is_loss, words)):
+        return True  # scikit-learn's neg_mean_squared_error
+    joined = " ".join(words)
+    if "negative log likelihood" in joined or "cross entropy" in joined:
+        return False
+    if "false positive" in joined or "false negative" in joined:
+        return False
+    if "true positive" in joined or "true negative" in joined:
+        return True
+    if not TURNED.isdisjoint(words):
+        return None
+    losses, higher = (
+        [n for n, word in enumerate(words) if test(word)] for test in (is_loss, lambda word: word in HIGHER)
+    )
+    lower = [n for n, word in enumerate(words) if word in LOWER]
+    if losses and (not higher or losses[-1] > higher[-1]):
+        return False
+    if higher or losses or lower:
+        return None if higher and (lower or losses) else bool(higher)
+    return True if not WEAK.isdisjoint(words) else None
+
+
+def direction_words(higher_is_better: bool | None) -> str:
+    """Which way the numbers of a table are better; nothing where nobody knows."""
+    return "" if higher_is_better is None else "higher is better" if higher_is_better else "lower is better"
 
 
 def confidence(alpha: float) -> str:

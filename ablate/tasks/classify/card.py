@@ -13,8 +13,9 @@ from ablate import tracking
 from ablate.config.recorded import as_yaml
 from ablate.escaping import markdown, markdown_code, visible
 from ablate.report.sources.records import Records, is_blank
+from ablate.report.table.percentages import cut_estimate
 from ablate.report.table.runs import Attempt, attempts, by_seed, counted
-from ablate.report.table.table import METRIC
+from ablate.report.table.table import ALPHA, METRIC, confidence
 from ablate.stats.estimates import Estimate, mean_interval
 from ablate.tracking import TrackingSpec
 from ablate.tracking.names import (
@@ -82,10 +83,13 @@ def from_store(where: TrackingSpec, run_id: str, *, license: str | None = None) 
     frame = tracking.read_runs(where)
     mine = frame[frame["run_id"] == run_id]
     study = None if mine.empty or tag_column(STUDY) not in mine else mine[tag_column(STUDY)].iloc[0]
+    alpha = ALPHA
     if isinstance(study, str):
         frame = tracking.read_runs(where, study=study)
+        known = (record.definition for record in tracking.list_studies(where) if record.study == study)
+        alpha = next(known, {}).get("alpha", ALPHA)
     rows: list[dict[str, Any]] = frame.to_dict("records")
-    return card(rows, run_id, where=tracking.redact_uri(where.resolved_uri()), license=license)
+    return card(rows, run_id, where=tracking.redact_uri(where.resolved_uri()), license=license, alpha=alpha)
 
 
 def from_records(records: Records, run_id: str, *, license: str | None = None) -> str:
@@ -94,10 +98,13 @@ def from_records(records: Records, run_id: str, *, license: str | None = None) -
     Raises:
         CardError: There is no such run, or it did not finish.
     """
-    return card(records.frame.to_dict("records"), run_id, where=records.source, license=license)
+    rows, alpha = records.frame.to_dict("records"), records.definition.get("alpha", ALPHA)
+    return card(rows, run_id, where=records.source, license=license, alpha=alpha)
 
 
-def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license: str | None) -> str:
+def card(
+    rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license: str | None, alpha: float = ALPHA
+) -> str:
     """A card.
 
     Args:
@@ -105,6 +112,7 @@ def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license:
         run_id: Id of the run.
         where: Store or file that the rows were read from, for the error.
         license: A licence's name on the hub; None states none.
+        alpha: The interval is of 1 - alpha, as in the table of the run's study.
 
     Raises:
         CardError: There is no such run, or it did not finish.
@@ -116,12 +124,12 @@ def card(rows: Sequence[Mapping[str, Any]], run_id: str, *, where: str, license:
     if status != FINISHED or value is None or not math.isfinite(value):
         raise CardError(f"card needs a run that finished and was tested, got {run_id}, which is {status}.")
     known = {key: value for key, value in row.items() if not is_blank(value)}
-    estimate = _over_seeds(rows, known)
+    estimate = _over_seeds(rows, known, alpha)
     name = _name(known)
-    return "\n".join([_header(known, estimate, name, license), "", *_body(known, estimate, name, license)])
+    return "\n".join([_header(known, estimate, name, license), "", *_body(known, estimate, name, license, alpha)])
 
 
-def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Estimate:
+def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], alpha: float) -> Estimate:
     """Mean over the runs that differ from this one by seed alone; of a run by itself, its own result."""
     import pandas as pd
 
@@ -131,7 +139,7 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Es
     levels = _levels(row[tag_column(POINT)])
     runs: list[Attempt] = counted(attempts(pd.DataFrame(rows)))
     mine = [run for run in runs if run.outcome == FINISHED and _levels(run.point) == levels]
-    return mean_interval(by_seed(mine).values())
+    return cut_estimate(mean_interval(by_seed(mine).values(), confidence=1 - alpha))
 
 
 def _levels(point: str) -> list[Any]:
@@ -183,7 +191,7 @@ def _plain(name: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------- text
 
 
-def _body(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None) -> list[str]:
+def _body(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | None, alpha: float) -> list[str]:
     study = row.get(tag_column(STUDY))
     parts = ", ".join(
         f"{part} {_param(row, f'model.{part}')}" for part in _MODEL if param_column(f"model.{part}") in row
@@ -194,7 +202,7 @@ def _body(row: Mapping[str, Any], estimate: Estimate, name: str, license: str | 
         f"# {markdown(name, begins=True)}", "", f"An image classifier trained with `ablate`, run {run}{of}.", "",
         "## Task and model", "", f"Image classification by a Compact Transformer: {markdown(parts)}.", "",
         "## Data", "", *_data(row), "", "## Recipe", "", *_recipe(row), "",
-        "## Results", "", *_results(row, estimate), "", "## Cost", "", *_cost(row), "",
+        "## Results", "", *_results(row, estimate, alpha), "", "## Cost", "", *_cost(row), "",
         "## Licence", "", _licence(license), "", "## How to load it", "", *_load(row), "",
         "## Reproduce", "", *_reproduce(row),
     ]  # fmt: skip
@@ -224,9 +232,9 @@ def _recipe(row: Mapping[str, Any]) -> list[str]:
     return [*out, *(f"- {markdown_code(name)}: {markdown(str(value))}" for name, value in sorted(augment.items()))]
 
 
-def _results(row: Mapping[str, Any], estimate: Estimate) -> list[str]:
+def _results(row: Mapping[str, Any], estimate: Estimate, alpha: float) -> list[str]:
     value = float(row[metric_column(METRIC)])
-    out = ["| test top-1 % | n | 95 % interval over seeds |", "| ---: | ---: | ---: |"]
+    out = [f"| test top-1 % | n | {confidence(alpha)} interval over seeds |", "| ---: | ---: | ---: |"]
     out.append(f"| {value:.2f} (this run) | 1 | |")
     if estimate.low is not None and estimate.high is not None:
         interval = f"{estimate.low:.2f} to {estimate.high:.2f}"

@@ -2,13 +2,15 @@
 
 A run stands beside a published number where model, positional embedding, data set, image size and the use of
 augmentation are the same. A difference is given only where recipe, epochs and selection are the same too, and the
-published row was verified; what a row lacks for that is said in its footnote. What was not run stays blank.
+published row was verified and is not contradicted; what a row lacks for that is said in its footnote. What was not run
+stays blank.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from ablate import tracking
 from ablate.config.compose import compose, to_config
@@ -17,10 +19,21 @@ from ablate.models import zoo
 from ablate.models.spec import ModelSpec
 from ablate.report.sources.records import Records
 from ablate.report.table import captions, searches
+from ablate.report.table.percentages import cut_estimate
 from ablate.report.table.runs import Attempt, attempts, by_seed, counted, recorded
 from ablate.stats.estimates import Estimate, best_of, mean_interval
 from ablate.tasks.classify import paper
-from ablate.tasks.classify.published_numbers import BEST_OF, COSTS, LABELS, TITLES, Printed, columns, printed
+from ablate.tasks.classify.published_numbers import (
+    BEST_OF,
+    COSTS,
+    LABELS,
+    NOTES,
+    TITLES,
+    Printed,
+    columns,
+    cost_images,
+    printed,
+)
 from ablate.tasks.classify.spec import RunSpec
 from ablate.tracking.names import FINISHED, param_column
 
@@ -35,6 +48,17 @@ _OF_RECIPE = {f"model.{name}" for name in _REGULARISERS}
 _NOT_STRUCTURE = {*_OF_RECIPE, "model.weights", "model.weights_key"}
 OUR_COSTS = {"M params": ("params", 1e6), "G MACs": ("macs", 1e9)}
 """Head of a column with costs -> our name of the cost, and the unit in which it is printed."""
+_NATIVE = {
+    **dict.fromkeys(("mnist", "mnist5k", "fashion_mnist"), (28, 28, 1)),
+    **dict.fromkeys(("cifar10", "cifar100"), (32, 32, 3)),
+    **dict.fromkeys(("imagenet", "flowers102"), (None, None, 3)),
+}
+"""Source -> (height, width, channels) of its images where a run sets no other, None where it must."""
+_AGAINST = {
+    paper.NO: "the published row is not verified",
+    paper.CONTRADICTED: "a second source contradicts the published row",
+    paper.DIFFERS: "two transcriptions of the published row differ",
+}
 _CHOSEN = {"best": "epoch chosen by validation", "last": "last epoch", "test": "epoch chosen by the TEST set"}
 
 
@@ -54,6 +78,8 @@ class Ours:
         trained: Length of a run, and its number of training images, in words.
         chosen: Rule by which the tested epoch was chosen, in words.
         cost: ``params`` and ``macs`` of the model, where the runs tell one number.
+        images: Height, width and channels of the images that ``cost`` is counted at, as in ``28x28x1``; empty where
+            the runs do not tell one size.
     """
 
     estimate: Estimate
@@ -67,6 +93,7 @@ class Ours:
     trained: str
     chosen: str
     cost: Mapping[str, int]
+    images: str
 
     @property
     def budget(self) -> str:
@@ -83,14 +110,16 @@ class LayoutRow:
         printed: Head of a column with results -> the published number.
         ours: Head of a column with results -> our runs beside the published number.
         cost: Head of a column with costs -> parameters in millions or MACs in billions, as printed.
-        verified: Somebody held the row against its source.
+        cost_images: Height, width and channels of the images that ``cost`` is counted at, as in ``32x32x3``.
+        cost_verified: Somebody held ``cost`` against its source.
     """
 
     labels: tuple[str, ...]
     printed: Mapping[str, Printed]
     ours: Mapping[str, Sequence[Ours]]
     cost: Mapping[str, str]
-    verified: bool
+    cost_images: str
+    cost_verified: bool
 
 
 @dataclass(frozen=True)
@@ -105,6 +134,7 @@ class Layout:
         costs: Heads of the columns with parameters and MACs; empty for a table that does not print them.
         lines: The table's rows, in their order.
         further: Our rows that no published number belongs to.
+        notes: What must be known before rows are compared, a sentence each.
     """
 
     name: str
@@ -114,6 +144,7 @@ class Layout:
     costs: tuple[str, ...]
     lines: Sequence[LayoutRow]
     further: Sequence[Ours]
+    notes: tuple[str, ...]
 
 
 # ----------------------------------------------------------------------------------------------------------- our runs
@@ -132,7 +163,7 @@ def layout(table: str, studies: Iterable[Records]) -> Layout:
     cells = [cell for records in studies for cell in _cells(records)]
     lines, placed = [], set()
     for row in rows:
-        numbers = {head: printed(table, row, source, row[key]) for key, (head, source) in results.items() if row[key]}
+        numbers = {head: printed(table, row, key, source) for key, (head, source) in results.items() if row[key]}
         ours: dict[str, list[Ours]] = {}
         for head, one in numbers.items():
             for number, cell in enumerate(cells):
@@ -140,11 +171,13 @@ def layout(table: str, studies: Iterable[Records]) -> Layout:
                     placed.add(number)
                     ours.setdefault(head, []).append(_beside(one, cell))
         cost = {head: row[key] for key, head in costs.items()}
-        lines.append(LayoutRow(tuple(row[key] for key in LABELS[table]), numbers, ours, cost, row["verified"] == "yes"))
+        words, sure = tuple(row[key] for key in LABELS[table]), paper.cost_verified(row)
+        lines.append(LayoutRow(words, numbers, ours, cost, cost_images(table, row), sure))
     further = [cell.ours for number, cell in enumerate(cells) if number not in placed]
     heads = tuple(head for head, _ in results.values())
     labels = tuple(LABELS[table].values())
-    return Layout(table, TITLES[table], labels, heads, tuple(costs.values()), lines, further)
+    notes = NOTES.get(table, ())
+    return Layout(table, TITLES[table], labels, heads, tuple(costs.values()), lines, further, notes)
 
 
 @dataclass(frozen=True)
@@ -178,7 +211,7 @@ def _ours(row: str, runs: Sequence[Attempt], study: str) -> Ours:
     values = list(by_seed(runs).values())
     best = best_of(values, BEST_OF) if len(values) >= BEST_OF else None
     return Ours(
-        estimate=mean_interval(values),
+        estimate=cut_estimate(mean_interval(values)),
         best=best,
         difference=None,
         differs=(),
@@ -189,7 +222,33 @@ def _ours(row: str, runs: Sequence[Attempt], study: str) -> Ours:
         trained=captions.trained(runs),
         chosen=" or ".join(_CHOSEN.get(rule, rule) for rule in recorded(runs, "train.select")) or "selection unknown",
         cost={name: one for name, _ in OUR_COSTS.values() if (one := _one_cost(runs, name)) is not None},
+        images=_images(runs),
     )
+
+
+def image_sizes(runs: Sequence[Attempt]) -> list[str]:
+    """Sizes of the images that runs were trained on, as in ``28x28x1``: height, width and channels.
+
+    Channels are left out where only the files tell them; a run that tells no size is left out.
+    """
+    shapes = dict.fromkeys(_shape(run.record) for run in runs)
+    return ["x".join(str(length) for length in shape if length) for shape in shapes if None not in shape[:2]]
+
+
+def _images(runs: Sequence[Attempt]) -> str:
+    """Height, width and channels of the images that runs were trained on; empty where they do not tell one size."""
+    shapes = {_shape(run.record) for run in runs}
+    return image_sizes(runs)[0] if len(shapes) == 1 and None not in next(iter(shapes)) else ""
+
+
+def _shape(record: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """(height, width, channels) by a run's settings, and by what its source has where they set nothing."""
+    settings = (record.get(param_column(f"data.{name}")) for name in ("source", "image_size", "channels"))
+    source, size, channels = (text if isinstance(text, str) and text != "null" else None for text in settings)
+    native = _NATIVE.get(source or "", (None, None, None))
+    given = json.loads(size) if size else native[:2]
+    height_width = given if isinstance(given, Sequence) else (given, given)
+    return (*height_width, int(channels) if channels else native[2])
 
 
 def _one_cost(runs: Sequence[Attempt], name: str) -> int | None:
@@ -284,7 +343,7 @@ def _against(printed: Printed, cell: _Cell) -> list[str]:
     """What is not as it was for the published number, or not known to be."""
     rule, said = printed.rule, []
     if not printed.verified:
-        said.append("the published row is not verified")
+        said.append(_AGAINST[printed.standing])
     if rule.runs is None:
         said.append("the published number's runs are not stated")
     elif cell.ours.estimate.n < rule.runs:

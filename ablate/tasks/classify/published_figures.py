@@ -100,6 +100,6 @@ def printed(column: str, table: str = "table1") -> "pd.DataFrame":
             "macs": 1e9 * float(row["MACs_G"]),
         }
         for row in paper.rows(table)
-        if row["verified"] == "yes" and row[column] and row["params_M"] and row["MACs_G"]
+        if row["verified"] == paper.YES and row[column] and row["params_M"] and row["MACs_G"]
     ]
     return pd.DataFrame(rows, columns=["family", "cell", "value", "params", "macs"])

@@ -7,7 +7,9 @@ from typing import Any
 
 from ablate.report.pages.text import content, render
 from ablate.report.sources import records
+from ablate.report.sources.records import Records
 from ablate.report.table.rows import records_table
+from ablate.report.table.runs import attempts, counted
 from ablate.tasks.classify import published, published_text
 from ablate.tasks.classify.published_numbers import TITLES
 
@@ -34,8 +36,9 @@ def pages(folder: Path) -> dict[str, str]:
     out: dict[str, str] = {}
     for stem, study in studies.items():
         table, (*notes, _) = records_table(study)
+        notes += _cost_images(study)
         notes.append(f"study {study.study}, from {folder.as_posix()}/{stem}.jsonl")
-        out[f"{stem}.md"] = render(table, "md", notes)
+        out[f"{stem}.md"] = render(table, "md", notes, full=True)
         out[f"{stem}.json"] = json.dumps(content(table, notes), indent=1, ensure_ascii=False)
     for name in TITLES:
         mine = [study for study in studies.values() if study.definition.get("table") == name]
@@ -43,6 +46,18 @@ def pages(folder: Path) -> dict[str, str]:
         out[f"paper_{name}.md"] = published_text.markdown(found)
         out[f"paper_{name}.json"] = json.dumps(published_text.content(found), indent=1, ensure_ascii=False)
     return {name: text + "\n" for name, text in sorted(out.items())}
+
+
+def _cost_images(study: Records) -> list[str]:
+    """At which size of images parameters and MACs are counted, for a study whose runs have any; one note or none."""
+    runs = [run for run in counted(attempts(study.frame)) if run.cost]
+    sizes = published.image_sizes(runs)
+    if not sizes:
+        return []
+    several = "each row's size: " * (len(sizes) > 1)
+    whole = all(size.count("x") == 2 for size in sizes)
+    order = "height x width x channels" if whole else "height x width, and as many channels as the files have"
+    return [f"params and MACs are for images of {several}{', '.join(sizes)} ({order})"]
 
 
 def write(made: Mapping[str, str], folder: Path) -> list[str]:

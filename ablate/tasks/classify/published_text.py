@@ -8,11 +8,21 @@ from typing import Any
 
 from ablate.escaping import markdown as escaped
 from ablate.report.pages.grids import markdown_table
+from ablate.report.table.numbers import PERCENT, Digits, estimate_text
 from ablate.stats.estimates import Estimate
+from ablate.tasks.classify import paper
 from ablate.tasks.classify.published import OUR_COSTS, Layout, LayoutRow, Ours
 from ablate.tasks.classify.published_numbers import BEST_OF, Printed
 
 SUBTITLE = "Test top-1 in percent: as published, and ours as mean ± 95 % interval over seeds."
+
+MARKS = {paper.YES: "", paper.NO: " ?", paper.CONTRADICTED: " !", paper.DIFFERS: " ≠"}
+"""Word of the column ``verified`` -> what stands behind a number."""
+_UNSURE = {
+    paper.NO: "a transcription that nobody has held against the paper; nothing is claimed from it",
+    paper.CONTRADICTED: "a second source has other numbers, given below; nothing is claimed from it",
+    paper.DIFFERS: "two transcriptions of the paper have different numbers, given below; nothing is claimed from them",
+}
 
 
 def markdown(found: Layout) -> str:
@@ -31,12 +41,28 @@ def markdown(found: Layout) -> str:
             words += _words(line, head, notes, marks, rules, compared=head in compared)
         body.append(words + [word for head in found.costs for word in _cost_words(line, head, marks)])
     table = markdown_table([*found.labels, *heads], body, len(found.labels))
-    costs = " Parameters in millions and MACs in billions: as published, and of our runs' models." * bool(found.costs)
     return "\n".join([
         f"# {found.title}", "",
-        f"{SUBTITLE}{costs}", "",
-        *table, "", *_legend(found, notes), "", *_how(rules), *_further(found),
+        f"{SUBTITLE}{_about_costs(found)}", "",
+        *table, "", *_legend(found, notes), "", *_how(rules), *_before_comparing(found), *_further(found),
     ])  # fmt: skip
+
+
+def _about_costs(found: Layout) -> str:
+    """What the columns with costs hold, and at which size of images; empty for a table without them."""
+    if not found.costs:
+        return ""
+    sizes = list(dict.fromkeys(line.cost_images for line in found.lines))
+    at = f"{sizes[0]} (height, width, channels)" if len(sizes) == 1 else "their row's resolution and 3 channels"
+    return (
+        f" Parameters in millions and MACs in billions: as published, for images of {at}, and of our runs' models, for "
+        "the images that they were trained on; a footnote says where these differ."
+    )
+
+
+def _before_comparing(found: Layout) -> list[str]:
+    """What must be known before rows are compared."""
+    return ["", "Before rows are compared:", "", *(f"- {note}" for note in found.notes)] if found.notes else []
 
 
 def _heads(head: str, *, compared: bool) -> list[str]:
@@ -61,10 +87,10 @@ def _words(
 ) -> list[str]:
     """Published, ours, and the difference where the column has one; ``marks`` gets ours by the mark of its footnote."""
     printed, all_ours = line.printed.get(head), line.ours.get(head, ())
-    value = "" if printed is None else printed.value + _unsure(printed.verified) + rules[_provenance(printed)]
+    value = "" if printed is None else printed.value + MARKS[printed.standing] + rules[_provenance(printed)]
     shown, differences = [], []
     for ours in all_ours:
-        notes.append(_footnote(ours, printed))
+        notes.append(_footnote(ours, printed, _other_images(line, ours)))
         mark = f"[{len(notes)}]"
         marks[mark] = ours
         shown.append(f"{_interval(ours.estimate)} {mark}")
@@ -72,8 +98,12 @@ def _words(
     return [value, "; ".join(shown), *["; ".join(differences)] * compared]
 
 
-def _unsure(verified: bool) -> str:
-    return "" if verified else " ?"
+def _other_images(line: LayoutRow, ours: Ours) -> str:
+    """What is said where the costs of a row are of images of another size than ours; else empty."""
+    if not ours.cost or not any(line.cost.values()) or ours.images == line.cost_images:
+        return ""
+    mine = f"images of {ours.images}" if ours.images else "images of a size that is not on record"
+    return f"parameters and MACs are for {mine}, and as published for {line.cost_images}: they do not compare"
 
 
 def _cost_words(line: LayoutRow, head: str, marks: Mapping[str, Ours]) -> list[str]:
@@ -85,25 +115,28 @@ def _cost_words(line: LayoutRow, head: str, marks: Mapping[str, Ours]) -> list[s
         if name in ours.cost:
             by_count.setdefault(ours.cost[name], []).append(mark)
     shown = [f"{count / unit:.3f} {' '.join(several)}" for count, several in by_count.items()]
-    return [printed + _unsure(line.verified) if printed else "", "; ".join(shown)]
+    unsure = "" if line.cost_verified else MARKS[paper.NO]
+    return [printed + unsure if printed else "", "; ".join(shown)]
 
 
 def _interval(estimate: Estimate) -> str:
-    return f"{estimate.mean:.2f}" + (f" ± {estimate.half:.2f}" if estimate.half is not None else "")
+    return estimate_text(estimate, Digits(PERCENT))
 
 
-def _footnote(ours: Ours, printed: Printed | None) -> str:
+def _footnote(ours: Ours, printed: Printed | None, images: str) -> str:
     best = "" if ours.best is None else f", expected best of {BEST_OF}: {ours.best:.2f}"
     blank = f"; no difference is given: {'; '.join(ours.differs)}" if printed is not None and ours.differs else ""
     runs = " ".join(run_id[:8] for run_id in ours.run_ids)
-    return f"{ours.study}, {ours.row}: {ours.budget}; n {ours.estimate.n}{best}{blank}; runs {runs}"
+    size = f"; {images}" if images else ""
+    return f"{ours.study}, {ours.row}: {ours.budget}; n {ours.estimate.n}{best}{blank}{size}; runs {runs}"
 
 
 def _legend(found: Layout, notes: Sequence[str]) -> list[str]:
     out = [f"- [{number}] {escaped(note)}" for number, note in enumerate(notes, start=1)]
-    every = [one for line in found.lines for one in line.printed.values()]
-    if any(not one.verified for one in every):
-        out.append("- ? a transcription that nobody has held against the paper; nothing is claimed from it")
+    standings = {one.standing for line in found.lines for one in line.printed.values()}
+    unsure = any(any(line.cost.values()) and not line.cost_verified for line in found.lines)
+    standings |= {paper.NO} if unsure else set()
+    out += [f"-{MARKS[standing]} {said}" for standing, said in _UNSURE.items() if standing in standings]
     if not notes:
         out.append("- blank: not run")
     if any(one.difference is not None for line in found.lines for each in line.ours.values() for one in each):
@@ -112,8 +145,7 @@ def _legend(found: Layout, notes: Sequence[str]) -> list[str]:
 
 
 def _provenance(printed: Printed) -> str:
-    mark = "verified" if printed.verified else "not verified"
-    return f"{printed.origin} ({mark}): {printed.rule.said}"
+    return f"{printed.origin} ({printed.evidence}): {printed.rule.said}"
 
 
 def _further(found: Layout) -> list[str]:

@@ -11,6 +11,7 @@ from ablate.config.recorded import as_yaml
 from ablate.contract import Observer, Record
 from ablate.data import Splits
 from ablate.data.augment.sheet import contact_sheet
+from ablate.data.together import together
 from ablate.provenance import provenance
 from ablate.sweep.interrupts import remembered, terminable
 from ablate.sweep.output import show
@@ -118,7 +119,8 @@ class Trained:
             return
         if (test := history.test_predictions) is not None:
             record.artifact(PREDICTIONS_FILE, _archive(test))
-            record.tag(packed(test.predicted == test.label, test.label))
+            clusters = together(spec.data, test.label)
+            record.tag(packed(test.predicted == test.label, test.label, clusters))
         if model:
             with record.local_artifact(MODEL_FILE) as path:
                 self._record.model.save(path)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from ablate.cli import main as cli
+from ablate.design.sweep import SCOPES
 from ablate.report.sources import records, studies
+from ablate.stats import crossed
 from ablate.tracking import Store, TrackingSpec
 
 
@@ -108,6 +110,14 @@ def test_out_that_cannot_be_written_is_one_sentence(where, file, run, tmp_path):
         assert _refused(run(*words, "out=mine.jsonl/x.md"), "a file that can be written, but mine.jsonl/x.md")
 
 
+def test_report_compares_by_no_axis_that_there_is_not(where, file, run):
+    for words in (["mine.jsonl"], ["mine", f"tracking.uri={where.uri}"]):
+        assert _refused(
+            run("report", *words, "compare=pooling"), "an axis in compare must be one of model; got 'pooling'."
+        )
+        assert run("report", *words, "compare=model")[0] == 0
+
+
 def test_out_makes_its_folders(file, run, tmp_path):
     run_id = records.read(file).frame["run_id"][0]
     assert run("report", "mine.jsonl", "out=a/b/report.md", "format=md")[0] == 0
@@ -126,11 +136,39 @@ def test_out_makes_its_folders(file, run, tmp_path):
         (["source=mine.jsonl"], "say report mine.jsonl"),
         (["mine.jsonl", "margin=-1"], "margin must be above 0, in the unit of the values, got -1"),
         (["none.jsonl", "margin=0"], "margin must be above 0"),
+        (["none.jsonl", "scope=nobody"], "scope must be one of population, these_images; got 'nobody'"),
         (["none.jsonl", "margin=nan"], "margin must be above 0"),
+        (["none.jsonl", "scope=these_image"], "scope must be one of population, these_images; got 'these_image'."),
+        (["none.jsonl", "compare=[]"], "compare must be an axis or a list of axes, got []."),
+        (["none.jsonl", "compare=[3]"], "compare must be an axis or a list of axes, got [3]."),
     ],
 )
 def test_report_says_which_of_its_options_go_together(run, words, sentence):
     assert _refused(run("report", *words), sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "on these test images alone, and may be otherwise on others, since 4 of 4 runs do not keep which"),
+        (["scope=population"], "on these test images alone, and may be otherwise on others, since 4 of 4 runs do not"),
+        (["scope=these_images"], "on these test images alone, and may be otherwise on others: scope=these_images asks"),
+    ],
+)
+def test_report_says_whom_its_verdicts_hold_for(file, run, words, said):
+    code, out, _ = run("report", "mine.jsonl", *words)
+    assert code == 0 and f"verdicts hold for other seeds {said}" in out
+
+
+def test_report_says_of_runs_of_others_whom_its_verdicts_hold_for(tmp_path, run):
+    (tmp_path / "runs.csv").write_text("model,acc\na,1\na,2\nb,3\nb,4\n")
+    _, out, _ = run("report", f"source={tmp_path / 'runs.csv'}", "factor=model", "value=acc")
+    assert "verdicts hold for other runs on the same test data, and may be otherwise on other data, since these" in out
+    assert "intervals are" not in out
+
+
+def test_words_of_a_scope_are_those_of_the_analysis():
+    assert tuple(crossed.Scope) == SCOPES
 
 
 def test_a_run_that_selects_by_validation_needs_images_for_it_before_anything_is_made(run, tmp_path, monkeypatch):

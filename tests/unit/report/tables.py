@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.report import Table, report_table
+from ablate.report import Reading, Table, report_table
 
 AXES = {"model": ["vit_2_4", "cct_2_3x2"], "model.positional": ["learnable", "none"]}
 DEFINITION = {"name": "pe", "question": "Does it matter?", "axes": AXES, "seeds": [0, 1, 2], "points": 12}
@@ -42,3 +42,11 @@ def full(seeds: Iterable[int] = (0, 1, 2)) -> list[dict[str, Any]]:
 
 def table_of(runs: list[dict[str, Any]], **changes: Any) -> Table:
     return report_table(pd.DataFrame(runs), {**DEFINITION, **changes})
+
+
+def rewards(runs: list[dict[str, Any]]) -> Table:
+    """Of runs that differ in their model alone and have a metric ``reward``."""
+    axes = {"model": AXES["model"], "model.positional": ["none"]}
+    base = {"model": AXES["model"][0], "model.positional": "none"}
+    definition = {**DEFINITION, "axes": axes, "baseline": base, "points": len(runs)}
+    return report_table(pd.DataFrame(runs), definition, Reading(metric="reward"))

@@ -35,8 +35,9 @@ def test_report_study_takes_the_latest_and_names_the_others(store_uri: str) -> N
     assert "also of this name: pe-old" in text
     assert text.count("pe-new") == 1
     assert "2 of 4 points" in text
-    assert "mlartifacts/ablate" in text
-    assert "--host 127.0.0.1" in text
+    full = report_study(where, "pe", full=True)
+    assert "mlartifacts/ablate" in full and "mlartifacts/ablate" not in text
+    assert "--host 127.0.0.1" in full and "--host" not in text
     old = report_study(where, "pe", study="pe-old")
     assert "11.00" in old
     assert "also of this name: pe-new" in old

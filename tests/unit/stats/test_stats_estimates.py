@@ -73,7 +73,7 @@ def test_example_interval_covers_the_sampling_of_images() -> None:
         low, high = example_interval(t, b)
         covered += low <= 5.0 <= high
     assert 0.90 <= covered / 200 <= 0.985
-    assert example_interval(np.ones((2, 50)), np.ones((3, 50))) == (0.0, 0.0)
+    assert example_interval(np.ones((2, 50)), np.ones((3, 50))) == pytest.approx((-6.0, 6.0)), "3 of 50"
     with pytest.raises(ValueError, match="same images"):
         example_interval(np.ones((2, 50)), np.ones((2, 40)))
     with pytest.raises(ValueError, match="right"):
@@ -92,7 +92,24 @@ def test_example_interval_is_what_drawn_test_sets_come_to(runs: tuple[int, int])
 
 
 def test_example_interval_of_one_image_and_of_many() -> None:
-    assert example_interval([[1]], [[0]]) == (100.0, 100.0)
+    assert example_interval([[1]], [[0]]) == (-100.0, 100.0), "one image says nothing of others"
     one = np.zeros((1, 10_000))
     one[0, 0] = 1  # drawn Poisson-like: 0 to 3 times in 95 of 100 test sets
-    assert example_interval(one, np.zeros((1, 10_000))) == pytest.approx((0.0, 0.03))
+    want = 0.01 - math.hypot(0.01, 0.03), 0.01 + math.hypot(0.02, 0.03)
+    assert example_interval(one, np.zeros((1, 10_000))) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("clusters", [None, np.arange(500) // 5])
+def test_example_interval_grows_from_three_by_the_number_of_images(clusters: np.ndarray | None) -> None:
+    units, copies = 500 if clusters is None else 100, np.repeat(np.random.default_rng(3).random(100) < 0.7, 5)
+    sides = np.stack([copies, copies])
+    low, high = example_interval(*sides[:, None], clusters=clusters)
+    assert (low, high) == pytest.approx((-300 / units, 300 / units))
+    wider = example_interval(*sides[:, None], confidence=0.99, clusters=clusters)
+    assert wider[1] == pytest.approx(-100 * math.log(0.01) / units, rel=2e-3)
+    widths = [high - low]
+    for images in (1, 2, 4, 8):
+        sides[0, -images:] = ~copies[-images:]
+        low, high = example_interval(*sides[:, None], clusters=clusters)
+        widths.append(high - low)
+    assert widths == sorted(widths) and widths[1] < 1.5 * widths[0]

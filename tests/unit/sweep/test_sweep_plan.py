@@ -1,18 +1,24 @@
 """A plan: points composed once per combination, checked, costed, and held against what is finished. Nothing trains."""
 
 import contextlib
+import json
 
 import pytest
 
 from ablate import identity
+from ablate.cli.training import plan as show_plan
 from ablate.cli.training import train
 from ablate.config.compose import compose, composer, to_config, with_leaves
 from ablate.config.files import read_sweep, sweep_files
 from ablate.config.overrides import ConfigError
 from ablate.data import DataError
 from ablate.design.sweep import SweepError
-from ablate.sweep.plan import already_finished, make_plan, summary
+from ablate.stats.power import smallest_difference
+from ablate.sweep.plan import already_finished, make_plan, redeclared, summary
 from ablate.tasks.classify.spec import RunSpec
+from ablate.tracking import Store
+from ablate.tracking.names import DEFINITION
+from tests.unit.sweep.conftest import BASE
 
 
 def test_plan_sets_leaves_as_composing_them_one_by_one_would(sweep):
@@ -234,12 +240,104 @@ def test_search_draws_what_hangs_on_a_pinned_level(sweep):
         ("method: optuna\nrepeats: 2\n", "must come with method grid"),
         ("method: optuna\nbaseline: {train.lr: 1.0e-3}\n", "must come with method grid"),
         ("repeats: {7: 2}\n", "must name seeds of it, got 7"),
+        *((f"margin: {value}\n", "margin of sweep mine must be a number above 0")
+          for value in ("0", "-1", "x", "null", ".nan", ".inf", "true", "[1]")),
+        *((f"alpha: {value}\n", "alpha of sweep mine must be a number between 0 and 0.5")
+          for value in ("0", "0.5", "5", "x", "null", "true")),
+        *((f"scope: {value}\n", "scope of sweep mine must be one of population, these_images")
+          for value in ("images", "null", "3", "[population]")),
+        *((f"compare: {value}\n", "compare of sweep mine must be a list of axes")
+          for value in ("train.lr", "[]", "null", "[1]", "{train.lr: 1}")),
+        ("compare: [lr]\n", "an axis in compare of sweep mine must be one of train.lr; got 'lr'"),
+        ("compare: [train.lr, train.lr]\n", "must name each axis once, got train.lr, train.lr"),
+        ("method: zip\ncompare: [train.lr]\n", "compare of sweep mine must come with method grid"),
+        *((f"method: optuna\n{text}\n", f"{text.partition(':')[0]} of sweep mine must come with method grid")
+          for text in ("margin: 1", "alpha: 0.1", "scope: population", "compare: [train.lr]")),
+        ("marign: 1\n", "Did you mean margin"),
     ],
 )  # fmt: skip
 def test_a_sweeps_file_is_told_in_one_sentence_what_is_wrong(sweep, text, message):
     with pytest.raises(SweepError, match=message) as told:
         make_plan(sweep(f"axes: {{train.lr: [1.0e-3, 2.0e-3]}}\n{text}"))
     assert "\n" not in str(told.value)
+
+
+def test_compare_names_no_axis_that_is_tuned(sweep):
+    text = "method: tuned\nn_trials: 2\naxes: {model.pooling: [seqpool, mean], train.lr: {low: 1.0e-4, high: 1.0e-2}}\n"
+    with pytest.raises(SweepError, match=r"must be a list of levels, got train\.lr, a range"):
+        make_plan(sweep(f"{text}compare: [train.lr]\n"))
+    make_plan(_again(f"{text}compare: [model.pooling]\nmargin: 1\n"))
+
+
+RULE = "margin: 2\nalpha: 0.01\nscope: these_images\ncompare: [model.pooling]\n"
+POOLINGS = "axes: {model.pooling: [seqpool, mean], model.positional: [learnable, none]}\nseeds: 10\n"
+
+
+def test_plan_records_what_a_sweep_declares_and_its_study_and_points_keep_their_names(sweep):
+    plain, ruled = make_plan(sweep(POOLINGS)), make_plan(_again(f"{POOLINGS}{RULE}"))
+    rule = {"margin": 2.0, "alpha": 0.01, "scope": "these_images", "compare": ["model.pooling"]}
+    assert ruled.definition() == plain.definition() | rule and not rule.keys() & plain.definition().keys()
+    assert ruled.study == plain.study
+    (more,) = set(summary(ruled)) - set(summary(plain))
+    assert more == "  verdicts by margin 2, alpha 0.01, scope these_images, compare model.pooling"
+    assert [each.point.key for each in ruled.points] == [each.point.key for each in plain.points]
+    assert [each.spec for each in ruled.points] == [each.spec for each in plain.points]
+
+
+def _again(text):
+    with open("sweeps/mine.yaml", "w") as file:
+        file.write(f"{BASE}{text}")
+    return ["+sweep=mine"]
+
+
+def test_rule_may_be_said_on_the_command_line_and_is_checked_there(sweep):
+    words = sweep(POOLINGS)
+    assert make_plan([*words, "sweep.margin=3"]).definition()["margin"] == 3.0
+    wrong = {"margin=-1": "margin of", "alpha=0.5": "alpha of", "compare=[pooling]": "an axis in", "scope=all": "scope"}
+    for word, said in wrong.items():
+        with pytest.raises(SweepError, match=said):
+            make_plan([*words, f"sweep.{word}"])
+
+
+def test_sweep_whose_rule_was_changed_after_its_study_began_says_so(sweep, store_uri):
+    where = f"tracking.uri={store_uri}"
+    begun = make_plan(sweep(f"{POOLINGS}margin: 1\nalpha: 0.01\n", where))
+    assert redeclared(begun) == []
+    Store(begun.config.tracking).sweep_run(begun.study, {DEFINITION: json.dumps(begun.definition())})
+    assert redeclared(begun) == []
+    later = make_plan([*_again(f"{POOLINGS}margin: 2\ncompare: [model.pooling]\n"), where])
+    assert later.study == begun.study
+    ask = f"python -m ablate report {begun.study}"
+    assert [line.partition(f", and study {begun.study} was begun with ")[::2] for line in redeclared(later)] == [
+        ("margin is 2", f"1, which its tables go by; {ask} margin=2 goes by this one"),
+        ("alpha is none", "0.01, which its tables go by"),
+        ("compare is model.pooling", f"none, which its tables go by; {ask} compare=model.pooling goes by this one"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shared", "groups", "df", "alpha"),
+    [
+        ("", ", where 4 comparisons share alpha 0.05", 4, 36, 0.05),
+        ("compare: [model.pooling]\nalpha: 0.01\n", ", where 2 comparisons share alpha 0.01", 2, 36, 0.01),
+        ("method: one_factor\n", ", where 2 comparisons share alpha 0.05", 2, 27, 0.05),
+        ("method: zip\n", "", 1, 18, 0.05),
+    ],
+)
+def test_plan_tells_the_difference_that_its_family_of_comparisons_shows(
+    sweep, monkeypatch, capsys, text, shared, groups, df, alpha
+):
+    monkeypatch.setattr("ablate.tracking.finished_settings", lambda where: {"one": 1})
+    monkeypatch.setattr("ablate.tracking.cells", lambda where, alike: {"a": [1.0, 3.0], "b": [4.0, 6.0]})
+    assert show_plan(sweep(f"{POOLINGS}{text}")) == 0
+    size = smallest_difference(2**0.5, 10, alpha=alpha, groups=groups, df=df)
+    told = f"smallest difference that 10 seeds a level show in 4 of 5 cases{shared}: {size:.2f} points (standard"
+    assert told in capsys.readouterr().out
+
+
+def test_plan_of_a_search_tells_no_difference_that_seeds_show(sweep, capsys):
+    show_plan(sweep("method: optuna\nn_trials: 2\naxes: {train.lr: {low: 1.0e-4, high: 1.0e-2}}\n"))
+    assert "smallest difference" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

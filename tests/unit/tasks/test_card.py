@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
 from ablate.cli import main as cli
-from ablate.tasks.classify.card import CardError, card, from_store
+from ablate.report.sources.records import Records
+from ablate.tasks.classify.card import CardError, card, from_records, from_store
 from ablate.tracking import Store, TrackingSpec
 
 
@@ -59,6 +61,17 @@ def test_card_results_have_n_and_interval_over_the_seeds_of_that_point_alone() -
     assert "| 90.00 (this run) | 1 | |" in body
     assert "| 91.00 (mean over seeds) | 3 | 88.52 to 93.48 |" in body  # 4.303 x 1 / sqrt(3)
     assert "280,651" in body
+
+
+def test_card_has_the_interval_of_its_study_s_alpha() -> None:
+    body = card(ROWS, "cct0", where="here", license=None, alpha=0.01)
+    assert "99 % interval over seeds" in body
+    assert "| 91.00 (mean over seeds) | 3 | 85.27 to 96.73 |" in body  # 9.925 x 1 / sqrt(3)
+
+
+def test_card_of_records_goes_by_the_alpha_that_the_sweep_declared(tmp_path: Path) -> None:
+    found = Records("pe-1234", {"alpha": 0.01}, "", pd.DataFrame(ROWS), {}, "here")
+    assert "99 % interval over seeds" in from_records(found, "cct0")
 
 
 def test_card_of_a_run_alone_says_that_it_has_no_spread() -> None:

@@ -1,6 +1,7 @@
 """Our runs beside published numbers: where they stand, what is said of them, and when there is a difference."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_layout_gives_a_difference_where_all_but_chance_is_the_same() -> None:
     assert ours.best == pytest.approx(96.3) and ours.difference == pytest.approx(96.3 - 96.53)
     assert [run_id[:2] for run_id in ours.run_ids] == ["0a", "1a", "2a", "3a"]
     page = published_text.markdown(layout("table1", [recorded()]))
-    assert "| 96.53 b | 96.15 ± 0.21 [1] | -0.23 [1] |" in page
+    assert "| 96.53 e | 96.15 ± 0.21 [1] | -0.23 [1] |" in page
     assert (
         "- [1] ours-1234, cct_7_3x1: cifar10; 300 epochs + 10 of cooldown; epoch chosen by the TEST set; n 4, expected "
         "best of 4: 96.30; runs 0abcdef0 1abcdef0 2abcdef0 3abcdef0" in page
@@ -150,9 +151,37 @@ def test_layout_claims_nothing_from_a_row_that_nobody_verified() -> None:
     assert labels == ("CCT-7/3x1", "sinusoidal", "yes(dagger)")
     assert ours.difference is None and "the published row is not verified" in ours.differs
     page = published_text.markdown(layout("pe_ablation", []))
-    assert "| CCT-7/3x1 | sinusoidal | yes(dagger) | 96.27 ? c |" in page
-    assert "| CCT-7/3x1 | learnable | yes(dagger) | 96.53 b |" in page
+    assert "| CCT-7/3x1 | sinusoidal | yes(dagger) | 96.27 ? e |" in page
+    assert "| CCT-7/3x1 | learnable | yes(dagger) | 96.53 d |" in page
     assert "nobody has held against the paper" in page
+
+
+@pytest.mark.parametrize(
+    ("verified", "second", "said", "mark"),
+    [
+        ("contradicted", "a README", "a second source contradicts the published row", "!"),
+        ("differs", "transcription of a picture", "two transcriptions of the published row differ", "≠"),
+    ],
+)
+def test_layout_gives_no_difference_from_a_number_that_something_contradicts(
+    verified: str, second: str, said: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = paper.rows
+    planted = {"verified": verified, "second": second, "CIFAR-10_second_pct": "96.35"}
+    wrong = [
+        row | planted if row["verified"] == "yes" and row["model"] == "CCT-7/3x1" else row
+        for row in rows("pe_ablation")
+    ]
+    ours = recorded(table="pe_ablation")
+    ((_, _, sound),) = _placed("pe_ablation", ours)
+    assert sound.difference == pytest.approx(96.3 - 96.53)
+    monkeypatch.setattr(paper, "rows", lambda table: wrong if table == "pe_ablation" else rows(table))
+    ((_, _, one),) = _placed("pe_ablation", ours)
+    assert one.difference is None and one.differs == (said,)
+    page = published_text.markdown(layout("pe_ablation", [ours]))
+    assert f"no difference is given: {said}" in page
+    (letter,) = re.findall(rf"96\.53 {mark} ([a-z]) ", page)
+    assert re.search(rf"^- {letter}: .*{second}, which has 96\.35 for CIFAR-10", page, flags=re.MULTILINE)
 
 
 def test_layout_tells_runs_with_augmentation_from_those_without() -> None:

@@ -1,8 +1,10 @@
 """The verb that makes every table of a repository from the records in it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ablate.cli import main as cli
@@ -79,6 +81,36 @@ def test_tables_say_what_is_wrong(folders: tuple[Path, Path], capsys: pytest.Cap
     assert _tables(folders, "out=") == 2  # and not the working directory
     assert _tables((folders[1], folders[1])) == 2
     assert "python -m ablate export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((("data=mnist",),), ["28x28x1"]),
+        ((("data=mnist",), ("data=fashion_mnist",)), ["28x28x1"]),
+        ((("data=mnist5k", "data.image_size=16"), ("data=mnist5k",)), ["16x16x1", "28x28x1"]),
+        ((("data=folder", "data.root=photos", "data.image_size=[32, 48]"),), ["32x48"]),
+        ((("data=folder", "data.root=photos"),), []),
+    ],
+)
+def test_pages_of_studies_say_at_which_image_size_their_costs_are(
+    words: tuple[tuple[str, ...], ...], said: list[str], tmp_path: Path
+) -> None:
+    costs = {"metrics.cost.params": 280651.0, "metrics.cost.macs": 25779200.0}
+    each = [recorded(base=("model=cct_7_3x1", *some), seeds=1, **costs) for some in words]
+    frames = [one.frame.assign(run_id=str(n), **{"tags.ablate.point": f'[["model", "cct_7_3x1"], ["seed", {n}]]'})
+              for n, one in enumerate(each)]  # fmt: skip
+    study = replace(each[0], frame=pd.concat(frames, ignore_index=True))
+    study.definition["seeds"] = list(range(len(each)))
+    write(study, tmp_path / "ours.jsonl")
+    notes = json.loads(tables.pages(tmp_path)["ours.json"])["notes"]
+    several = "each row's size: " * (len(said) > 1)
+    order = (
+        "height x width, and as many channels as the files have" if said == ["32x48"] else "height x width x channels"
+    )
+    wanted = f"params and MACs are for images of {several}{', '.join(said)} ({order})"
+    assert (wanted in notes) == bool(said) and notes[-1].startswith("study ")
+    assert said or not any("params and MACs" in note for note in notes)
 
 
 def test_tables_of_the_repository_are_current() -> None:

@@ -121,7 +121,7 @@ def test_what_is_said_and_kept_of_a_store_hides_its_secret(store_uri: str, tmp_p
     start_run(store, parent=start_sweep(store)).finish("finished")
     chosen, _ = stored.choose(where, "pe")
     kept = studies.from_store(where, "pe").source
-    said = [str(none.value), store.uri_shown, *stored.whereabouts(where, chosen, []), kept]
+    said = [str(none.value), store.uri_shown, *stored.whereabouts(where, chosen), kept]
     with pytest.raises(card.CardError, match="needs the id of a run") as nobody:
         card.from_store(where, "0" * 32)
     said.append(str(nobody.value))

@@ -148,7 +148,9 @@ def _csv(*rows):
 def test_page_calls_runs_that_nobody_recorded_not_audited():
     found = html.page(_runs(), Reading("top1"))
     assert "not audited: these records hold no configuration" in found and "differ in nothing but" not in found
-    assert "\nnot audited: these records hold no configuration" in report_records(_runs(), "text", Reading("top1"))
+    assert "\nnot audited: these records hold no configuration" in report_records(
+        _runs(), "text", Reading("top1"), full=True
+    )
     assert "differ in nothing but the declared factor" in html.page(_ours())
     alone = html.page(_runs(levels=("only",)), Reading("top1"))
     assert "audit" not in alone.replace("Notes and audit", "")

@@ -2,8 +2,9 @@
 
 import pytest
 
+from ablate.report.pages.findings import Verdicts, lines, markdown
 from ablate.report.pages.sentences import sentence, summary
-from ablate.stats.contrasts import Contrast
+from ablate.stats.contrasts import Analysis, Contrast
 from ablate.stats.verdicts import Kind, Verdict
 
 
@@ -48,3 +49,12 @@ def test_sentence_says_n_of_both_sides_where_they_differ():
     assert "; n = 2 and 3)" in sentence(contrast, "points")
     contrast = Contrast("model", "c", "a", {}, found, diverged=(1, 1), runs=(3, 3))
     assert "; n = 2 a side)" in sentence(contrast, "points")
+
+
+def test_sentence_compares_the_rates_of_divergence():
+    found = Verdict(Kind.undecided, 2.0, 1.0, 3.0, 0.01, 4)
+    contrast = Contrast("model", "c", "a", {}, found, diverged=(6, 0), runs=(10, 10), divergence_p=0.0108)
+    said = "6 of 10 runs diverged, baseline 0 of 10: Fisher p 0.011"
+    assert sentence(contrast, "points").endswith(f"; {said}.")
+    told = Verdicts(Analysis([contrast], [], None, 0, None, "", []), "points")
+    assert any(line.endswith(said) for line in lines(told)) and any(f"| {said} |" in line for line in markdown(told))

@@ -107,6 +107,37 @@ def test_runs_of_any_mlflow_experiment_are_reported_by_the_command_line(theirs, 
     assert "1 of 11 runs of the experiment have no params.lr and are left out" in told["notes"]
 
 
+@pytest.mark.parametrize("name", ["lr", "params.lr"])
+def test_columns_of_an_experiment_to_compare_can_be_named(theirs, name, capsys):
+    words = ["report", *theirs[0], "factor=[lr,host]", "value=acc", "seed=seed"]
+    assert _code(*words, f"compare={name}", "format=json") == 0
+    assert {each["factor"] for each in json.loads(capsys.readouterr().out)["analysis"]["contrasts"]} == {"lr"}
+    assert _code(*words, "compare=rate") == 2
+    assert "an axis in compare must be one of params.lr, tags.host; got 'rate'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["compare=schedule", "compare=[schedule]"])
+def test_columns_of_a_csv_to_compare_can_be_named(tmp_path, word, capsys):
+    path = _csv(tmp_path / "runs.csv")
+    words = ["report", f"source={path}", "factor=[optimizer,schedule]", "value=accuracy", "seed=seed", "format=json"]
+    told = {}
+    for more in ([], [word], ["compare=[optimizer,schedule]"]):
+        assert _code(*words, *more) == 0
+        told[len(told)] = json.loads(capsys.readouterr().out)["analysis"]["contrasts"]
+    assert {each["factor"] for each in told[1]} == {"schedule"} and told[0] == told[2]
+    both, alone = (next(each for each in told[n] if each["factor"] == "schedule")["verdict"] for n in (0, 1))
+    assert alone["high"] - alone["low"] < both["high"] - both["low"]
+
+
+def test_column_with_a_name_of_ours_can_be_compared_by_it(tmp_path):
+    (tmp_path / "runs.csv").write_text("epoch,model,acc\n" + "".join(
+        f"{epoch},{model},{50 + seed}\n" for epoch in (1, 2) for model in "ab" for seed in range(3)
+    ))  # fmt: skip
+    found = _opened(f"source={tmp_path / 'runs.csv'}", "factor=[epoch,model]", "value=acc")
+    table, _ = records_table(found, Reading("acc", compare=["epoch"]))
+    assert {each.factor for each in table.analysis.contrasts} == {"epoch (factor)"}
+
+
 def test_runs_of_an_mlflow_experiment_with_one_seed_twice_are_named(theirs, capsys):
     store, ids = theirs
     assert _code("report", *store, "factor=host", "value=acc", "seed=seed") == 2
@@ -240,8 +271,40 @@ def test_less_of_an_error_is_better_unless_somebody_says_otherwise(tmp_path, cap
     for format in ("text", "md", "latex", "html"):
         assert _code(*words, f"format={format}") == 0
         said = capsys.readouterr().out
-        assert ("lower is better" in said) == (kind == "hurts")
+        assert ("lower is better" in said) == (kind == "hurts") != ("higher is better" in said)
         assert {"helps": "hurts", "hurts": "helps"}[kind] not in said.partition("</style>")[2 * (format == "html")]
+
+
+@pytest.mark.parametrize("metric", ["result", "1-acc", "accuracy_time"])
+def test_a_verdict_asks_for_the_direction_of_a_metric_whose_name_says_none(tmp_path, capsys, metric):
+    source = _written(tmp_path / "runs.csv", _RISING.replace("error", metric))
+    words = ["report", source, "factor=model", f"value={metric}", "seed=seed"]
+    assert _code(*words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"the name {metric} does not say" in said and "higher_is_better=false" in said
+    for better, kind in (("true", "helps"), ("false", "hurts")):
+        assert _code(*words, f"higher_is_better={better}", "format=json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["analysis"]["contrasts"][0]["verdict"]["kind"] == kind
+
+
+def test_a_table_without_verdicts_asks_for_no_direction(tmp_path, capsys):
+    source = _written(tmp_path / "runs.csv", "model,result\n" + "".join(f"a,{n}\n" for n in range(5)))
+    for format in ("text", "json", "html"):
+        assert _code("report", source, "factor=model", "value=result", f"format={format}") == 0
+        assert "is better" not in capsys.readouterr().out.replace("higher_is_better", "")
+
+
+def test_notes_are_short_unless_they_are_asked_for_in_full(tmp_path, capsys):
+    words = ["report", _written(tmp_path / "runs.csv", _RISING), "factor=model", "value=error", "seed=seed"]
+    assert _code(*words) == 0
+    short = capsys.readouterr().out.splitlines()
+    assert _code(*words, "notes=full") == 0
+    full = capsys.readouterr().out.splitlines()
+    rows = [n for n, line in enumerate(short) if line.startswith("    b ")]
+    assert len([line for line in short[rows[-1] + 1 :] if line]) == 2
+    assert any("not audited" in line for line in full) and any("main effect" in line for line in full)
+    assert _code(*words, "notes=all") == 2
 
 
 def test_alpha_is_that_of_every_interval_and_of_the_verdicts(tmp_path, capsys):
@@ -257,7 +320,8 @@ def test_alpha_is_that_of_every_interval_and_of_the_verdicts(tmp_path, capsys):
     half = stats.t.ppf(1 - 0.006 / 2, 3) * np.std(values, ddof=1) / 2
     assert told[0.006]["rows"][0]["estimate"]["high"] == pytest.approx(np.mean(values) + half, abs=1e-6)
     std, low = told[0.006]["analysis"]["std"], told[0.006]["analysis"]["contrasts"][0]["verdict"]["low"]
-    assert low == pytest.approx(1 - stats.t.ppf(1 - 0.006 / 2, 6) * std / 2**0.5, abs=0.02)  # drawn, not integrated
+    pooled, single = (1 - stats.t.ppf(1 - 0.006 / 2, df) * std / 2**0.5 for df in (6, 3))
+    assert single < low < pooled  # sides of four runs each, which may differ in spread
     for format in ("text", "md", "latex", "json", "html"):
         assert _code(*words, "alpha=0.006", f"format={format}") == 0
         said = capsys.readouterr().out

@@ -58,8 +58,8 @@ def _body(text):
 def test_a_file_of_records_reports_what_the_store_reports(where, tmp_path):
     path = tmp_path / "pe.jsonl"
     records.write(studies.from_store(where, "pe"), path)
-    got = report_records(records.read(path), reading=Reading(margin=1.0))
-    assert _body(got) == _body(report_study(where, "pe", reading=Reading(margin=1.0)))
+    got = report_records(records.read(path), reading=Reading(margin=1.0), full=True)
+    assert _body(got) == _body(report_study(where, "pe", reading=Reading(margin=1.0), full=True))
     assert "1 diverged" in got and str(path) in got
 
 
@@ -116,7 +116,7 @@ def test_records_keep_start_and_seconds_through_a_store_so_that_they_export_as_t
     frame = study.frame.drop(columns=["start_time", "end_time"]).assign(seconds=seconds)
     records.write(replace(study, frame=frame, started="2024-02-29 07:25 UTC"), first)
     studies.to_store(records.read(first), other)
-    assert "started 2024-02-29 07:25 UTC" in report_study(other, "pe")
+    assert "started 2024-02-29 07:25 UTC" in report_study(other, "pe", full=True)
     records.write(studies.from_store(other, "pe"), again)
     assert again.read_text() == first.read_text() and '"seconds":30.3' in first.read_text()
 

@@ -165,6 +165,33 @@ def test_a_file_may_name_every_method_that_a_sweep_may_have(tmp_path, method):
     assert records.read(path).definition["method"] == method
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        *(("margin", value, "a number above 0") for value in (0, -1, "1", True, None)),
+        *(("alpha", value, "a number between 0 and 0.5") for value in (0, 0.5, 5, "x", True)),
+        *(("scope", value, "one of population, these_images") for value in ("all", 3, ["population"])),
+        ("compare", ["model", "lr"], r"names of axes \(model\), got 'lr'"),
+        ("compare", "model", "a list"),
+    ],
+)
+def test_a_file_whose_declared_rule_is_none_is_one_sentence(tmp_path, key, value, said):
+    lines, path = _lines("families-cifar10", 3), tmp_path / "x.jsonl"
+    lines[0]["definition"][key] = value
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(records.RecordsError, match=f"definition.{key} in line 1 must be {said}"):
+        records.read(path)
+
+
+def test_a_file_keeps_the_rule_that_was_declared(tmp_path):
+    lines, path = _lines("families-cifar10", 6), tmp_path / "x.jsonl"
+    lines[0]["definition"] |= {"margin": 20.0, "alpha": 0.01, "scope": "these_images", "compare": ["model"]}
+    path.write_text("\n".join(map(json.dumps, lines)))
+    records.write(records.read(path), tmp_path / "again.jsonl")
+    table, _ = records_table(records.read(tmp_path / "again.jsonl"))
+    assert (table.margin, table.alpha) == (20.0, 0.01)
+
+
 def test_a_line_that_names_a_key_twice_or_nests_without_end_is_one_sentence(tmp_path):
     head, *rest = (OURS / "families-cifar10.jsonl").read_text("utf-8").splitlines()
     path = tmp_path / "x.jsonl"

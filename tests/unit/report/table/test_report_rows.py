@@ -76,7 +76,8 @@ def test_report_table_of_no_runs_is_blank_not_zero() -> None:
 def test_report_table_title_states_budget_and_rule() -> None:
     table = table_of(full())
     assert table.title == (
-        "pe: Does it matter?\ntest top-1 %, mean ± 95 % interval over seeds (Student's t); data digits; 6 epochs; "
+        "pe: Does it matter?\ntest top-1 %, mean ± 95 % interval over seeds (Student's t); higher is better; "
+        "data digits; 6 epochs; "
         "seeds 0, 1, 2; weights of the epoch with the best validation accuracy"
     )
     runs = full()
@@ -114,19 +115,22 @@ def _spread(effects: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
             for n, (m, p) in enumerate(cells) for s in range(3)]  # fmt: skip
 
 
-def _judged(runs: list[dict[str, Any]], format: str = "text", margin: float | None = None, **changes: Any) -> str:
+def _judged(
+    runs: list[dict[str, Any]], format: str = "text", margin: float | None = None, full: bool = False, **changes: Any
+) -> str:
     base = {axis: levels[0] for axis, levels in AXES.items()}
     definition = {**DEFINITION, "baseline": base, **changes}
-    return render(report_table(pd.DataFrame(runs), definition, Reading(margin=margin)), format)
+    return render(report_table(pd.DataFrame(runs), definition, Reading(margin=margin)), format, full=full)
 
 
 def test_report_judges_each_level_against_its_baseline() -> None:
     model, other = AXES["model"][:2]
     level = AXES["model.positional"][1]
-    text = _judged(_spread({(model, level): -30.0}), margin=5.0)
+    runs = _spread({(model, level): -30.0})
+    text, whole = (_judged(runs, margin=5.0, full=full) for full in (False, True))
     found = {tuple(line.split()[:4]) for line in text.splitlines() if line.startswith("    ")}
     assert (level, "at", model, "hurts") in found and (level, "at", other, "equivalent") in found
-    assert "positional, against" in text and "interaction model x positional: F" in text
+    assert "positional, against" in text and "interaction model x positional: F" in whole
 
 
 def _shifted() -> list[dict[str, Any]]:

@@ -51,3 +51,19 @@ def test_searches_count_a_trial_that_failed_before_it_was_served_once() -> None:
     runs.append(_run(2, 2, "finished", **value))
     _, definition = searches.rows(pd.DataFrame(runs), DEFINITION)
     assert definition["notes"][1].startswith("3 trials (1 drawn again and not trained twice, 2 finished)")
+
+
+def test_searches_write_what_trials_reached_by_its_unit_and_size() -> None:
+    names = ("final.val_top1_percent", "val/loss", "cost.macs")
+    reached = [(50.0, 3.14159e-4, 1e6), (50.123, 2.5e-4, 2_500_000.0), (60.5, 4e-4, 3e9)]
+    runs = [
+        _run(n, n, "finished", **{f"metrics.{name}": value for name, value in zip(names, values, strict=True)})
+        for n, values in enumerate(reached)
+    ]
+    objectives = [{"metric": name, "maximize": name == names[0]} for name in names]
+    _, definition = searches.rows(pd.DataFrame(runs), {**DEFINITION, "objectives": objectives})
+    assert {tuple(levels[2:]) for levels in definition["combinations"]} == {
+        ("50.00", "3.142e-4", "1,000,000"),
+        ("50.12", "2.500e-4", "2,500,000"),
+        ("60.50", "4.000e-4", "3,000,000,000"),
+    }
