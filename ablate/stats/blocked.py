@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from ablate.stats.chance import LIMIT_DRAWS, LIMITS, Sampled
 from ablate.stats.crossed import Sampling
-from ablate.stats.design import Levels, Observation, Pair, by_cell
-from ablate.stats.model import fit_cells
+from ablate.stats.design import ROUNDING, Levels, Observation, Pair
+from ablate.stats.model import residual
 from ablate.stats.moderation import FEWEST, SHRUNK
-from ablate.stats.variances import AGREE, variance
 
 BORROWED, LEAST = 1.5, 0.3
 """Degrees of freedom of what is taken to be known of a true variance before the runs are seen, at most and at least."""
@@ -105,10 +104,7 @@ class Blocked:
 
     def spread(self) -> tuple[float | None, int]:
         """Standard deviation of a run once the seeds' shifts are out; see ``Chance``."""
-        cells = by_cell(self._runs)
-        moving = [run for run in self._runs if len(cells[run.levels]) < 2 or variance(cells[run.levels]) > 0]
-        fit = fit_cells(moving, blocks=True) if moving else None
-        return (None, 0) if fit is None else (fit.std, fit.df)
+        return residual(self._runs, blocks=True) or (None, 0)
 
     def _moderated(self, variances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Variances of differences, ``(…, pairs)``, each shrunk to the mean of its factor's; of two seeds they stay."""
@@ -141,7 +137,7 @@ def _is_judged(pair: Pair, by_seed: dict[Levels, dict[int, float]]) -> bool:
     shared = sorted(level.keys() & baseline.keys())
     apart = np.array([level[seed] - baseline[seed] for seed in shared])
     size = max((abs(side[seed]) for side in (level, baseline) for seed in shared), default=0.0)
-    return len(shared) > 1 and float(np.ptp(apart)) > AGREE * size
+    return len(shared) > 1 and float(np.ptp(apart)) > ROUNDING * size
 
 
 def _star(pairs: Sequence[Pair], by_seed: dict[Levels, dict[int, float]]) -> _Star:

@@ -113,10 +113,8 @@ def term_effects(observations: Sequence[Observation], factors: Sequence[str], bl
     Source:
         Langsrud 2003, Statistics and Computing 13 (2), 163-167; statsmodels' ``anova_lm(typ=2)`` of all interactions.
     """
-    centre = math.fsum(run.value for run in observations) / len(observations) if observations else 0.0
-    runs = [Observation(run.levels, run.seed, run.value - centre) for run in observations]  # sums of squares lose less
-    least = ROUNDING * max((abs(run.value) for run in observations), default=0.0)
-    noise = _noise(runs, blocks=blocks, least=least)
+    runs = _centred(observations)
+    noise = _noise(runs, blocks=blocks, least=_least(observations))
     if noise is None:
         return []
     groups = grouped(runs, blocks=blocks)
@@ -128,6 +126,28 @@ def term_effects(observations: Sequence[Observation], factors: Sequence[str], bl
         if (test := _f_test(groups, term, without, noise, blocks=blocks)) is not None:
             found.append(Effect(tuple(factors[index] for index in term), *test))
     return found
+
+
+def residual(observations: Sequence[Observation], *, blocks: bool) -> tuple[float, int] | None:
+    """Standard deviation of a run about the full model, and its degrees of freedom; None where nothing tells it.
+
+    Args:
+        observations: Runs with a result; cells without a spread are left out.
+        blocks: The model has a shift for each seed as well as a mean a cell.
+    """
+    left = _noise(_centred(observations), blocks=blocks, least=_least(observations))
+    return None if left is None else (math.sqrt(left.ssr / left.df), left.df)
+
+
+def _centred(observations: Sequence[Observation]) -> list[Observation]:
+    """Results about their mean: sums of squares lose fewer digits."""
+    centre = math.fsum(run.value for run in observations) / len(observations) if observations else 0.0
+    return [Observation(run.levels, run.seed, run.value - centre) for run in observations]
+
+
+def _least(observations: Sequence[Observation]) -> float:
+    """Spread up to which results agree in every digit."""
+    return ROUNDING * max((abs(run.value) for run in observations), default=0.0)
 
 
 def _noise(runs: Sequence[Observation], *, blocks: bool, least: float) -> _Left | None:
