@@ -124,13 +124,13 @@ class Crossed:
         spreads = self._spreads
         true = spreads.drawn(count, rng)
         errors = rng.standard_normal(true.shape) * np.sqrt(true / spreads.counts)
-        apart = errors[:, self._above] - errors[:, self._below] + self._images.drawn(count, rng, sampling)
+        apart = errors[:, self._above] - errors[:, self._below]
         # What a cell that lends and borrows would seem to have for a variance; one that stands alone has its own.
         seen, borrows = np.broadcast_to(spreads.variances, true.shape).copy(), spreads.borrows
         degrees = spreads.degrees[borrows]
         seen[:, borrows] = true[:, borrows] * rng.chisquare(degrees, (count, len(degrees))) / np.maximum(degrees, 1)
         squares = self._squares(spreads.moderated(seen)) + self.sampled(sampling)
-        return np.asarray(np.abs(apart) / np.sqrt(squares))
+        return np.asarray(np.abs(apart + self._images.drawn(count, rng, sampling)) / np.sqrt(squares))
 
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Limits of a run's standard deviation; see ``Chance``."""

@@ -169,8 +169,8 @@ def analyse(
     margin, unit = usable(margin, [run.value for run in finite])
     rule = Rule(margin, higher_is_better, alpha, blocks, max_diverged)
     chance: Chance = Blocked(finite, pairs) if blocks else Crossed(finite, pairs)
-    seeds = _judged(chance, rule, None)
-    whole = seeds if sampling is None else _judged(chance, rule, sampling)
+    seeds = _judged(chance, rule, None, {})
+    whole = seeds if sampling is None else _judged(chance, rule, sampling, seeds)
     narrow = {} if sampling is None else {pair: _interval(found) for pair, found in seeds.items()}
     ends = ended(observations)
     contrasts = with_divergence(
@@ -196,6 +196,7 @@ def analyse(
 _NO_SPREAD = "the runs of each cell agree in every digit, so no interval can be given"
 _ONE_RUN = "one run a cell, which has no spread, so no interval can be given and no level is judged"
 _NO_RESULT = Verdict(Kind.undecided, None, None, None, None, 0, notes=("a side has no run with a result",))
+IMAGES_LIMIT = "no number of seeds decides by this margin: it takes more test images"
 _FEW = "a side of fewer than two runs has no spread, so it is not judged: run more seeds"
 _NO_DIGIT = "the runs of both sides agree in every digit, which is no spread to judge by: are they runs of one seed?"
 _TWO_RUNS = (
@@ -211,7 +212,6 @@ def _method(comparisons: int, std: float | None, rule: "Rule") -> str:
         return _NO_SPREAD
     blocks = "paired by seed, " if rule.blocks else ""
     return (
-        f"{comparisons} {'comparison shares' if comparisons == 1 else 'comparisons share'} alpha = {rule.alpha:g}: "
         f"differences over standard errors of moderated variances, {blocks}intervals simultaneous by drawing, each "
         "cell with a spread of its own"
     )
@@ -273,8 +273,17 @@ def _unjudged(pair: Pair, cells: Mapping[Levels, NDArray[np.float64]]) -> Verdic
     )
 
 
-def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair, Verdict]:
-    """The comparisons that can be judged, by one alpha."""
+def _judged(
+    chance: Chance, rule: Rule, sampling: Sampling | None, seeds: Mapping[Pair, Verdict]
+) -> dict[Pair, Verdict]:
+    """The comparisons that can be judged, by one alpha.
+
+    Args:
+        chance: The comparisons, and what chance makes of them.
+        rule: How verdicts are made.
+        sampling: What other test images would do; None for verdicts over seeds alone.
+        seeds: Those verdicts, where there are test images: an interval over both is not narrower than theirs.
+    """
     if not chance.pairs:
         return {}
     effects, errors = chance.effects, chance.errors(sampling)
@@ -296,12 +305,16 @@ def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair,
     fixed = chance.sampled(sampling)
     found = {}
     for number, pair in enumerate(chance.pairs):
-        effect, half, inner = (float(each[number]) for each in (effects, wide, narrow))
+        effect, half, inner, p = (float(each[number]) for each in (effects, wide, narrow, p_values))
+        if (alone := seeds.get(pair)) is not None and alone.high is not None and alone.p is not None:
+            inner = max(inner, inner / half * (alone.high - effect))
+            half, p = max(half, alone.high - effect), max(p, alone.p)
         ends = effect - half, effect + half
         kind = judge(
             effect, ends, (effect - inner, effect + inner), rule.margin, higher_is_better=rule.higher_is_better
         )
-        least = needed = None
+        least, needed = None, None
+        notes: tuple[str, ...] = ()
         if kind is Kind.undecided and rule.margin is not None:
             least, needed = seeds_range(
                 float(low_stds[number]),
@@ -311,7 +324,8 @@ def _judged(chance: Chance, rule: Rule, sampling: Sampling | None) -> dict[Pair,
                 groups=len(chance.pairs),
                 fixed_variance=float(fixed[number]),
             )
-        found[pair] = Verdict(kind, effect, *ends, float(p_values[number]), int(chance.counts[number]), needed, least)
+            notes = (IMAGES_LIMIT,) if needed is None else ()
+        found[pair] = Verdict(kind, effect, *ends, p, int(chance.counts[number]), needed, least, notes)
     return found
 
 

@@ -81,5 +81,5 @@ def joint(
 def _scales(drawn: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
     """The size of each comparison that it exceeds in its share of alpha, as well as these draws tell."""
     count, comparisons = drawn.shape
-    beyond = max(count // 400, int(count * alpha / comparisons), 1)
+    beyond = max(count // 100, int(count * alpha / comparisons), 1)
     return np.asarray(np.partition(drawn, count - beyond, axis=0)[count - beyond])

@@ -23,7 +23,7 @@ from ablate.report.table.numbers import (
     significant,
 )
 from ablate.report.table.table import ALPHA, Table, confidence, direction_words, label
-from ablate.stats.contrasts import Analysis, Contrast, Interval, OverImages
+from ablate.stats.contrasts import IMAGES_LIMIT, Analysis, Contrast, Interval, OverImages
 from ablate.stats.crossed import Scope
 from ablate.stats.divergence import rates
 from ablate.stats.estimates import SECOND_LOOK
@@ -194,7 +194,7 @@ def needed(found: Verdict, side: str = "") -> str:
     """
     most, least = found.seeds_needed, found.seeds_at_least
     if most is None:
-        return ""
+        return IMAGES_LIMIT if IMAGES_LIMIT in found.notes else ""
     least = most if least is None else min(least, most)
     if least > MOST_SEEDS:
         return f"more than {MOST_SEEDS:,} seeds{side}: the margin is too small for this spread"
