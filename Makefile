@@ -71,7 +71,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/light.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(install) -e '.[figures]' hypothesis pytest pytest-timeout
+	$(install) -e '.[figures]' hypothesis pytest pytest-timeout statsmodels
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
