@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ablate.stats.chance import LIMIT_DRAWS, LIMITS, Sampled
 from ablate.stats.crossed import Sampling
-from ablate.stats.design import ROUNDING, Levels, Observation, Pair
+from ablate.stats.design import ROUNDING, Levels, Observation, Pair, by_seed
 from ablate.stats.model import residual
 from ablate.stats.moderation import FEWEST, SHRUNK
 
@@ -59,13 +59,11 @@ class Blocked:
 
     def __init__(self, runs: Sequence[Observation], pairs: Sequence[Pair]) -> None:
         self._runs = runs
-        by_seed: dict[Levels, dict[int, float]] = {}
-        for run in runs:
-            by_seed.setdefault(run.levels, {})[run.seed] = run.value
-        judged = [pair for pair in pairs if _is_judged(pair, by_seed)]
+        results = by_seed(runs)
+        judged = [pair for pair in pairs if _is_judged(pair, results)]
         self.pairs: Sequence[Pair] = sorted(judged, key=_star_of)
         stars = [list(of) for _, of in groupby(self.pairs, _star_of)]
-        self._stars = [_star(of, by_seed) for of in stars]
+        self._stars = [_star(of, results) for of in stars]
         self._factors = np.array([pair.factor for pair in self.pairs], np.int64)
         found = [star.means(star.values) for star in self._stars]
         self.effects = np.concatenate([mean for mean, _ in found]) if found else np.empty(0)
@@ -73,7 +71,7 @@ class Blocked:
         shared = [star.shared.sum(axis=1) for star in self._stars]
         self.counts = np.concatenate(shared).astype(np.int64) if shared else np.empty(0, np.int64)
         self.columns = sum(2 * star.values.size for star in self._stars)
-        self._images = Sampled(list(by_seed), self.pairs)
+        self._images = Sampled(list(results), self.pairs)
 
     def errors(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Standard errors of the effects; see ``Chance``."""
@@ -131,17 +129,17 @@ def _star_of(pair: Pair) -> tuple[int, Levels]:
     return pair.factor, pair.baseline
 
 
-def _is_judged(pair: Pair, by_seed: dict[Levels, dict[int, float]]) -> bool:
+def _is_judged(pair: Pair, results: dict[Levels, dict[int, float]]) -> bool:
     """Whether two seeds or more are on both sides, and the differences are not all one."""
-    level, baseline = (by_seed.get(levels, {}) for levels in (pair.level, pair.baseline))
+    level, baseline = (results.get(levels, {}) for levels in (pair.level, pair.baseline))
     shared = sorted(level.keys() & baseline.keys())
     apart = np.array([level[seed] - baseline[seed] for seed in shared])
     size = max((abs(side[seed]) for side in (level, baseline) for seed in shared), default=0.0)
     return len(shared) > 1 and float(np.ptp(apart)) > ROUNDING * size
 
 
-def _star(pairs: Sequence[Pair], by_seed: dict[Levels, dict[int, float]]) -> _Star:
-    rows = [by_seed[levels] for levels in (pairs[0].baseline, *(pair.level for pair in pairs))]
+def _star(pairs: Sequence[Pair], results: dict[Levels, dict[int, float]]) -> _Star:
+    rows = [results[levels] for levels in (pairs[0].baseline, *(pair.level for pair in pairs))]
     seeds = sorted({seed for row in rows for seed in row})
     values = np.array([[row.get(seed, 0.0) for seed in seeds] for row in rows])
     return _Star(values, np.array([[seed in row for seed in seeds] for row in rows]))

@@ -58,6 +58,7 @@ class Sampled:
         self._cells, places = list(cells), {levels: number for number, levels in enumerate(cells)}
         sides = [[places[levels] for levels in (pair.level, pair.baseline)] for pair in pairs]
         self._above, self._below = np.array(sides, np.int64).reshape(-1, 2).T
+        self._rooted: tuple[Sampling, NDArray[np.float64]] | None = None
 
     def variances(self, sampling: Sampling | None) -> NDArray[np.float64]:
         """Variance that the choice of test images gives each effect, ``(pairs,)``; 0 where nothing is known of it."""
@@ -70,12 +71,22 @@ class Sampled:
         """Draws of the errors of effects that come from it, ``(count, pairs)``."""
         if sampling is None:
             return np.zeros((count, len(self._above)))
-        values, vectors = np.linalg.eigh(self._of(sampling))
-        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T  # the symmetric one, which is unique
-        errors = rng.standard_normal((count, len(self._cells))) @ root
+        errors = rng.standard_normal((count, len(self._cells))) @ self._root(sampling)
         return np.asarray(errors[:, self._above] - errors[:, self._below])
 
+    def _root(self, sampling: Sampling) -> NDArray[np.float64]:
+        """The symmetric root of the covariance, which is unique; found once, since draws come in many batches."""
+        if self._rooted is None or self._rooted[0] is not sampling:
+            values, vectors = np.linalg.eigh(self._of(sampling))
+            self._rooted = sampling, (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+        return self._rooted[1]
+
     def _of(self, sampling: Sampling) -> NDArray[np.float64]:
+        if lacking := [levels for levels in self._cells if levels not in sampling.places]:
+            raise ValueError(
+                f"sampling must have a place for each cell with a result, got none for {', '.join(lacking[0])}; give "
+                "its runs' predictions too, or leave sampling out."
+            )
         order = np.array([sampling.places[levels] for levels in self._cells])
         return np.asarray(sampling.covariance[np.ix_(order, order)])
 

@@ -19,6 +19,7 @@ from ablate.stats.design import (
     Observation,
     Pair,
     by_cell,
+    by_seed,
     ended,
     mean_by_seed,
     pairs_of,
@@ -31,8 +32,8 @@ from ablate.stats.margins import usable
 from ablate.stats.model import Effect, term_effects
 from ablate.stats.power import seeds_range
 from ablate.stats.simultaneous import Joint, joint
-from ablate.stats.variances import extreme_stds
-from ablate.stats.verdicts import Kind, Verdict, judge
+from ablate.stats.variances import extreme_stds, variance
+from ablate.stats.verdicts import Kind, Verdict, judge, require_rule
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,9 @@ def analyse(
     """
     require_design(observations, factors, baseline, compare)
     require_share(max_diverged)
+    require_rule(margin, alpha)
     finite = mean_by_seed(observations)
-    cells = by_cell(finite)
+    cells, results = by_cell(finite), by_seed(finite)
     judged = [index for index, factor in enumerate(factors) if compare is None or factor in compare]
     ran = dict.fromkeys(run.levels for run in observations)
     pairs = pairs_of(ran, factors, judged, baseline)
@@ -174,7 +176,10 @@ def analyse(
     narrow = {} if sampling is None else {pair: _interval(found) for pair, found in seeds.items()}
     ends = ended(observations)
     contrasts = with_divergence(
-        [_contrast(pair, whole.get(pair) or _unjudged(pair, cells), ends, factors, narrow.get(pair)) for pair in pairs],
+        [
+            _contrast(pair, whole.get(pair) or _unjudged(pair, results, blocks=blocks), ends, factors, narrow.get(pair))
+            for pair in pairs
+        ],
         max_diverged,
     )
     lacking = without_baseline(ran, cells, factors, judged, baseline)
@@ -199,6 +204,15 @@ _NO_RESULT = Verdict(Kind.undecided, None, None, None, None, 0, notes=("a side h
 IMAGES_LIMIT = "no number of seeds decides by this margin: it takes more test images"
 _FEW = "a side of fewer than two runs has no spread, so it is not judged: run more seeds"
 _NO_DIGIT = "the runs of both sides agree in every digit, which is no spread to judge by: are they runs of one seed?"
+_NO_PAIRS = (
+    "seeds are blocks, and fewer than two of them have a run on both sides, so these are not judged: run the same "
+    "seeds on both"
+)
+_ONE_SHIFT = (
+    "seeds are blocks, and level minus baseline is the same at every seed, which is no spread to judge by: are they "
+    "runs of one model?"
+)
+_UNJUDGED = (_FEW, _NO_DIGIT, _NO_PAIRS, _ONE_SHIFT)
 _TWO_RUNS = (
     "a side of two runs is judged by its own spread alone, which takes a very large difference: a third seed is worth "
     "most"
@@ -261,16 +275,32 @@ def _interval(found: Verdict) -> Interval | None:
     return None if found.low is None or found.high is None else Interval(found.low, found.high)
 
 
-def _unjudged(pair: Pair, cells: Mapping[Levels, NDArray[np.float64]]) -> Verdict:
-    """What is said of two cells that cannot be compared."""
-    sides = [cells.get(levels) for levels in (pair.level, pair.baseline)]
-    level, base = sides
+def _unjudged(pair: Pair, runs: Mapping[Levels, Mapping[int, float]], *, blocks: bool) -> Verdict:
+    """What is said of two cells that cannot be compared.
+
+    Args:
+        pair: The cells.
+        runs: Cell -> seed -> the result of its run.
+        blocks: Runs of one seed are compared with each other.
+    """
+    level, base = (runs.get(levels) for levels in (pair.level, pair.baseline))
     if level is None or base is None:
         return _NO_RESULT
-    n = min(len(level), len(base))
-    return Verdict(
-        Kind.undecided, float(level.mean() - base.mean()), None, None, None, n, notes=(_FEW if n < 2 else _NO_DIGIT,)
+    effect, n = (
+        math.fsum(level.values()) / len(level) - math.fsum(base.values()) / len(base),
+        min(len(level), len(base)),
     )
+    reason = _FEW if n < 2 else _NO_DIGIT
+    if blocks and n > 1:
+        shared = level.keys() & base.keys()
+        n = len(shared)
+        if shared:
+            effect = math.fsum(level[seed] - base[seed] for seed in shared) / n
+        if n < 2:
+            reason = _NO_PAIRS
+        elif any(variance(np.array([side[seed] for seed in shared])) for side in (level, base)):
+            reason = _ONE_SHIFT
+    return Verdict(Kind.undecided, effect, None, None, None, n, notes=(reason,))
 
 
 def _judged(
@@ -336,7 +366,7 @@ def _notes(observations: Sequence[Observation], contrasts: Sequence[Contrast], r
     if rule.blocks:
         notes.append("seeds are blocks: runs of one seed share split, subset and data order")
     verdicts = [each.verdict for each in contrasts]
-    notes += dict.fromkeys(note for each in verdicts for note in each.notes if note in (_FEW, _NO_DIGIT))
+    notes += dict.fromkeys(note for each in verdicts for note in each.notes if note in _UNJUDGED)
     if any(each.n == 2 and each.low is not None for each in verdicts):
         notes.append(_TWO_RUNS)
     return [*notes, *([SECOND_LOOK] if any(each.kind is Kind.undecided for each in verdicts) else [])]

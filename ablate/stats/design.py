@@ -76,6 +76,14 @@ def by_cell(observations: Sequence[Observation]) -> dict[Levels, NDArray[np.floa
     return {levels: np.array(values) for levels, values in grouped.items()}
 
 
+def by_seed(observations: Sequence[Observation]) -> dict[Levels, dict[int, float]]:
+    """Cell -> seed -> the result of its run."""
+    found: dict[Levels, dict[int, float]] = {}
+    for run in observations:
+        found.setdefault(run.levels, {})[run.seed] = run.value
+    return found
+
+
 def pairs_of(
     cells: Collection[Levels], factors: Sequence[str], judged: Sequence[int], baseline: Mapping[str, str]
 ) -> list[Pair]:

@@ -16,6 +16,8 @@ MOST_NUMBERS = 8_000_000
 FEWEST_DRAWS = 1_000
 CAUTION = 0.92
 """Part of alpha at which intervals are drawn: the rest makes up for what moderated variances of odd cells get wrong."""
+BEYOND = 40
+"""Draws beyond the bound of alpha at the least: of fewer, the end of an interval hangs on the draw."""
 ERRORS = 3
 """Monte Carlo errors by which a p-value must lie off a bound that decides."""
 
@@ -37,8 +39,12 @@ class Joint:
 
     def critical(self, alpha: float) -> NDArray[np.float64]:
         """``(comparisons,)``: sizes that none exceeds with probability ``1 - alpha``; infinite below the resolution."""
-        beyond = math.floor(CAUTION * alpha * (len(self.largest) + 1))
+        beyond = self.beyond(alpha)
         return self.scales * (self.largest[-beyond] if beyond else math.inf)
+
+    def beyond(self, alpha: float) -> int:
+        """Number of draws that lie beyond the sizes of ``critical``."""
+        return math.floor(CAUTION * alpha * (len(self.largest) + 1))
 
     def p_values(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
         """p-value of each comparison of this size, ``(comparisons,)``, adjusted for all."""
@@ -58,7 +64,7 @@ class Joint:
 def joint(
     draw: Draw, columns: int, alpha: float, is_enough: Callable[[Joint], bool], *, most: int = MOST_DRAWS
 ) -> Joint:
-    """Draws until it is enough, four times as often each time; the same for the same runs.
+    """Draws until it is enough and alpha can be resolved, four times as often each time; the same for the same runs.
 
     Args:
         draw: Draws the comparisons.
@@ -72,7 +78,7 @@ def joint(
     scales = _scales(first, alpha)
     largest = [np.max(first / scales, axis=1)]
     found = Joint(scales, np.sort(largest[0]))
-    while not is_enough(found) and len(found.largest) < most:
+    while (found.beyond(alpha) < BEYOND or not is_enough(found)) and len(found.largest) < most:
         largest += [np.max(draw(batch, rng) / scales, axis=1) for _ in range(3 * len(largest))]
         found = Joint(scales, np.sort(np.concatenate(largest)))
     return found

@@ -83,7 +83,7 @@ def verdict(
     Source:
         Welch 1947, Biometrika 34; equivalence by two one-sided tests: Schuirmann 1987, J. Pharmacokin. Biopharm. 15.
     """
-    _require_rule(margin, alpha)
+    require_rule(margin, alpha)
     sides = [checked_runs("treatment", treatment), checked_runs("baseline", baseline)]
     (t, b), notes = checked_finite(*sides, paired=paired)
     if min(len(t), len(b)) < 2:
@@ -152,14 +152,15 @@ def alpha_spending(alpha: float, fractions: Sequence[float]) -> list[float]:
     Source:
         Lan and DeMets 1983, Biometrika 70 (3), 659-663.
     """
-    _require_rule(None, alpha)
+    require_rule(None, alpha)
     if not fractions or any(b <= a for a, b in itertools.pairwise([0.0, *fractions])) or fractions[-1] > 1:
         raise ValueError(f"fractions must rise within (0, 1], got {list(fractions)}.")
     spent = [2 - 2 * float(ndtr(-float(ndtri(alpha / 2)) / math.sqrt(t))) for t in fractions]
     return [b - a for a, b in itertools.pairwise([0.0, *spent])]
 
 
-def _require_rule(margin: float | None, alpha: float) -> None:
+def require_rule(margin: float | None, alpha: float) -> None:
+    """Raises ValueError for a margin that is not above 0, or an alpha that is no rate of false verdicts."""
     if margin is not None and not (math.isfinite(margin) and margin > 0):
         raise ValueError(
             f"margin must be above 0, in the unit of the values, got {margin}; leave it out if there is none."

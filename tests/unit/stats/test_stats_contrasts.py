@@ -142,6 +142,24 @@ def test_blocks_without_a_seed_in_common_leave_the_degrees_of_freedom_that_are_t
         assert got.df == len(runs) - levels - seeds + parts
 
 
+@pytest.mark.parametrize(
+    ("level", "n", "effect", "reason"),
+    [
+        pytest.param({0: 84.0, 1: 87.0, 2: 90.0}, 3, 5.0, "is the same at every seed", id="one shift"),
+        pytest.param({2: 87.0, 3: 90.0}, 1, 2.0, "fewer than two of them have a run on both sides", id="one seed"),
+        pytest.param({3: 85.0, 4: 90.0}, 0, 5.5, "fewer than two of them have a run on both sides", id="no seed"),
+        pytest.param({1: 87.0}, 1, 5.0, "fewer than two runs has no spread", id="one run"),
+    ],
+)
+def test_blocks_say_why_two_sides_are_not_judged(level, n, effect, reason):
+    sides = {"a": {0: 79.0, 1: 82.0, 2: 85.0}, "b": level}
+    runs = [Observation((name,), seed, value) for name, side in sides.items() for seed, value in side.items()]
+    got = analyse(runs, ["f"], {"f": "a"}, blocks=True)
+    found = got.contrasts[0].verdict
+    assert (found.kind, found.n, found.effect) == (Kind.undecided, n, effect) and found.low is None
+    assert len(found.notes) == 1 and reason in found.notes[0] and found.notes[0] in got.notes
+
+
 def test_two_runs_a_cell_are_judged_by_their_own_spread_and_a_note_says_so():
     values = {"a": (80.0, 80.1), "b": (81.0, 81.2), "c": (60.0, 90.0), "d": (79.9, 80.0)}
     runs = [Observation((level,), seed, value) for level, pair in values.items() for seed, value in enumerate(pair)]
@@ -262,6 +280,27 @@ def test_a_design_without_baseline_or_levels_is_refused():
         analyse([], ["f", "g"], {"f": "a"})
     with pytest.raises(ValueError, match="a level for each"):
         analyse([Observation(("a",), 0, 1.0)], ["f", "g"], {"f": "a", "g": "b"})
+
+
+@pytest.mark.parametrize("rule", [{"alpha": 0.6}, {"alpha": 0.0}, {"margin": 0.0}, {"margin": math.nan}], ids=str)
+def test_a_rule_that_is_none_is_refused_whatever_the_runs(rule):
+    with pytest.raises(ValueError, match=f"{next(iter(rule))} must"):
+        analyse([], ["f"], {"f": "a"}, **rule)
+
+
+def test_test_images_of_each_cell_must_be_known():
+    runs = _sweep({("a",): 80, ("b",): 85})
+    with pytest.raises(ValueError, match="a place for each cell with a result, got none for b"):
+        analyse(runs, ["f"], {"f": "a"}, sampling=Sampling({("a",): 0}, np.eye(1), 1000, None))
+
+
+@pytest.mark.parametrize("alpha", [0.0055, 0.001, 0.0001])
+def test_a_small_alpha_is_resolved_and_gives_an_interval(alpha):
+    runs = _sweep({("a",): 80, ("b",): 81})
+    found = analyse(runs, ["f"], {"f": "a"}, alpha=alpha).contrasts[0].verdict
+    standard_error = math.sqrt(2 / 5 * np.var(SPREAD, ddof=1))
+    least, most = (scipy.stats.t.ppf(1 - 0.92 * alpha / 2, df) * standard_error for df in (8, 4))
+    assert 0.9 * least < found.high - found.effect < 1.1 * most
 
 
 @pytest.fixture
