@@ -1,6 +1,7 @@
 """Notebooks: the two forms hold the same code, and each runs headlessly, on the records here and on a sweep's store."""
 
 import ast
+import itertools
 import resource
 from pathlib import Path
 
@@ -36,11 +37,15 @@ def _figures(notebook):
 
 
 def _said(notebook):
-    """Text of all outputs, tables among them, pictures left out."""
+    """Text of all outputs, tables among them, pictures left out; what is printed on end may arrive in parts."""
     told = []
-    for output in _outputs(notebook):
-        data = output.get("data", {})
-        told.append(output.get("text") or data.get("text/markdown") or data.get("text/plain"))
+    for cell in notebook.cells:
+        for printed, outputs in itertools.groupby(cell.get("outputs", []), key=lambda each: each.get("name")):
+            if printed:
+                told.append("".join(output["text"] for output in outputs))
+            else:
+                data = [output.get("data", {}) for output in outputs]
+                told += [each.get("text/markdown") or each.get("text/plain") for each in data]
     return told
 
 
