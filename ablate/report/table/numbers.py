@@ -36,7 +36,7 @@ class Digits:
         scaled = value / 10.0**self.exponent
         places = self.decimals + self.exponent
         rounded = round(scaled, places) + 0.0  # no -0.0
-        power = f"e{self.exponent}" if self.exponent else ""
+        power = f"e{self.exponent}" if self.exponent and math.isfinite(value) else ""
         return f"{rounded:{'+' if signed and rounded else ''},.{max(0, places)}f}{power}"
 
     def hides(self, value: float) -> bool:

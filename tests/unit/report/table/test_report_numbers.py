@@ -1,8 +1,11 @@
 """Measured numbers in words: the interval decides the digits, whatever the unit."""
 
+import math
+
 import pytest
 
 from ablate.report.table.numbers import (
+    Digits,
     digits,
     effect_digits,
     effect_text,
@@ -97,3 +100,11 @@ def test_significant_digits_keep_whole_numbers_whole():
     assert [significant(value, 3) for value in (93.24, 1234567.0, 0.0412, 2.2e-4, 0.0, 5.0)] == [
         *("93.2", "1,234,567", "0.0412", "2.20e-4", "0", "5.00")
     ]  # fmt: skip
+
+
+def test_an_end_that_no_number_of_draws_tells_has_no_power_of_ten():
+    assert [Digits(6, -4)(value, signed=True) for value in (-math.inf, 2.1e-4, math.inf)] == [
+        "-inf",
+        "+2.10e-4",
+        "+inf",
+    ]
