@@ -191,7 +191,7 @@ def analyse(
         std,
         df,
         extreme_stds(cells),
-        _method(len(whole), std, rule),
+        _method(len(whole), cells, rule),
         [*unit, *lacking, *_notes(observations, contrasts, rule), *divergence_notes(contrasts, max_diverged)],
         scope,
         len(whole),
@@ -199,6 +199,7 @@ def analyse(
 
 
 _NO_SPREAD = "the runs of each cell agree in every digit, so no interval can be given"
+_NONE_JUDGED = "no comparison has two runs a side and a spread, so no interval can be given and no level is judged"
 _ONE_RUN = "one run a cell, which has no spread, so no interval can be given and no level is judged"
 _NO_RESULT = Verdict(Kind.undecided, None, None, None, None, 0, notes=("a side has no run with a result",))
 IMAGES_LIMIT = "no number of seeds decides by this margin: it takes more test images"
@@ -219,11 +220,11 @@ _TWO_RUNS = (
 )
 
 
-def _method(comparisons: int, std: float | None, rule: "Rule") -> str:
-    if std is None:
-        return _ONE_RUN
+def _method(comparisons: int, cells: Mapping[Levels, NDArray[np.float64]], rule: "Rule") -> str:
     if not comparisons:
-        return _NO_SPREAD
+        if len(cells) < 2 or any(map(variance, cells.values())):
+            return _NONE_JUDGED
+        return _ONE_RUN if all(len(values) == 1 for values in cells.values()) else _NO_SPREAD
     blocks = "paired by seed, " if rule.blocks else ""
     return (
         f"differences over standard errors of moderated variances, {blocks}intervals simultaneous by drawing, each "

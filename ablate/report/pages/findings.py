@@ -226,6 +226,8 @@ def remarks(told: Verdicts) -> list[str]:
 def _made(told: Verdicts, whom: str) -> str:
     """One sentence on how verdicts were made: the family, alpha, whom they hold for, and the margin."""
     count = told.analysis.comparisons or sum(each.verdict.p is not None for each in told.analysis.contrasts)
+    if not count:
+        return "these runs allow no verdict"
     share = f"{'1 comparison at' if count == 1 else f'{count:,} comparisons share'} alpha {told.alpha:g}"
     margin = "no margin= in force, so no difference is called too small to matter"
     if told.margin is not None:

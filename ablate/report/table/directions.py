@@ -33,7 +33,9 @@ LOWER = frozenset(_COSTS.split())
 """Less of it is better, where nothing else in the name says otherwise."""
 WEAK = frozenset({"top", "pass", "score", "scores"})
 """More of it is better, where no other word says anything: a top-1 error is an error."""
-TURNED = frozenset({"reduction", "delta", "difference", "diff", "change", "minus", "inverse", "negative", "reciprocal"})
+TURNED = frozenset(
+    {"reduction", "delta", "difference", "diff", "change", "minus", "inverse", "neg", "negative", "reciprocal"}
+)
 """Words that may turn the meaning of those beside them round."""
 BUDGET = frozenset({"at", "after", "within"})
 """What follows says where it was read off: recall at 5, accuracy after 60 seconds."""

@@ -107,7 +107,7 @@ class Table:
 
 def more_is_better(metric: str) -> bool | None:
     """What a metric's name says of its direction, by the field's names; None where it says nothing, or two things."""
-    if re.search(r"(?<![A-Za-z0-9])1 *- *[A-Za-z]", metric):  # 1 - accuracy
+    if re.search(r"(?<![A-Za-z0-9])1(00)?(\.0*)? *- *[A-Za-z]", metric):  # 1 - accuracy
         return None
     found = _RATE.fullmatch(metric)
     if found is not None:
@@ -132,10 +132,12 @@ def _direction(words: Sequence[str]) -> bool | None:
     if words[:1] == ["neg"] and any(map(is_loss, words)):
         return True  # scikit-learn's neg_mean_squared_error
     joined = " ".join(words)
-    if "negative log likelihood" in joined or "cross entropy" in joined:
+    if re.search(r"\b(neg|negative) log ?likelihood\b", joined) or "cross entropy" in joined:
         return False
     if "false positive" in joined or "false negative" in joined:
         return False
+    if re.search(r"\b(explained variance|variance explained)\b", joined):
+        return True
     if "true positive" in joined or "true negative" in joined:
         return True
     if not TURNED.isdisjoint(words):

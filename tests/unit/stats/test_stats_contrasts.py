@@ -226,6 +226,21 @@ def test_runs_that_agree_in_every_digit_have_no_interval_and_the_method_says_why
     assert got.contrasts[0].verdict.low is None and got.method.startswith("the runs of each cell agree")
 
 
+@pytest.mark.parametrize("values", [{"a": [80], "b": [1, 2, 3]}, {"a": [math.nan] * 2, "b": [math.nan] * 2}])
+def test_a_table_without_a_judged_comparison_names_no_other_reason(values):
+    runs = [Observation((level,), seed, value) for level, of in values.items() for seed, value in enumerate(of)]
+    got = analyse(runs, ["f"], {"f": "a"})
+    assert got.comparisons == 0 and got.method.startswith("no comparison has two runs a side and a spread")
+
+
+def test_blocks_with_one_difference_in_all_seeds_do_not_deny_the_other_verdicts():
+    values = {"a": [79, 82, 85], "b": [84, 87, 90], "c": [10, 10, 10]}
+    runs = [Observation((level,), seed, value) for level, of in values.items() for seed, value in enumerate(of)]
+    got = analyse(runs, ["f"], {"f": "a"}, blocks=True)
+    assert [each.verdict.low is None for each in got.contrasts] == [True, False]
+    assert got.method.startswith("differences over standard errors")
+
+
 def _unbalanced(rng):
     """Three levels by two, cells of one to six runs."""
     sizes = {("a", "x"): 4, ("a", "y"): 6, ("b", "x"): 1, ("b", "y"): 5, ("c", "x"): 3, ("c", "y"): 4}

@@ -178,6 +178,19 @@ def test_render_says_once_whom_verdicts_hold_for_and_why() -> None:
         assert text.count("verdicts hold for") == 1 and f"comparisons share alpha 0.05; {said}; no margin=" in text
 
 
+def test_render_says_in_place_of_how_verdicts_were_made_that_there_are_none() -> None:
+    table = _compared()
+    assert table.analysis is not None
+    none = [
+        replace(each, verdict=replace(each.verdict, kind=Kind.undecided, low=None, high=None, p=None))
+        for each in table.analysis.contrasts
+    ]
+    table = replace(table, analysis=replace(table.analysis, contrasts=none, comparisons=0))
+    for whole in (False, True):
+        text = render(table, "text", full=whole)
+        assert "these runs allow no verdict" in text and "share alpha" not in text and "verdicts hold" not in text
+
+
 def test_render_says_which_way_is_better() -> None:
     table = _compared()
     for better, said in ((True, "higher is better"), (False, "lower is better")):

@@ -12,7 +12,7 @@ rougeL rouge1 psnr SSIM r2 R2 precision recall recall@5 hits@10 pass@1 specifici
 win_rate throughput tok/s it/s images/second samples/s images_per_second tokens_per_sec imagesPerSecond
 flops_per_second tokens_per_joule fps speedup reward episode_return score test_score cosine_similarity log_likelihood
 neg_mean_squared_error neg_log_loss lossless_acc top1_after_60_seconds_percent image_to_text_recall@5 inception_score
-speed accuracy_at_60_seconds
+speed accuracy_at_60_seconds explained_variance variance_explained
 """
 LOWER = """
   loss val/loss valLoss metrics.val-loss logloss dice_loss iou_loss loss_per_token lossPerToken error err top1_error
@@ -21,11 +21,13 @@ brier ece time time_s train_time inference_time_ms latency latency_p99 ms second
 ms/step s/it duration time_to_accuracy seconds_to_95_acc epochs_to_target text_to_image_fid forward_pass_ms crash_rate
 fid_score memory_mb peakMemoryMB mb bytes vram_gb flops GFLOPs macs cost.macs params n_params cost.tokens fpr fpr95
 FPR@95 fpr_at_95_tpr false_positive_rate fid FID50k lpips hd95 kl_divergence rank mean_rank cost cost_per_hour regret
-energy energy_kwh energy_per_image joules_per_token CO2 bits_per_byte accuracy_drop forgetting
+energy energy_kwh energy_per_image joules_per_token CO2 bits_per_byte accuracy_drop forgetting neg_log_likelihood
+neg_loglikelihood unexplained_variance
 """
 NOTHING = """
   value result y x metric rate lr train/lr step output temperature errata papers experts 1-acc accuracy_time
 memory_accuracy error_reduction delta_loss mean_reciprocal_rank loss_acc spearman_rank_correlation negative_loss
+100-accuracy neg_accuracy neg_elbo
 """
 
 
