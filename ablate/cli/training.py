@@ -237,7 +237,7 @@ def _visible(planned: Plan) -> list[str]:
     """The smallest difference that the planned seeds can show, from the noise of like runs in the store.
 
     Returns:
-        A line; of a search, whose points are chosen by their results, none.
+        A line, and where seeds are few another; of a search, whose points are chosen by their results, none.
     """
     from ablate.report.table.analysis import comparisons
     from ablate.report.table.table import ALPHA
@@ -266,4 +266,21 @@ def _visible(planned: Plan) -> list[str]:
     shown = smallest_difference(std, seeds, alpha=alpha, groups=max(1, family), df=df)
     if shown is None:
         return [f"smallest difference that shows: none with one seed a level ({told})"]
-    return [f"smallest difference that {seeds} seeds a level show in 4 of 5 cases{shared}: {shown:.2f} points ({told})"]
+    line = f"smallest difference that {seeds} seeds a level show in 4 of 5 cases{shared}: {shown:.2f} points ({told})"
+    own = smallest_difference(std, seeds, alpha=alpha, groups=max(1, family))
+    return [line, *_with_few_seeds(seeds, shown, own)]
+
+
+def _with_few_seeds(seeds: int, shown: float, own: float | None) -> list[str]:
+    """What the table asks for beyond ``shown``, where seeds are too few for cells to share their spread.
+
+    Args:
+        seeds: Of each level.
+        shown: Smallest difference by the variance of all cells.
+        own: The same by the variance of the two cells alone.
+    """
+    if seeds == 2:
+        return ["two seeds a level: each is judged by its own spread alone, which takes a far larger one; take three"]
+    if own is None or own < 1.2 * shown:
+        return []
+    return [f"so few seeds let cells share little of their spread, and the table may ask for up to {own:.2f} points"]

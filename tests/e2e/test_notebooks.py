@@ -112,7 +112,7 @@ def test_notebook_takes_a_store_and_a_name_without_an_edit(name, tmp_path):
     done, kept = _run(text, tmp_path / "out.ipynb", own, FOLDER), jupytext.read(text.with_suffix(".ipynb"))
     assert 0 < len(_figures(done)) <= len(_figures(kept))
     told = "\n".join(_said(done))
-    assert f"study {name}-" in told or f"{name} on mnist5k: early training" in told
+    assert f"| {name}-" in told or f"{name} on mnist5k: early training" in told
 
 
 @pytest.mark.full

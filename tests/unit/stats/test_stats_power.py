@@ -48,6 +48,34 @@ def test_smallest_difference_grows_with_the_family():
     assert (alone, of_twelve) == (pytest.approx(1.32, abs=0.01), pytest.approx(1.70, abs=0.01))
 
 
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_table_finds_the_larger_difference_that_plan_tells_of_few_seeds(seeds):
+    from ablate.stats import Observation, analyse
+
+    def found(size, studies=300):
+        count = 0
+        for _ in range(studies):
+            runs = [
+                Observation((model, level), seed, rng.normal() + size * ((model, level) == ("a", "y")))
+                for model in "abc"
+                for level in "xyz"
+                for seed in range(seeds)
+            ]
+            told = analyse(runs, ["model", "positional"], {"model": "a", "positional": "x"}).contrasts
+            (ours,) = (each for each in told if (each.level, each.at) == ("y", {"model": "a"}))
+            count += ours.verdict.low is not None and ours.verdict.low > 0
+        return count / studies
+
+    rng = np.random.default_rng(77 + seeds)
+    shared = smallest_difference(1.0, seeds, groups=12, df=9 * (seeds - 1))
+    own = smallest_difference(1.0, seeds, groups=12)
+    by_all, by_two = found(shared), found(own)
+    print(f"{seeds} seeds: {shared:.2f} standard deviations are found in {by_all:.0%}, {own:.2f} in {by_two:.0%}")
+    assert by_two >= 0.8 and (seeds < 10 or by_all >= 0.75)
+
+
 def _decided(n, spreads, effect, margin, alpha, rng):
     """Whether fresh studies of ``n`` seeds a side, ``(studies,)``, are decided by Welch's intervals."""
     n = np.asarray(n, float)

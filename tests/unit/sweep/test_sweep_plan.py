@@ -335,6 +335,22 @@ def test_plan_tells_the_difference_that_its_family_of_comparisons_shows(
     assert told in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (2, "  two seeds a level: each is judged by its own spread alone, which takes a far larger one; take three\n"),
+        (3, "  so few seeds let cells share little of their spread, and the table may ask for up to 6.40 points\n"),
+        (10, None),
+    ],
+)
+def test_plan_tells_what_few_seeds_cannot_share(sweep, monkeypatch, capsys, seeds, said):
+    monkeypatch.setattr("ablate.tracking.finished_settings", lambda where: {"one": 1})
+    monkeypatch.setattr("ablate.tracking.cells", lambda where, alike: {"a": [1.0, 3.0], "b": [4.0, 6.0]})
+    assert show_plan(sweep(POOLINGS.replace("seeds: 10", f"seeds: {seeds}"))) == 0
+    told = capsys.readouterr().out
+    assert said in told if said else "so few seeds" not in told and "two seeds" not in told
+
+
 def test_plan_of_a_search_tells_no_difference_that_seeds_show(sweep, capsys):
     show_plan(sweep("method: optuna\nn_trials: 2\naxes: {train.lr: {low: 1.0e-4, high: 1.0e-2}}\n"))
     assert "smallest difference" not in capsys.readouterr().out
