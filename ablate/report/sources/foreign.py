@@ -140,7 +140,7 @@ def from_rows(
     ended = [_ENDED.get(str(row["status"]), FINISHED) if logged else FINISHED for row in rows]
     cells = [tuple(str(row[factor]) for factor in factors) for row in rows]
     telling = [column for column in rows[0] if column not in (*factors, value, seed) and not _of_one_run(column)]
-    written = [(str(row[value]), number) for row, (_, number) in zip(rows, results, strict=True)]
+    written = [(str(row[value]).strip(), number) for row, (_, number) in zip(rows, results, strict=True)]
     metric, axes = value.removeprefix(METRIC_COLUMN), {factor: _axis(factor) for factor in factors}
     runs = [
         {
@@ -165,6 +165,8 @@ def from_rows(
         "seeds": sorted(set(seeds)),
         "points": len(rows),
         "left_out": read - len(rows),
+        "percent": any(text.endswith("%") for text, _ in written)
+        and all(0 <= number <= 100 for _, number in written if math.isfinite(number)),
         "cautions": copied(rows, cells, written, ids, telling, seed),
         "notes": list(notes),
     }

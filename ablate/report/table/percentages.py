@@ -1,14 +1,16 @@
 """Intervals of percentages, cut off where no percentage lies."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ablate.stats.contrasts import Analysis, Contrast, Interval
 from ablate.stats.estimates import Estimate
 
 
-def is_percentage(metric: str) -> bool:
-    """Whether a metric is one of ours that lies between 0 and 100; of others nobody knows."""
-    return metric.endswith("top1_percent")
+def is_percentage(metric: str, definition: Mapping[str, Any]) -> bool:
+    """Whether a metric lies between 0 and 100: top-1 of ours, and what a file writes with percent signs, all within."""
+    return metric.endswith("top1_percent") or bool(definition.get("percent"))
 
 
 def cut_estimate(estimate: Estimate) -> Estimate:

@@ -135,7 +135,7 @@ def report_table(
     given = (reading or Reading()).margin
     reading, otherwise = (reading or Reading()).of(definition)
     metric, rule, better = reading.metric, reading.rule, reading.better
-    alpha, percent = rule.alpha, is_percentage(metric)
+    alpha, percent = rule.alpha, is_percentage(metric, definition)
     if not 0 < alpha < 0.5:
         raise ReportError(f"alpha must lie between 0 and 0.5, got {alpha:g}; 0.05 is usual.")
     if not 0 <= reading.max_diverged <= 1:

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from ablate.report import Reading, render, report_table
+from ablate.report.sources.foreign import from_csv
 from ablate.report.table.percentages import cut_estimate, is_percentage
+from ablate.report.table.rows import records_table
 from ablate.stats.estimates import mean_interval
 from tests.unit.report.tables import AXES, DEFINITION, point, run
 
@@ -49,4 +51,13 @@ def test_other_numbers_are_not_cut_off():
     table = _table("reward")
     assert table.rows[0].estimate is not None and table.rows[0].estimate.low < 0
     assert "has both ends told" not in render(table, "text")
-    assert is_percentage("at.val_top1_percent") and not is_percentage("reward") and not is_percentage("growth_percent")
+    assert is_percentage("at.val_top1_percent", {}) and not is_percentage("growth_percent", {})
+
+
+def test_a_file_with_percent_signs_has_percentages_where_all_lie_within(tmp_path):
+    for highest, cut in ((99, True), (140, False)):
+        rows = [f"{model},{value}%" for model in "ab" for value in (60, 95, highest)]
+        (tmp_path / "runs.csv").write_text("\n".join(["model,acc", *rows]))
+        records = from_csv(tmp_path / "runs.csv", ["model"], "acc", "", {})
+        table, _ = records_table(records, Reading("acc"))
+        assert (table.rows[0].estimate.high == 100) is cut
