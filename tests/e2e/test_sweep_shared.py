@@ -78,7 +78,9 @@ def test_sweeps_that_start_together_train_what_they_share_once(tmp_path: Path, w
     assert {row["status"] for row in runs} == {"FINISHED"}
     assert len(identities) == len(set(identities)) == 12  # 8 and 8, of which 4 are the same
     for text in said:
-        rows = [line for line in text.splitlines() if "±" in line and "interval" not in line]
+        lines = text.splitlines()
+        first = next(n for n, line in enumerate(lines, start=1) if line.startswith("---"))
+        rows = lines[first : lines.index("", first)]
         assert len(rows) == 4 and all(" 2 " in row for row in rows), text
     assert sum(text.count("which serves here too") for text in said) == 4
 
