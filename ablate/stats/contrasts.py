@@ -313,7 +313,8 @@ def _judged(
         chance: The comparisons, and what chance makes of them.
         rule: How verdicts are made.
         sampling: What other test images would do; None for verdicts over seeds alone.
-        seeds: Those verdicts, where there are test images: an interval over both is not narrower than theirs.
+        seeds: Those verdicts, where there are test images: no interval over both is narrower than theirs, where several
+            comparisons share alpha.
     """
     if not chance.pairs:
         return {}
@@ -337,7 +338,8 @@ def _judged(
     found = {}
     for number, pair in enumerate(chance.pairs):
         effect, half, inner, p = (float(each[number]) for each in (effects, wide, narrow, p_values))
-        if (alone := seeds.get(pair)) is not None and alone.high is not None and alone.p is not None:
+        alone = seeds.get(pair) if len(chance.pairs) > 1 else None
+        if alone is not None and alone.high is not None and alone.p is not None:
             inner = max(inner, inner / half * (alone.high - effect))
             half, p = max(half, alone.high - effect), max(p, alone.p)
         ends = effect - half, effect + half
