@@ -94,7 +94,7 @@ class Blocked:
         return np.asarray(np.abs(errors) / np.sqrt(seen))
 
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Limits of the standard deviation of a difference by seed; see ``Chance``."""
+        """Limits of the standard deviation of a run once the seeds' shifts are out; see ``Chance``."""
         true = self._true(LIMIT_DRAWS // 4, np.random.default_rng(1))
         stds = np.concatenate([np.sqrt((each[:, 1:] + each[:, :1]) / 2) for each in true], axis=1)
         low, high = np.quantile(stds, LIMITS, axis=0)

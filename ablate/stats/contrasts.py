@@ -68,7 +68,7 @@ class Contrast:
         level: Level of the factor that is judged.
         baseline: Level of the factor that it is held against.
         at: Other factor -> the level at which both sides hold it.
-        verdict: Verdict on the comparison, over seeds.
+        verdict: Verdict on the comparison, over what ``Analysis.scope`` says.
         diverged: Number of runs without a result, of the level and of its baseline.
         runs: Number of runs, of the level and of its baseline.
         divergence_p: p-value of one rate of divergence on both sides, adjusted for the comparisons that have a
