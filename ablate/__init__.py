@@ -27,12 +27,18 @@ if TYPE_CHECKING:
     from ablate.models.cost import Params as Params
     from ablate.models.profile import profile as profile
     from ablate.models.registry import register as register
-    from ablate.models.spec import Geometry as Geometry
+    from ablate.models.slots import Activation as Activation
+    from ablate.models.slots import Attention as Attention
+    from ablate.models.slots import Geometry as Geometry
+    from ablate.models.slots import Head as Head
+    from ablate.models.slots import Mlp as Mlp
+    from ablate.models.slots import Norm as Norm
+    from ablate.models.slots import Place as Place
+    from ablate.models.slots import Pooling as Pooling
+    from ablate.models.slots import Positional as Positional
+    from ablate.models.slots import SpecError as SpecError
+    from ablate.models.slots import Tokenizer as Tokenizer
     from ablate.models.spec import ModelSpec as ModelSpec
-    from ablate.models.spec import Pooling as Pooling
-    from ablate.models.spec import Positional as Positional
-    from ablate.models.spec import SpecError as SpecError
-    from ablate.models.spec import Tokenizer as Tokenizer
     from ablate.report import Reading as Reading
     from ablate.report import report_records as report_records
     from ablate.report.sources.studies import gather as gather
@@ -52,14 +58,20 @@ _HOMES = {
     "save_weights": "models",
     "trace": "models",
     # a variant of one's own
-    "Geometry": "models.spec",
+    "Activation": "models.slots",
+    "Attention": "models.slots",
+    "Geometry": "models.slots",
+    "Head": "models.slots",
     "Macs": "models.cost",
+    "Mlp": "models.slots",
     "ModelSpec": "models.spec",
+    "Norm": "models.slots",
     "Params": "models.cost",
-    "Pooling": "models.spec",
-    "Positional": "models.spec",
-    "SpecError": "models.spec",
-    "Tokenizer": "models.spec",
+    "Place": "models.slots",
+    "Pooling": "models.slots",
+    "Positional": "models.slots",
+    "SpecError": "models.slots",
+    "Tokenizer": "models.slots",
     "register": "models.registry",
     # images
     "DataSpec": "data",

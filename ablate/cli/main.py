@@ -316,8 +316,8 @@ def help_text() -> str:
     for group in groups():
         forms = ", ".join(task().forms(group))
         lines += _wrapped(f"  {group:<10} ", ", ".join(group_choices(group)) + (f", or any {forms}" if forms else ""))
-    lines += ["", "axes of a model, set by model.AXIS=name"]
-    lines += [f"  {axis:<10} {', '.join(registry.names(axis))}" for axis in registry.AXES]
+    lines += ["", "slots of a model, set by model.SLOT=name"]
+    lines += [f"  {slot:<10} {', '.join(registry.names(slot))}" for slot in registry.slots()]
     lines += ["", "sweeps, run by +sweep=NAME"]
     lines += [f"  {name:<18} {_question(path)}" for name, path in sweep_files().items()]
     lines += ["", "--cfg job shows the configuration that a command means; exit code 2: the command was wrong."]

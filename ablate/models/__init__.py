@@ -9,7 +9,12 @@ What needs Keras is imported when it is asked for, so that names, costs and ``--
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# The built-in variants register as their specs are imported: here alone, a line an axis.
+# The built-in variants register as their specs are imported: here alone, a line a slot.
+from ablate.models.activation import spec as _activation  # noqa: F401
+from ablate.models.attention import spec as _attention  # noqa: F401
+from ablate.models.head import spec as _head  # noqa: F401
+from ablate.models.mlp import spec as _mlp  # noqa: F401
+from ablate.models.norm import spec as _norm  # noqa: F401
 from ablate.models.pooling import spec as _pooling  # noqa: F401
 from ablate.models.positional import spec as _positional  # noqa: F401
 from ablate.models.tokenizer import spec as _tokenizer  # noqa: F401

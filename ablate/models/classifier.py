@@ -1,11 +1,19 @@
 """The paper's figure: tokens, their places, an encoder, one vector, a class.
 
-A variant of an axis brings a factory, ours and a plugin's alike, that takes the model's spec and the shapes around it:
+A variant of a slot brings a factory, ours and a plugin's alike, that takes the model's spec and the shapes around it;
+``spec.variant("positional")`` is the variant with its options. In each block it takes the block's number as well, and
+what it returns maps ``(batch, tokens, dim)`` to the same:
 
-    tokenizer(spec, geometry)  -> layer, (batch, height, width, channels) to (batch, rows * columns, dim)
-    positional(spec, geometry) -> layer that keeps the shape, or None
-    pooling(spec, geometry)    -> (layer that puts extra tokens in front, or None; layer from (batch, tokens, dim) to
-                                  (batch, dim))
+    tokenizer(spec, geometry)         -> layer, (batch, height, width, channels) to (batch, rows * columns, dim)
+    positional(spec, geometry)        -> layer that keeps the shape, or None; where the variant acts within blocks
+                                         (`ablate.models.slots.Place`), positional(spec, geometry, depth)
+    pooling(spec, geometry)           -> (layer that puts extra tokens in front, or None; layer from (batch, tokens,
+                                         dim) to (batch, dim))
+    attention(spec, geometry, depth)  -> layer
+    norm(spec, geometry, depth)       -> layer; depth is the number of blocks for the one after the last
+    mlp(spec, geometry, depth)        -> layer
+    activation(spec, geometry, depth) -> function (x, training) -> x of the MLP's hidden numbers, or a layer
+    head(spec, geometry)              -> layer named head, (batch, dim) to (batch, classes)
 """
 
 from typing import Any
@@ -15,8 +23,8 @@ import keras
 from ablate.models import registry
 from ablate.models.cost import InputShape
 from ablate.models.encoder import Encoder
-from ablate.models.initializers import TruncatedNormal
-from ablate.models.spec import Geometry, ModelSpec, SpecError
+from ablate.models.slots import Geometry, Place, SpecError
+from ablate.models.spec import ModelSpec
 from ablate.models.weights import load_weights
 
 
@@ -50,26 +58,21 @@ def drawn(
 ) -> keras.Model:
     """Like `build`, with all weights drawn, whatever file the spec names."""
     geometry = _geometry(spec, input_shape, num_classes)
-    tokenizer, positional, (before, after) = (_layers(axis, spec, geometry) for axis in registry.AXES)
+    tokenizer = _layers("tokenizer", spec, geometry)
+    embeds = Place(spec.variant("positional").acts_on) is Place.tokens
+    positional = _layers("positional", spec, geometry) if embeds else None
+    before, after = _layers("pooling", spec, geometry)
 
     images = keras.Input(input_shape, name="images")
     x = tokenizer(images)
     x = before(x) if before is not None else x
     x = positional(x) if positional is not None else x
     x = _checked(x, spec, geometry)
-    x = Encoder(spec.encoder, name="encoder")(x)
+    x = Encoder(spec, geometry, name="encoder")(x)
     x = after(x)
     x = keras.layers.Dropout(spec.head_dropout, name="head_dropout")(x) if _drops(spec, num_classes) else x
-    x = head(num_classes)(x) if num_classes is not None else x
+    x = _layers("head", spec, geometry)(x) if num_classes is not None else x
     return keras.Model(images, x, name=name)
-
-
-def head(num_classes: int) -> keras.layers.Layer:
-    """The linear head. Its logits are never narrower than float32: under mixed precision the loss stays exact."""
-    wide = keras.config.dtype_policy().compute_dtype == "float64"
-    return keras.layers.Dense(
-        num_classes, kernel_initializer=TruncatedNormal(), dtype="float64" if wide else "float32", name="head"
-    )
 
 
 def _drops(spec: ModelSpec, num_classes: int | None) -> bool:
@@ -85,8 +88,8 @@ def _geometry(spec: ModelSpec, input_shape: InputShape, num_classes: int | None)
     return spec.geometry(input_shape, num_classes)
 
 
-def _layers(axis: str, spec: ModelSpec, geometry: Geometry) -> Any:
-    return registry.get(axis, getattr(spec, axis)).load_layer()(spec, geometry)
+def _layers(slot: str, spec: ModelSpec, geometry: Geometry) -> Any:
+    return registry.get(slot, getattr(spec, slot)).load_layer()(spec, geometry)
 
 
 def _checked(x: Any, spec: ModelSpec, geometry: Geometry) -> Any:

@@ -1,5 +1,6 @@
 """What is counted of a model: parameters, and multiply-accumulates under four conventions."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 from ablate.words import unknown
@@ -48,3 +49,17 @@ class Params(NamedTuple):
 
     trainable: int = 0
     fixed: int = 0
+
+
+def sum_params(parts: Iterable[tuple[Params, int]]) -> Params:
+    """The sum of parts, each with how often it counts."""
+    listed = list(parts)
+    return Params(sum(p.trainable * times for p, times in listed), sum(p.fixed * times for p, times in listed))
+
+
+def sum_macs(parts: Iterable[tuple[Macs, int]]) -> Macs:
+    """The sum of parts, each with how often it counts."""
+    total = Macs()
+    for macs, times in parts:
+        total = total.plus(Macs(*(n * times for n in macs)))
+    return total

@@ -1,33 +1,64 @@
-"""The variants of each axis: (axis, name) -> the spec that costs it and the layer that computes it.
+"""Slots of a model, and the variants of each: (slot, name) -> the spec that costs it and the layer that computes it.
 
 Ours and a user's plugins go through the same door. A layer may be named as ``"module:attribute"``, so that a spec can
 be composed, checked and costed without importing Keras.
 """
 
 import importlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from ablate.words import unknown
 
-AXES = ("tokenizer", "positional", "pooling")
-
 Spec = TypeVar("Spec", bound=type)
+
+
+class Stage(StrEnum):
+    """Where a slot stands.
+
+    Attributes:
+        tokens: Around the encoder, once: from an image to tokens, and from tokens to one vector.
+        block: In each block of the encoder.
+        head: After the features, once.
+    """
+
+    tokens = "tokens"
+    block = "block"
+    head = "head"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place of a model that one of several variants fills; a leaf of `ablate.models.spec.ModelSpec` has its name.
+
+    Attributes:
+        name: The word in YAML, on the command line and in tables.
+        stage: Where it stands, which says what a layer factory is called with (`ablate.models.classifier`).
+        default: The variant of a block where another variant is only in some blocks.
+        base: Class that every variant's spec extends.
+    """
+
+    name: str
+    stage: Stage
+    default: str
+    base: type
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One variant of an axis.
+    """One variant of a slot.
 
     Attributes:
-        axis: One of ``AXES``.
+        slot: Name of the slot.
         name: The word that selects it in YAML, on the command line and in tables.
         spec: Dataclass of the variant's own options, with its cost in closed form.
         layer: Factory of the Keras layer, or ``"module:attribute"`` to import it from when a model is built.
     """
 
-    axis: str
+    slot: str
     name: str
     spec: type
     layer: str | Callable[..., Any]
@@ -41,34 +72,73 @@ class Entry:
         return factory
 
 
+_slots: dict[str, Slot] = {}
 _entries: dict[tuple[str, str], Entry] = {}
 
 
-def register(axis: str, name: str, *, layer: str | Callable[..., Any]) -> Callable[[Spec], Spec]:
-    """Class decorator that adds a variant to an axis.
+def slot(name: str, *, stage: Stage, default: str) -> Callable[[Spec], Spec]:
+    """Class decorator that makes a slot of the base class of its variants' specs.
 
     Args:
-        axis: ``"tokenizer"``, ``"positional"`` or ``"pooling"``.
+        name: The word that selects a variant, and a leaf of the model.
+        stage: Where the slot stands.
+        default: Name of the variant that stands in blocks which another one leaves out.
+    """
+
+    def add(base: Spec) -> Spec:
+        _slots[name] = Slot(name, stage, default, base)
+        return base
+
+    return add
+
+
+def slots() -> Mapping[str, Slot]:
+    """All slots by name, from an image to its class."""
+    return _slots
+
+
+def register(slot: str, name: str, *, layer: str | Callable[..., Any]) -> Callable[[Spec], Spec]:
+    """Class decorator that adds a variant to a slot.
+
+    Args:
+        slot: ``"tokenizer"``, ``"positional"``, ``"pooling"``, ``"attention"``, ``"norm"``, ``"activation"``,
+            ``"mlp"`` or ``"head"``.
         name: How configurations select the variant.
         layer: Layer factory, or its ``"module:attribute"`` path. See ``ablate.models.classifier`` for its signature.
 
     Raises:
-        ValueError: The axis does not exist, or the name is taken on it by another class.
+        ValueError: There is no such slot, the name is taken on it by another class, or the class is no spec of the
+            slot.
     """
-    if axis not in AXES:
-        raise ValueError(unknown("axis", axis, AXES))
+    if slot not in _slots:
+        raise ValueError(unknown("slot", slot, _slots))
 
     def add(spec: Spec) -> Spec:
-        present = _entries.get((axis, name))
+        _require_spec(slot, name, spec)
+        present = _entries.get((slot, name))
         if present is not None and _identity(present.spec) != _identity(spec):
             raise ValueError(
-                f"{axis} {name!r} is registered already, by {'.'.join(_identity(present.spec))}; "
+                f"{slot} {name!r} is registered already, by {'.'.join(_identity(present.spec))}; "
                 f"give {'.'.join(_identity(spec))} another name."
             )
-        _entries[axis, name] = Entry(axis, name, spec, layer)
+        _entries[slot, name] = Entry(slot, name, spec, layer)
         return spec
 
     return add
+
+
+def _require_spec(slot: str, name: str, spec: type) -> None:
+    """Raises ValueError for a class whose cost would fail when it is asked for."""
+    base = _slots[slot].base
+    if not issubclass(spec, base):
+        raise ValueError(f"the spec of {slot} {name!r} must extend ablate.{base.__name__}, got {spec.__qualname__}.")
+    for method in ("check", "params", "macs"):
+        due, given = (list(inspect.signature(getattr(of, method)).parameters) for of in (base, spec))
+        if len(due) != len(given) or (method != "check" and due[-1] != given[-1]):
+            raise ValueError(
+                f"{method} of {slot} {name!r} must take ({', '.join(due)}), got ({', '.join(given)}); "
+                "a Geometry has grid, tokens and input_shape (docs/architecture.md)."
+            )
 
 
 def _identity(spec: type) -> tuple[str, str]:
@@ -76,14 +146,14 @@ def _identity(spec: type) -> tuple[str, str]:
     return spec.__module__, spec.__qualname__
 
 
-def get(axis: str, name: str) -> Entry:
+def get(slot: str, name: str) -> Entry:
     """Returns the variant, or raises a ValueError that lists the ones there are."""
     try:
-        return _entries[axis, name]
+        return _entries[slot, name]
     except KeyError:
-        raise ValueError(unknown(f"model.{axis}", name, names(axis))) from None
+        raise ValueError(unknown(f"model.{slot}", name, names(slot))) from None
 
 
-def names(axis: str) -> list[str]:
-    """The registered names of an axis, in the order of their registration."""
-    return [entry.name for entry in _entries.values() if entry.axis == axis]
+def names(slot: str) -> list[str]:
+    """The registered names of a slot, in the order of their registration."""
+    return [entry.name for entry in _entries.values() if entry.slot == slot]

@@ -2,7 +2,9 @@
 
 import keras
 
-from ablate.models.spec import SpecError
+from ablate.models.classifier import drawn
+from ablate.models.encoder import Encoder
+from ablate.models.slots import SpecError
 from ablate.models.tokenizer.layers import PatchTokenizer
 from ablate.models.weights import assign, state_dict, token_grid
 
@@ -10,8 +12,9 @@ from ablate.models.weights import assign, state_dict, token_grid
 def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> keras.Model:
     """The same model for images of another size, e.g. ``at_resolution(model, 48)(images)``.
 
-    All weights are the model's; a learned positional embedding is interpolated onto the new grid of tokens (bilinear,
-    the class token's row kept), and a sine table is that of the new grid.
+    It is built anew from its spec, so that every layer knows the new grid of tokens. All weights are the model's; a
+    learned positional embedding is interpolated onto the new grid (bilinear, the class token's row kept), and a sine
+    table is that of the new grid.
 
     Args:
         model: One that `ablate.models` built or loaded; it is not changed.
@@ -22,14 +25,24 @@ def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> kera
 
     Raises:
         SpecError: Such images cannot be cut into the model's tokens.
-        WeightsError: A plugin's positional embedding does not fit the new grid.
+        WeightsError: A weight that depends on the number of tokens, such as a bias for each pair, does not fit the new
+            grid.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     _check(model, height, width)
-    images = keras.Input((height, width, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="images")
-    other = keras.models.clone_model(model, input_tensors=images)
+    other = _rebuilt(model, (height, width, model.input_shape[-1]))
     assign(other, state_dict(model), source=f"model {model.name!r}", grid=token_grid(model))
     return other
+
+
+def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
+    encoder = model.get_layer("encoder")
+    if isinstance(encoder, Encoder) and encoder.geometry is not None:
+        classes = encoder.geometry.num_classes if any(layer.name == "head" for layer in model.layers) else None
+        return drawn(encoder.spec, input_shape, classes, name=model.name)
+    # A file of an older version, which says nothing of the model but its layers; of these, none kept its grid.
+    images = keras.Input(input_shape, dtype=model.inputs[0].dtype, name="images")
+    return keras.models.clone_model(model, input_tensors=images)
 
 
 def _check(model: keras.Model, height: int, width: int) -> None:

@@ -6,30 +6,32 @@ official code.
 """
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from ablate.models import registry
-from ablate.models.cost import InputShape, Macs, MacsConvention, Params
+from ablate.models.cost import InputShape, MacsConvention, Params, sum_macs, sum_params
+from ablate.models.registry import Stage
+from ablate.models.slots import Geometry, Place, SpecError, Variant, check_choice, in_block
 from ablate.words import unknown
 
 
-class SpecError(ValueError):
-    """A model that cannot be built; the message says what must hold, what came, and what to do."""
-
-
 class Residual(StrEnum):
-    """What a block's MLP is added to.
+    """Where a block's norms stand, and what its MLP is added to.
 
     Attributes:
-        normalised: What comes out of the second LayerNorm, as in the official code.
-        plain: What goes into it: textbook pre-norm, as in the Keras ports.
+        normalised: Each norm before what it is for; the MLP is added to what comes out of the second norm, as in the
+            official code.
+        plain: Textbook pre-norm, as in the Keras ports: the MLP is added to what goes into the second norm.
+        post: Each norm after its addition, as in Vaswani et al. 2017; no norm follows the last block.
     """
 
     normalised = "normalised"
     plain = "plain"
+    post = "post"
 
 
 class DropPathSchedule(StrEnum):
@@ -42,74 +44,6 @@ class DropPathSchedule(StrEnum):
 
     linear = "linear"
     constant = "constant"
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a layer factory may need to know of the model around it, beside its spec.
-
-    Attributes:
-        input_shape: Height, width, channels of an image.
-        grid: Rows and columns of image tokens.
-        extra_tokens: Tokens that the pooling puts in front of them.
-        num_classes: Outputs of the head; None for a model that ends in features.
-    """
-
-    input_shape: InputShape
-    grid: tuple[int, int]
-    extra_tokens: int = 0
-    num_classes: int | None = None
-
-    @property
-    def tokens(self) -> int:
-        """Length of the sequence that the encoder sees."""
-        return self.grid[0] * self.grid[1] + self.extra_tokens
-
-
-@dataclass
-class Tokenizer:
-    """Images to a grid of tokens. Subclasses answer for a model's ``kernel``, ``convs`` and ``dim``."""
-
-    def check(self, model: "ModelSpec") -> None:
-        """Raises SpecError where the model's leaves make no sense for this tokenizer."""
-
-    def grid(self, model: "ModelSpec", height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of tokens; a value below 1 means that the image is too small."""
-        raise NotImplementedError
-
-    def params(self, model: "ModelSpec", channels: int) -> Params:
-        raise NotImplementedError
-
-    def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
-        raise NotImplementedError
-
-
-@dataclass
-class Positional:
-    """What tells tokens apart by their place; added after the class token, if there is one, has joined them."""
-
-    def check(self, model: "ModelSpec") -> None:
-        """Raises SpecError where an option makes no sense."""
-
-    def params(self, model: "ModelSpec", tokens: int) -> Params:
-        return Params()
-
-
-@dataclass
-class Pooling:
-    """A sequence to one vector. It owns both ends: tokens added before the encoder, and what is read after it."""
-
-    def check(self, model: "ModelSpec") -> None:
-        """Raises SpecError where an option makes no sense."""
-
-    def extra_tokens(self) -> int:
-        return 0
-
-    def params(self, model: "ModelSpec") -> Params:
-        return Params()
-
-    def macs(self, model: "ModelSpec", tokens: int) -> Macs:
-        return Macs()
 
 
 class Size(NamedTuple):
@@ -131,65 +65,6 @@ def default_size(layers: int) -> Size:
     return Size(256, 4, 2.0)
 
 
-@dataclass(frozen=True)
-class EncoderSpec:
-    """What the encoder's layers are built from, and what a saved model keeps of it: fields of `ModelSpec`, by name.
-
-    Attributes:
-        layers: Encoder blocks.
-        heads: Attention heads.
-        mlp_width: Hidden width of a block's MLP.
-        dropout: Rate on the tokens that enter, after attention's projection and after both MLP layers.
-        attention_dropout: Rate on attention weights.
-        stochastic_depth: Drop-path rate of the last block.
-        drop_path_schedule: Drop-path rates of the blocks before it: ``linear`` from 0, or ``constant``.
-        token_dropout: Rate on the tokens that enter alone; None takes ``dropout``.
-        projection_dropout: Rate after attention's projection alone; None takes ``dropout``.
-        qkv_bias: Whether queries, keys and values have a bias, as in the Keras ports.
-        key_dim: Width of a head's queries, keys and values; None shares the width of a token among the heads.
-        residual: What a block's MLP is added to: ``normalised`` tokens, or ``plain`` pre-norm.
-        mlp_second_activation: Whether a GELU follows the MLP's second layer too, as in the Keras ports.
-        norm_eps: Added to the variance in every LayerNorm; PyTorch's default, hence the official code's.
-    """
-
-    layers: int = 1
-    heads: int = 1
-    mlp_width: int = 1
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    stochastic_depth: float = 0.0
-    drop_path_schedule: str = DropPathSchedule.linear
-    token_dropout: float | None = None
-    projection_dropout: float | None = None
-    qkv_bias: bool = False
-    key_dim: int | None = None
-    residual: str = Residual.normalised
-    mlp_second_activation: bool = False
-    norm_eps: float = 1e-5
-
-    def head_dim(self, dim: int) -> int:
-        """Width of a head's queries, keys and values, where a token is ``dim`` wide."""
-        return dim // self.heads if self.key_dim is None else self.key_dim
-
-    def params(self, dim: int) -> Params:
-        """Parameters of all blocks, and of the LayerNorm after them."""
-        inner = self.heads * self.head_dim(dim)
-        attention = 3 * dim * inner + (3 * inner if self.qkv_bias else 0) + inner * dim + dim
-        mlp = dim * self.mlp_width + self.mlp_width + self.mlp_width * dim + dim
-        return Params(self.layers * (attention + mlp + 2 * 2 * dim) + 2 * dim)
-
-    def macs(self, dim: int, tokens: int) -> Macs:
-        """Multiply-accumulates of all blocks and of the LayerNorm after them, for one sequence of ``tokens``."""
-        inner = self.heads * self.head_dim(dim)
-        block = Macs(
-            linear=tokens * dim * (3 * inner + inner + 2 * self.mlp_width),
-            products=2 * tokens * tokens * inner,
-            norms=2 * 5 * tokens * dim,
-            elementwise=dim + self.mlp_width + dim + (3 * inner if self.qkv_bias else 0),
-        )
-        return Macs(*(self.layers * n for n in block)).plus(Macs(norms=5 * tokens * dim))
-
-
 @dataclass
 class ModelSpec:
     """One point in the space of architectures.
@@ -200,6 +75,11 @@ class ModelSpec:
         convs: C: stages of the convolutional tokenizer; 1 for patches.
         positional: Positional embedding (``learnable``, ``sine``, ``none``).
         pooling: How the sequence becomes one vector (``seqpool``, ``class_token``, ``mean``).
+        attention: How the tokens of a block see each other (``softmax``).
+        norm: What brings tokens to one scale (``layer``).
+        activation: What stands between the layers of a block's MLP (``gelu``); None takes what the MLP is known with.
+        mlp: What each token passes alone in a block (``plain``).
+        head: From features to classes (``linear``).
         layers: L: encoder blocks.
         dim: Width of a token; None takes the paper's for this depth.
         heads: Attention heads, which divide ``dim``; None takes the paper's.
@@ -213,13 +93,14 @@ class ModelSpec:
         head_dropout: Rate on what enters the head.
         qkv_bias: Whether queries, keys and values have a bias.
         key_dim: Width of a head's queries, keys and values; None takes ``dim / heads``.
-        residual: What a block's MLP is added to: ``normalised`` tokens, or ``plain`` pre-norm.
-        mlp_second_activation: Whether a GELU follows the MLP's second layer too.
-        norm_eps: Added to the variance in every LayerNorm; above 0, at most 1.
+        residual: Where norms stand, and what a block's MLP is added to: ``normalised`` tokens as in the official code,
+            ``plain`` pre-norm, or ``post``.
+        mlp_second_activation: Whether the activation follows the MLP's second layer too.
+        norm_eps: Added to the variance in every norm; above 0, at most 1.
         weights: File that the initial weights are read from (docs/finetuning.md); None draws them.
         weights_key: Which of the file's state dicts, such as ``state_dict_ema``, or what the names of its tensors begin
             with; None takes the weights as trained. Without ``weights`` there is nothing to choose, and it is None.
-        options: A variant's own options by axis, e.g. ``{"positional": {"bands": 8}}``.
+        options: A variant's own options by slot, e.g. ``{"positional": {"bands": 8}}``.
     """
 
     tokenizer: str = "conv"
@@ -227,6 +108,11 @@ class ModelSpec:
     convs: int = 2
     positional: str = "learnable"
     pooling: str = "seqpool"
+    attention: str = "softmax"
+    norm: str = "layer"
+    activation: str | None = None
+    mlp: str = "plain"
+    head: str = "linear"
     layers: int = 2
     dim: int | None = None
     heads: int | None = None
@@ -267,9 +153,8 @@ class ModelSpec:
         return int(self.width * ratio)
 
     @property
-    def encoder(self) -> EncoderSpec:
-        """What the encoder is built from, with this depth's width and heads."""
-        return EncoderSpec(**{f.name: getattr(self, _RESOLVED.get(f.name, f.name)) for f in fields(EncoderSpec)})
+    def post_norm(self) -> bool:
+        return Residual(self.residual) is Residual.post
 
     def resolved(self) -> "ModelSpec":
         """The same model with nothing left to a default: what is recorded, and what identity is taken over.
@@ -289,30 +174,96 @@ class ModelSpec:
             "drop_path_schedule": DropPathSchedule(self.drop_path_schedule),
             "residual": Residual(self.residual),
             "weights_key": self.weights_key if self.weights is not None else None,
-            "options": {axis: options for axis in registry.AXES if (options := asdict(self.variant(axis)))},
+            "activation": self._one_activation(),
+            "options": {slot: asdict(variant) for slot, variant in self.chosen() if fields(variant)},
         }
         return ModelSpec(**values)
 
-    def variant(self, axis: str) -> Any:
-        """The spec of the variant chosen on an axis, with its options.
+    def entries(self) -> Iterator[registry.Entry]:
+        """The registered variants that the model is made of, a slot's default included where some blocks keep it.
 
         Raises:
-            SpecError: There is no such variant, or it has no such option.
+            SpecError: There is no such variant.
         """
-        entry = _entry(axis, getattr(self, axis))
-        options = dict(self.options.get(axis, {}))
+        for slot in registry.slots():
+            names = {name: None for depth in range(self.layers) if (name := self._name_at(slot, depth)) is not None}
+            yield from (_entry(slot, name) for name in names)
+
+    def variant(self, slot: str) -> Any:
+        """The spec of the variant chosen for a slot, with its options.
+
+        Raises:
+            SpecError: There is no such variant, it has no such option, or nothing in the model has an activation.
+        """
+        name = self._name(slot)
+        if name is None:
+            raise SpecError(f"model.activation has nothing to act on with mlp={self.mlp}.")
+        return self._made(slot, name, self.options.get(slot, {}))
+
+    def variant_at(self, slot: str, depth: int) -> Any:
+        """The spec of the variant that fills a slot in one block, counted from 0; None for no activation."""
+        name = self._name_at(slot, depth)
+        if name is None:
+            return None
+        return self._made(slot, name, self.options.get(slot, {}) if name == self._name(slot) else {})
+
+    def entry_at(self, slot: str, depth: int) -> Any:
+        """The registered variant that fills a slot in one block, as `variant_at`."""
+        name = self._name_at(slot, depth)
+        return None if name is None else _entry(slot, name)
+
+    def _name(self, slot: str) -> str | None:
+        name: str | None = getattr(self, slot)
+        if slot == "activation" and name is None:
+            name = _entry("mlp", self.mlp).spec.activation
+        return name
+
+    def _name_at(self, slot: str, depth: int) -> str | None:
+        """The name of the variant in a block: the chosen one, or the slot's default where its ``blocks`` leave it out."""
+        if slot == "activation":
+            own: str | None = _entry("mlp", self._name_at("mlp", depth) or "").spec.activation
+            return own if self.activation is None or own is None else self.activation
+        blocks = getattr(self.variant(slot), "blocks", "all")
+        return self._name(slot) if in_block(blocks, depth, self.layers) else registry.slots()[slot].default
+
+    def _one_activation(self) -> str | None:
+        """The activation of all blocks; None where they have several, or none."""
+        names = {self._name_at("activation", depth) for depth in range(self.layers)}
+        return names.pop() if len(names) == 1 else None
+
+    def _made(self, slot: str, name: str, options: dict[str, Any]) -> Any:
+        entry = _entry(slot, name)
         known = [f.name for f in fields(entry.spec)]
-        for name in options:
-            if name not in known:
+        for option in options:
+            if option not in known:
                 there = f"it has {', '.join(known)}" if known else "it has none"
-                raise SpecError(f"model.options.{axis}.{name} is no option of {axis}={entry.name}: {there}.")
+                raise SpecError(f"model.options.{slot}.{option} is no option of {slot}={entry.name}: {there}.")
         return entry.spec(**options)
+
+    def chosen(self) -> Iterator[tuple[str, Any]]:
+        """Each slot with the variant chosen for it, an activation only where there is one."""
+        for slot in registry.slots():
+            if self._name(slot) is not None:
+                yield slot, self.variant(slot)
+
+    def _parts(self) -> Iterator[tuple[Variant, int]]:
+        """Each variant, and how often its costs count."""
+        for name, slot in registry.slots().items():
+            if slot.stage is not Stage.block:
+                yield self.variant(name), 1
+            elif name == "norm":
+                mlps = sum(self.entry_at("mlp", depth).spec.present for depth in range(self.layers))
+                yield self.variant(name), self.layers + mlps + (0 if self.post_norm else 1)
+            else:
+                times = Counter(self._name_at(name, depth) for depth in range(self.layers))
+                depths = {self._name_at(name, depth): depth for depth in range(self.layers)}
+                yield from ((self.variant_at(name, depths[each]), n) for each, n in times.items() if each is not None)
 
     def check(self) -> None:
         """Raises SpecError for a model that no input makes possible."""
-        for axis in self.options:
-            if axis not in registry.AXES:
-                raise SpecError(unknown("an axis in model.options", axis, registry.AXES))
+        for slot in self.options:
+            if slot not in registry.slots():
+                raise SpecError(unknown("a slot in model.options", slot, registry.slots()))
         if self.mlp_ratio is not None and not math.isfinite(self.mlp_ratio):
             raise SpecError(f"model.mlp_ratio must be a finite number, got {self.mlp_ratio}.")
         for name, most in _MOST.items():
@@ -340,8 +291,28 @@ class ModelSpec:
                 raise SpecError(f"model.{name} must be at least 0 and below 1, got {rate}.")
         check_choice("model.residual", self.residual, Residual)
         check_choice("model.drop_path_schedule", self.drop_path_schedule, DropPathSchedule)
-        for variant in [self.variant(axis) for axis in registry.AXES]:
+        for _, variant in self.chosen():
             variant.check(self)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Raises SpecError for variants that do not go together."""
+        if self.activation is not None and all(self._name_at("activation", d) is None for d in range(self.layers)):
+            raise SpecError(
+                f"model.activation must be null where no block has an MLP with one, got {self.activation} with "
+                f"mlp={self.mlp}."
+            )
+        place = Place(self.variant("positional").acts_on)
+        if place in (Place.tokens, Place.blocks):
+            return
+        for name in dict.fromkeys(self._name_at("attention", depth) for depth in range(self.layers)):
+            entry = _entry("attention", str(name))
+            if place not in entry.spec.serves:
+                able = [other for other in registry.names("attention") if place in _entry("attention", other).spec.serves]
+                raise SpecError(
+                    f"model.positional={self.positional} acts on attention's {place.replace('_', ' and ')}, which "
+                    f"attention={name} does not offer; it goes with attention={' or '.join(able)}."
+                )
 
     def grid(self, input_shape: InputShape) -> tuple[int, int]:
         """Rows and columns of image tokens.
@@ -380,14 +351,8 @@ class ModelSpec:
         return self._params(input_shape, num_classes).trainable
 
     def _params(self, input_shape: InputShape, num_classes: int) -> Params:
-        parts = [
-            Params(self.width * num_classes + num_classes),
-            self.encoder.params(self.width),
-            self.variant("tokenizer").params(self, input_shape[2]),
-            self.variant("positional").params(self, self.tokens(input_shape)),
-            self.variant("pooling").params(self),
-        ]
-        return Params(sum(p.trainable for p in parts), sum(p.fixed for p in parts))
+        geometry = self.geometry(input_shape, num_classes)
+        return sum_params((variant.params(self, geometry), times) for variant, times in self._parts())
 
     def macs(self, input_shape: InputShape, num_classes: int, *, convention: MacsConvention = "macs") -> int:
         """Multiply-accumulates of one image's forward pass.
@@ -400,11 +365,8 @@ class ModelSpec:
                 ``macs`` (what the paper's Table 1 reports); ``macs_ptflops06`` adds to ``macs_modules`` what ptflops
                 0.6 counts beside weights (`Macs.elementwise`).
         """
-        tokens = self.tokens(input_shape)
-        total = Macs(linear=self.width * num_classes, elementwise=num_classes)
-        total = total.plus(self.encoder.macs(self.width, tokens))
-        total = total.plus(self.variant("tokenizer").macs(self, input_shape))
-        total = total.plus(self.variant("pooling").macs(self, tokens))
+        geometry = self.geometry(input_shape, num_classes)
+        total = sum_macs((variant.macs(self, geometry), times) for variant, times in self._parts())
         return total.under(convention)
 
 
@@ -418,9 +380,6 @@ _MOST = {
 }
 """The largest that each number may be, ten times or more what any published model has: a larger one is a slip."""
 
-_RESOLVED = {"heads": "attention_heads", "key_dim": "key_width"}
-"""Leaves that may be None, by the property that says what they are then."""
-
 _LEAF = {"width": "dim", "attention_heads": "heads", "mlp_width": "mlp_ratio x model.dim"}
 _RATES = (
     *("dropout", "attention_dropout", "stochastic_depth"),
@@ -428,20 +387,8 @@ _RATES = (
 )
 
 
-def check_choice(what: str, got: object, choices: Iterable[str]) -> None:
-    """Raises SpecError for an option of a variant that is none of its choices."""
-    if got not in list(choices):
-        raise SpecError(unknown(what, got, choices))
-
-
-def check_flag(what: str, got: object) -> None:
-    """Raises SpecError for an option of a variant that is neither true nor false."""
-    if not isinstance(got, bool):
-        raise SpecError(f"{what} must be true or false, got {got!r}.")
-
-
-def _entry(axis: str, name: str) -> registry.Entry:
+def _entry(slot: str, name: str) -> registry.Entry:
     try:
-        return registry.get(axis, name)
+        return registry.get(slot, name)
     except ValueError as error:
         raise SpecError(str(error)) from None

@@ -1,20 +1,19 @@
-"""What every layer of the encoder is made of: each keeps ``(batch, tokens, dim)`` as it is."""
+"""What the encoder's layers are made of: each keeps ``(batch, tokens, dim)`` as it is."""
 
 # mypy: allow-subclassing-any
 
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from enum import Enum
 from typing import Any
 
 import keras
 from keras import ops
 
 from ablate.models.initializers import TruncatedNormal
-from ablate.models.numerics import layer_norm
-from ablate.models.spec import EncoderSpec
-
-_FIELDS = {field.name for field in fields(EncoderSpec)}
-_FORMER = {"second_activation": "mlp_second_activation", "width": "mlp_width"}
-"""Names of fields in the files of older versions -> their names today."""
+from ablate.models.slots import Geometry, Place
+from ablate.models.spec import ModelSpec
 
 
 class Tokenwise(keras.layers.Layer):
@@ -25,25 +24,83 @@ class Tokenwise(keras.layers.Layer):
 
 
 class SpecLayer(Tokenwise):
-    """A layer that is built from the encoder's spec, whose fields stand one by one in the layer's configuration.
+    """A layer that is built from the model's spec and the shapes around it, which stand in its configuration.
 
     Args:
-        spec: The whole encoder's; each layer reads what concerns it.
+        spec: The whole model's; each layer reads what concerns it. The file of initial weights is left out.
+        geometry: Shapes around the encoder; None in files of versions that did not keep them, whose variants need none.
     """
 
-    def __init__(self, spec: EncoderSpec, **kwargs: Any) -> None:
+    def __init__(self, spec: ModelSpec, geometry: Geometry | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.spec = spec
+        self.spec = replace(spec, weights=None, weights_key=None)
+        self.geometry = geometry
 
     def get_config(self) -> dict[str, Any]:
-        plain = {name: str(value) if isinstance(value, str) else value for name, value in asdict(self.spec).items()}
-        return {**super().get_config(), **plain}
+        geometry = None if self.geometry is None else asdict(self.geometry)
+        return {**super().get_config(), "spec": _plain(asdict(self.spec)), "geometry": _plain(geometry)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        named = {_FORMER.get(name, name): value for name, value in config.items()}
-        spec = EncoderSpec(**{name: value for name, value in named.items() if name in _FIELDS})
-        return super().from_config({"spec": spec, **{k: value for k, value in named.items() if k not in _FIELDS}})
+        spec, shapes = ModelSpec(**config["spec"]), config["geometry"]
+        geometry = None if shapes is None else Geometry(**{name: _tuple(value) for name, value in shapes.items()})
+        return super().from_config({**config, "spec": spec, "geometry": geometry})
+
+
+class BlockLayer(SpecLayer):
+    """A layer of one block.
+
+    Args:
+        spec: The whole model's.
+        geometry: Shapes around the encoder.
+        depth: Which block, from 0.
+    """
+
+    def __init__(self, spec: ModelSpec, geometry: Geometry | None, depth: int = 0, **kwargs: Any) -> None:
+        super().__init__(spec, geometry, **kwargs)
+        self.depth = depth
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "depth": self.depth}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: names of choices as text, tuples as lists."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@contextmanager
+def in_policy(policy: keras.DTypePolicy) -> Iterator[None]:
+    """Layers made here, a plugin's too, have the precision of the layer that holds them."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def variant_layer(slot: str, spec: ModelSpec, geometry: Geometry | None, depth: int, name: str) -> Any:
+    """What a slot's variant computes with in one block, under a name: a layer, a function of an activation, or None."""
+    layer = spec.entry_at(slot, depth).load_layer()(spec, geometry, depth)
+    if isinstance(layer, keras.layers.Layer):
+        layer.name = name  # a factory need not know it
+    return layer
+
+
+def positional_layer(spec: ModelSpec, geometry: Geometry | None, depth: int, place: Place) -> Any:
+    """The layer of the positional variant that acts at a place of one block, or None."""
+    if Place(spec.variant("positional").acts_on) is not place:
+        return None
+    return variant_layer("positional", spec, geometry, depth, "positional")
 
 
 @keras.saving.register_keras_serializable(package="ablate")
@@ -73,20 +130,6 @@ class DropPath(Tokenwise):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
-
-
-@keras.saving.register_keras_serializable(package="ablate")
-class LayerNorm(keras.layers.LayerNormalization):
-    """Keras' LayerNormalization over the last axis, faster on a CPU; computed in float32 or wider."""
-
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        x = ops.cast(x, self.compute_dtype)  # Keras' layer takes any type
-        return layer_norm(x, self.gamma, self.beta, self.epsilon, training=bool(training))
-
-
-def norm(parent: keras.layers.Layer, name: str, epsilon: float) -> LayerNorm:
-    """A LayerNorm in the precision of the layer that holds it."""
-    return LayerNorm(epsilon=epsilon, dtype=parent.dtype_policy, name=name)
 
 
 def dense(parent: keras.layers.Layer, units: int, name: str, *, use_bias: bool = True) -> keras.layers.Dense:

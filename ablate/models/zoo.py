@@ -217,7 +217,7 @@ def create_model(
     image_size: int | tuple[int, int] | None = None,
     in_channels: int = 3,
     num_classes: int | None = None,
-    head: bool = True,
+    head: bool | str = True,
     **leaves: Any,
 ) -> "keras.Model":
     """Builds a model by its official name.
@@ -229,7 +229,7 @@ def create_model(
         image_size: Side of the images in pixels, or ``(height, width)``; needed where the name has no size.
         in_channels: Channels of the images.
         num_classes: Outputs of the head; needed where the name has no size.
-        head: False ends the model in its features, ``(batch, dim)``.
+        head: Variant of the head (``linear``); False ends the model in its features, ``(batch, dim)``.
         **leaves: Leaves of the spec. The preset's options stay on each axis whose variant stays.
 
     Returns:
@@ -248,6 +248,7 @@ def create_model(
         from ablate.models.classifier import build
 
     given = {leaf: value for leaf, value in leaves.items() if value is not None}
+    given |= {"head": head} if isinstance(head, str) else {}
     return build(_changed(named.spec, given), input_shape, classes, name=name)
 
 
@@ -257,6 +258,7 @@ def _with_leaves(signature: inspect.Signature) -> inspect.Signature:
     leaves = [
         inspect.Parameter(leaf.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=leaf.type | None)  # type: ignore[operator]
         for leaf in fields(ModelSpec)
+        if leaf.name not in signature.parameters
     ]
     return signature.replace(parameters=[*own, *leaves])
 
@@ -264,6 +266,7 @@ def _with_leaves(signature: inspect.Signature) -> inspect.Signature:
 def _told(docstring: str) -> str:
     """The docstring with what `ModelSpec` says of its leaves in the place of ``**leaves``."""
     _, _, attributes = inspect.cleandoc(ModelSpec.__doc__ or "").partition("Attributes:\n")
+    attributes = re.sub(r"^ +head: .*\n", "", attributes, flags=re.MULTILINE)  # told already
     return re.sub(r"^    \*\*leaves: .*$", lambda line: attributes, inspect.cleandoc(docstring), flags=re.MULTILINE)
 
 

@@ -14,7 +14,7 @@ from ablate.data.described import describe
 from ablate.data.spec import DataError
 from ablate.identity import definition
 from ablate.models import save_weights
-from ablate.models.spec import SpecError
+from ablate.models.slots import SpecError
 from ablate.models.weight_files import write_safetensors
 from ablate.models.weights import WeightsError, read_safetensors, state_dict
 from ablate.sweep.plan import make_plan

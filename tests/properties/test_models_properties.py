@@ -14,7 +14,8 @@ from keras import ops
 from ablate.models import build, trace
 from ablate.models.pooling.layers import SeqPool
 from ablate.models.profile import profile
-from ablate.models.spec import ModelSpec, SpecError
+from ablate.models.slots import SpecError
+from ablate.models.spec import ModelSpec
 
 # Keras warns of a softmax over one token, which is what a model of one token has.
 pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis")

@@ -1,1 +1,1 @@
-"""How tokens look at each other: the layers of self-attention."""
+"""Attention: the specs of the variants, and their layers."""

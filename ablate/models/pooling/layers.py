@@ -15,7 +15,8 @@ from keras import ops
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.intermediates import tap
 from ablate.models.numerics import softmax
-from ablate.models.spec import Geometry, ModelSpec
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
 
 
 def seqpool(spec: ModelSpec, geometry: Geometry) -> "tuple[None, SeqPool]":

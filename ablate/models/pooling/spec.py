@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from ablate.models.cost import Macs, Params
 from ablate.models.registry import register
-from ablate.models.spec import ModelSpec, Pooling, check_flag
+from ablate.models.slots import Geometry, Pooling, check_flag
+from ablate.models.spec import ModelSpec
 
 
 @register("pooling", "seqpool", layer="ablate.models.pooling.layers:seqpool")
@@ -22,11 +23,11 @@ class SeqPoolSpec(Pooling):
     def check(self, model: "ModelSpec") -> None:
         check_flag("model.options.pooling.sums", self.sums)
 
-    def params(self, model: "ModelSpec") -> Params:
+    def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
         return Params(model.width + 1)
 
-    def macs(self, model: "ModelSpec", tokens: int) -> Macs:
-        return Macs(linear=tokens * model.width, products=tokens * model.width, elementwise=1)
+    def macs(self, model: "ModelSpec", geometry: Geometry) -> Macs:
+        return Macs(linear=geometry.tokens * model.width, products=geometry.tokens * model.width, elementwise=1)
 
 
 @register("pooling", "class_token", layer="ablate.models.pooling.layers:class_token")
@@ -37,7 +38,7 @@ class ClassTokenSpec(Pooling):
     def extra_tokens(self) -> int:
         return 1
 
-    def params(self, model: "ModelSpec") -> Params:
+    def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
         return Params(model.width)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.positional.spec import LearnablePositionalSpec
-from ablate.models.spec import Geometry, ModelSpec
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
 
 
 def learnable(spec: ModelSpec, geometry: Geometry) -> "LearnablePositional":

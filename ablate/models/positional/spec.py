@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from ablate.models.cost import Params
 from ablate.models.registry import register
-from ablate.models.spec import ModelSpec, Positional, check_choice, check_flag
+from ablate.models.slots import Geometry, Positional, check_choice, check_flag
+from ablate.models.spec import ModelSpec
 
 
 @register("positional", "learnable", layer="ablate.models.positional.layers:learnable")
@@ -25,8 +26,8 @@ class LearnablePositionalSpec(Positional):
         check_flag("model.options.positional.trained", self.trained)
         check_choice("model.options.positional.draw", self.draw, ("normal", "uniform"))
 
-    def params(self, model: "ModelSpec", tokens: int) -> Params:
-        return Params(trainable=tokens * model.width) if self.trained else Params()
+    def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
+        return Params(trainable=geometry.tokens * model.width) if self.trained else Params()
 
 
 @register("positional", "sine", layer="ablate.models.positional.layers:sine")
@@ -34,8 +35,8 @@ class LearnablePositionalSpec(Positional):
 class SinePositionalSpec(Positional):
     """Fixed: sine on even channels, cosine on odd ones (Vaswani et al. 2017, section 3.5). Counted, never trained."""
 
-    def params(self, model: "ModelSpec", tokens: int) -> Params:
-        return Params(fixed=tokens * model.width)
+    def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
+        return Params(fixed=geometry.tokens * model.width)
 
 
 @register("positional", "none", layer="ablate.models.positional.layers:none")

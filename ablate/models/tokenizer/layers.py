@@ -11,7 +11,8 @@ import keras
 from keras import ops
 
 from ablate.models.initializers import kaiming_normal, uniform_bias
-from ablate.models.spec import Geometry, ModelSpec
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
 from ablate.models.tokenizer.spec import ConvTokenizerSpec
 
 

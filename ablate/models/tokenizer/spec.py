@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ablate.models.cost import InputShape, Macs, Params
+from ablate.models.cost import Macs, Params
 from ablate.models.registry import register
-from ablate.models.spec import ModelSpec, SpecError, Tokenizer, check_choice
+from ablate.models.slots import Geometry, SpecError, Tokenizer, check_choice
+from ablate.models.spec import ModelSpec
 
 
 @register("tokenizer", "conv", layer="ablate.models.tokenizer.layers:conv")
@@ -64,12 +65,12 @@ class ConvTokenizerSpec(Tokenizer):
     def grid(self, model: "ModelSpec", height: int, width: int) -> tuple[int, int]:
         return self.sizes(model, height)[-1][-1], self.sizes(model, width)[-1][-1]
 
-    def params(self, model: "ModelSpec", channels: int) -> Params:
-        widths = [channels, *self.widths(model)]
+    def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
+        widths = [geometry.input_shape[2], *self.widths(model)]
         return Params(sum(model.kernel**2 * a * b for a, b in pairwise(widths)))
 
-    def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
-        height, width, channels = input_shape
+    def macs(self, model: "ModelSpec", geometry: Geometry) -> Macs:
+        height, width, channels = geometry.input_shape
         rows, columns = self.sizes(model, height), self.sizes(model, width)
         areas = [row[0] * column[0] for row, column in zip(rows, columns, strict=True)]
         entering = [row[1] * column[1] for row, column in zip(rows, columns, strict=True)]
@@ -102,10 +103,9 @@ class PatchTokenizerSpec(Tokenizer):
                 )
         return height // model.kernel, width // model.kernel
 
-    def params(self, model: "ModelSpec", channels: int) -> Params:
-        return Params(model.kernel**2 * channels * model.width + model.width)
+    def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
+        return Params(model.kernel**2 * geometry.input_shape[2] * model.width + model.width)
 
-    def macs(self, model: "ModelSpec", input_shape: InputShape) -> Macs:
-        rows, columns = self.grid(model, input_shape[0], input_shape[1])
-        outputs = rows * columns * model.width
-        return Macs(linear=outputs * model.kernel**2 * input_shape[2], elementwise=outputs)
+    def macs(self, model: "ModelSpec", geometry: Geometry) -> Macs:
+        outputs = geometry.grid[0] * geometry.grid[1] * model.width
+        return Macs(linear=outputs * model.kernel**2 * geometry.input_shape[2], elementwise=outputs)

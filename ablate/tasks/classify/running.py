@@ -12,7 +12,7 @@ from ablate.data.spec import check_batch
 from ablate.identity import LEFT_OUT
 from ablate.models import registry
 from ablate.models.cost import InputShape
-from ablate.models.spec import SpecError
+from ablate.models.slots import SpecError
 from ablate.tasks.classify.spec import RunSpec
 from ablate.tracking.names import TEST_TOP1, VAL_TOP1
 from ablate.training.hardware import Device, import_keras
@@ -47,7 +47,7 @@ class Running:
         named = preset("model", model) if isinstance(model, str) else None
         plain = named is not None and not named.options
         options = any(key.startswith("model.options") for key in said)
-        return () if plain and not options else tuple(f"model.{axis}" for axis in registry.AXES)
+        return () if plain and not options else tuple(f"model.{slot}" for slot in registry.slots())
 
     def preview(self) -> "ClassifierPreview":
         """Looks at the runs of one plan."""

@@ -13,7 +13,6 @@ from ablate.config.schema import EngineConfig, check_path
 from ablate.data.augment import AugmentSpec
 from ablate.data.spec import SOURCES, DataSpec
 from ablate.identity import Code, keras_backend
-from ablate.models import registry
 from ablate.models.spec import ModelSpec
 from ablate.training.hardware import HardwareSpec
 from ablate.training.spec import SeedSpec, TrainSpec
@@ -49,7 +48,7 @@ class RunSpec:
 
     def modules(self) -> list[str]:
         """Modules outside the package that define the model's variants: a plugin's spec, and its layer."""
-        entries = [registry.get(axis, getattr(self.model, axis)) for axis in registry.AXES]
+        entries = list(self.model.entries())
         named = [e.layer.partition(":")[0] if isinstance(e.layer, str) else e.layer.__module__ for e in entries]
         every = sorted({*named, *(entry.spec.__module__ for entry in entries)})
         return [name for name in every if name.partition(".")[0] != "ablate"]
@@ -59,7 +58,7 @@ class RunSpec:
 
         The options of this run's variants are among them.
         """
-        options = {axis: asdict(registry.get(axis, getattr(self.model, axis)).spec()) for axis in registry.AXES}
+        options = {slot: asdict(type(variant)()) for slot, variant in self.model.chosen()}
         own = {"options": options, **dict(_following(self.model))}
         return RunSpec().leaves() | dict(_leaves({"model": own}))
 
@@ -69,7 +68,7 @@ class RunSpec:
         Args:
             backend: Keras' backend, ``tensorflow`` or ``jax``.
         """
-        entries = [registry.get(axis, getattr(self.model, axis)) for axis in registry.AXES]
+        entries = list(self.model.entries())
         parts = [type(part) for each in fields(RunSpec) if not isinstance(part := getattr(self, each.name), int)]
         roots = {*_COMPUTES, *map(_place, parts)}
         roots |= {_place(part) for entry in entries for part in (entry.spec, entry.layer)}

@@ -15,7 +15,7 @@ from ablate.training.hardware import HardwareSpec
 @cache
 def roots() -> frozenset[str]:
     """Where the code of any run begins: every variant of the package's, every source, and a file of weights."""
-    variants: list[dict[str, Any]] = [{axis: name} for axis in registry.AXES for name in registry.names(axis)]
+    variants: list[dict[str, Any]] = [{slot: name} for slot in registry.slots() for name in registry.names(slot)]
     runs = [RunSpec(model=ModelSpec(**each)) for each in [*variants, {"weights": "a file"}]]
     runs += [RunSpec(data=DataSpec(source=source)) for source in SOURCES]
     runs += [RunSpec(hardware=HardwareSpec(replicas=2), augment=AugmentSpec(flip=0.5))]

@@ -9,7 +9,8 @@ import pytest
 from keras import ops
 
 from ablate.models import build, create_model, registry, trace
-from ablate.models.spec import ModelSpec, Pooling, SpecError, Tokenizer
+from ablate.models.slots import Pooling, SpecError, Tokenizer
+from ablate.models.spec import ModelSpec
 
 COMBINATIONS = list(
     itertools.product(("conv", "patch"), ("learnable", "sine", "none"), ("seqpool", "class_token", "mean"))

@@ -6,7 +6,7 @@ from keras import ops
 
 from ablate.models import at_resolution, create_model
 from ablate.models.positional.layers import sine_table
-from ablate.models.spec import SpecError
+from ablate.models.slots import SpecError
 
 TINY = {"dim": 8, "heads": 2, "layers": 1}
 

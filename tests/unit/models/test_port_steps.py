@@ -8,7 +8,7 @@ from ablate.config.compose import compose, to_config, with_leaves
 from ablate.config.files import read_sweep
 from ablate.design.sweep import SweepError
 from ablate.models import zoo
-from ablate.models.spec import SpecError
+from ablate.models.slots import SpecError
 from ablate.sweep.plan import make_plan
 
 STEPS = read_sweep("port_steps")["axes"]

@@ -3,7 +3,7 @@
 from ablate.config.compose import compose, to_config
 from ablate.contract import task
 from ablate.data import DataError
-from ablate.models.spec import SpecError
+from ablate.models.slots import SpecError
 
 
 def _run(*words):

@@ -1,0 +1,1 @@
+"""What stands between the layers of a block's MLP: the specs of the variants, and their functions."""

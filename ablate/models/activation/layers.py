@@ -1,0 +1,15 @@
+"""What stands between the layers of an MLP: functions ``(x, training) -> x``, or layers, that keep the shape."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ablate.models import numerics
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
+
+Activation = Callable[..., Any]
+
+
+def gelu(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+    """The exact GELU."""
+    return numerics.gelu

@@ -1,0 +1,1 @@
+"""From features to classes: the specs of the variants, and their layers."""

@@ -1,0 +1,56 @@
+"""What each token passes alone, ``(batch, tokens, dim)`` to the same; a factory may return None for nothing."""
+
+# mypy: allow-subclassing-any
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ablate.models.numerics import fusible_dense
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
+from ablate.models.tokenwise import BlockLayer, dense, variant_layer
+
+
+def plain(spec: ModelSpec, geometry: Geometry, depth: int) -> "PlainMlp":
+    """Two dense layers."""
+    return PlainMlp(spec, geometry, depth)
+
+
+@keras.saving.register_keras_serializable(package="ablate", name="Mlp")
+class PlainMlp(BlockLayer):
+    """Two dense layers with the activation between them.
+
+    Args:
+        spec: The model's; this layer reads ``mlp_width``, ``activation``, ``mlp_second_activation`` and ``dropout``, the
+            rate after the activation and after the second layer.
+        geometry: Shapes around the encoder.
+        depth: Which block, from 0.
+    """
+
+    def __init__(self, spec: ModelSpec, geometry: Geometry | None, depth: int = 0, **kwargs: Any) -> None:
+        super().__init__(spec, geometry, depth, **kwargs)
+        self.dropout_1 = keras.layers.Dropout(spec.dropout, dtype=self.dtype_policy, name="dropout_1")
+        self.dropout_2 = keras.layers.Dropout(spec.dropout, dtype=self.dtype_policy, name="dropout_2")
+        self.activation = variant_layer("activation", spec, geometry, depth, "activation")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        hidden = (*input_shape[:-1], self.spec.mlp_width)
+        self.dense_1 = dense(self, self.spec.mlp_width, "dense_1")
+        self.dense_2 = dense(self, int(input_shape[-1] or 0), "dense_2")
+        self.dense_1.build(input_shape)
+        self.dense_2.build(hidden)
+        if isinstance(self.activation, keras.layers.Layer):
+            self.activation.build(hidden)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        second = self.spec.mlp_second_activation
+        if not training and not isinstance(self.activation, keras.layers.Layer):
+            rows = ops.reshape(x, (-1, x.shape[-1]))  # as matrices, products are fused with what follows them
+            hidden = self.activation(fusible_dense(self.dense_1, rows), training=False)
+            rows = fusible_dense(self.dense_2, hidden)
+            return ops.reshape(self.activation(rows, training=False) if second else rows, ops.shape(x))
+        x = self.dropout_1(self.activation(self.dense_1(x), training=training), training=training)
+        x = self.dense_2(x)
+        return self.dropout_2(self.activation(x, training=training) if second else x, training=training)

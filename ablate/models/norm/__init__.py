@@ -1,0 +1,1 @@
+"""What brings tokens to one scale: the specs of the variants, and their layers."""
