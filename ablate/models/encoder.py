@@ -39,8 +39,8 @@ class Block(BlockLayer):
             self.norm_1 = variant_layer("norm", spec, geometry, depth, "norm_1")
             self.attention = variant_layer("attention", spec, geometry, depth, "attention")
             there = spec.entry_at("mlp", depth).spec.present
-            self.norm_2 = variant_layer("norm", spec, geometry, depth, "norm_2") if there else None
-            self.mlp = variant_layer("mlp", spec, geometry, depth, "mlp") if there else None
+            self.norm_2: Any = variant_layer("norm", spec, geometry, depth, "norm_2") if there else None
+            self.mlp: Any = variant_layer("mlp", spec, geometry, depth, "mlp") if there else None
             self.drop_path = DropPath(drop_path, name="drop_path")
             self.positional = positional_layer(spec, geometry, depth, Place.blocks)
 
@@ -90,7 +90,7 @@ class Encoder(SpecLayer):
             for depth, rate in enumerate(_drop_path_rates(spec))
         ]
         with in_policy(self.dtype_policy):
-            self.norm = None if spec.post_norm else variant_layer("norm", spec, geometry, spec.layers, "norm")
+            self.norm: Any = None if spec.post_norm else variant_layer("norm", spec, geometry, spec.layers, "norm")
 
     @property
     def layers(self) -> list[Block]:

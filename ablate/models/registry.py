@@ -60,7 +60,7 @@ class Entry:
 
     slot: str
     name: str
-    spec: type
+    spec: type[Any]
     layer: str | Callable[..., Any]
 
     def load_layer(self) -> Callable[..., Any]:

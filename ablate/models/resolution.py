@@ -39,7 +39,10 @@ def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Mod
     encoder = model.get_layer("encoder")
     if isinstance(encoder, Encoder) and encoder.geometry is not None:
         classes = encoder.geometry.num_classes if any(layer.name == "head" for layer in model.layers) else None
-        return drawn(encoder.spec, input_shape, classes, name=model.name)
+        other = drawn(encoder.spec, input_shape, classes, name=model.name)
+        for layer in model.layers:
+            other.get_layer(layer.name).trainable = layer.trainable
+        return other
     # A file of an older version, which says nothing of the model but its layers; of these, none kept its grid.
     images = keras.Input(input_shape, dtype=model.inputs[0].dtype, name="images")
     return keras.models.clone_model(model, input_tensors=images)

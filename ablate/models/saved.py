@@ -1,5 +1,7 @@
 """A whole model from the ``.keras`` file that a run keeps."""
 
+# mypy: allow-subclassing-any
+
 import json
 import tempfile
 import zipfile
@@ -10,6 +12,8 @@ import keras
 
 from ablate.models import encoder as _encoder  # noqa: F401  registers its layers with Keras; no variant names them
 from ablate.models import registry
+from ablate.models.attention.layers import SoftmaxAttention
+from ablate.models.mlp.layers import PlainMlp
 from ablate.models.slots import SpecError
 
 _CONFIG = "config.json"
@@ -19,8 +23,18 @@ _LEAVES = (
     *("layers", "heads", "dropout", "attention_dropout", "stochastic_depth", "drop_path_schedule", "token_dropout"),
     *("projection_dropout", "qkv_bias", "key_dim", "residual", "mlp_second_activation", "norm_eps"),
 )
-"""Settings of a layer of the encoder, in files of versions that knew one kind of each, which are leaves of the model."""
+"""Settings of the encoder's layers, in files of versions that knew one kind of each: leaves of the model now."""
 _HAD_FLAT = {"ablate>Encoder", "ablate>Block", "ablate>Attention", "ablate>Mlp"}
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class Attention(SoftmaxAttention):
+    """What files of these versions call the one attention; Keras also files its weights under the class's name."""
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class Mlp(PlainMlp):
+    """What files of these versions call the one MLP."""
 
 
 def load_model(path: str | Path) -> keras.Model:

@@ -219,7 +219,7 @@ class ModelSpec:
         return name
 
     def _name_at(self, slot: str, depth: int) -> str | None:
-        """The name of the variant in a block: the chosen one, or the slot's default where its ``blocks`` leave it out."""
+        """The variant's name in a block: the chosen one, or the slot's default where ``blocks`` leave it out."""
         if slot == "activation":
             own: str | None = _entry("mlp", self._name_at("mlp", depth) or "").spec.activation
             return own if self.activation is None or own is None else self.activation
@@ -308,7 +308,9 @@ class ModelSpec:
         for name in dict.fromkeys(self._name_at("attention", depth) for depth in range(self.layers)):
             entry = _entry("attention", str(name))
             if place not in entry.spec.serves:
-                able = [other for other in registry.names("attention") if place in _entry("attention", other).spec.serves]
+                able = [
+                    other for other in registry.names("attention") if place in _entry("attention", other).spec.serves
+                ]
                 raise SpecError(
                     f"model.positional={self.positional} acts on attention's {place.replace('_', ' and ')}, which "
                     f"attention={name} does not offer; it goes with attention={' or '.join(able)}."

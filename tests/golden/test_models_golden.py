@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ablate.models import encoder
-from ablate.models.attention.layers import Attention
+from ablate.models import encoder, numerics
+from ablate.models.attention.layers import SoftmaxAttention
+from ablate.models.norm.layers import LayerNorm
 from ablate.models.positional import layers as positional
 from ablate.models.tokenizer import layers as tokenizers
-from ablate.models.tokenwise import LayerNorm
 from ablate.models.weights import read_safetensors
 from ablate.proof import parity, reference
 
@@ -116,10 +116,10 @@ def _norm_with_wide_epsilon(self, x):
 
 
 WRONG = {
-    "gelu_tanh": (encoder, "gelu", lambda x, training=True: ops.gelu(x, approximate=True)),
+    "gelu_tanh": (numerics, "gelu", lambda x, training=True: ops.gelu(x, approximate=True)),
     "layernorm_eps_0.001": (LayerNorm, "call", _norm_with_wide_epsilon),
     "standard_prenorm_residual": (encoder.Block, "call", _plain_pre_norm),
-    "no_attention_scale": (Attention, "call", _no_scale),
+    "no_attention_scale": (SoftmaxAttention, "call", _no_scale),
     "maxpool_tf_same_padding": (
         tokenizers,
         "max_pool",

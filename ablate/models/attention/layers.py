@@ -19,6 +19,7 @@ def softmax_attention(spec: ModelSpec, geometry: Geometry, depth: int) -> "Softm
     return SoftmaxAttention(spec, geometry, depth)
 
 
+@keras.saving.register_keras_serializable(package="ablate")
 class WeightsDropout(keras.layers.Dropout):
     """Drops attention weights while training; the scale is left to the values, which are fewer."""
 
@@ -29,7 +30,7 @@ class WeightsDropout(keras.layers.Dropout):
         return ops.where(mask, weights, ops.zeros_like(weights))
 
 
-@keras.saving.register_keras_serializable(package="ablate", name="Attention")
+@keras.saving.register_keras_serializable(package="ablate")
 class SoftmaxAttention(BlockLayer):
     """Multi-head self-attention: one projection to queries, keys and values; one back, with bias.
 

@@ -18,13 +18,13 @@ def plain(spec: ModelSpec, geometry: Geometry, depth: int) -> "PlainMlp":
     return PlainMlp(spec, geometry, depth)
 
 
-@keras.saving.register_keras_serializable(package="ablate", name="Mlp")
+@keras.saving.register_keras_serializable(package="ablate")
 class PlainMlp(BlockLayer):
     """Two dense layers with the activation between them.
 
     Args:
-        spec: The model's; this layer reads ``mlp_width``, ``activation``, ``mlp_second_activation`` and ``dropout``, the
-            rate after the activation and after the second layer.
+        spec: The model's; this layer reads ``mlp_width``, ``activation``, ``mlp_second_activation`` and ``dropout``,
+            the rate after the activation and after the second layer.
         geometry: Shapes around the encoder.
         depth: Which block, from 0.
     """

@@ -6,13 +6,18 @@ import tensorflow as tf
 from keras import ops
 
 from ablate.models import encoder, tokenwise
-from ablate.models.spec import EncoderSpec
+from ablate.models.mlp.layers import PlainMlp
+from ablate.models.norm.layers import LayerNorm
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
 
 SEQUENCE = (5, 8)
+GEOMETRY = Geometry((5, 1, 1), (5, 1))
 
 
 def _spec(**fields):
-    return EncoderSpec(**{"layers": 2, "heads": 2, "mlp_width": 12, **fields})
+    rates = {"attention_dropout": 0.0, "stochastic_depth": 0.0}
+    return ModelSpec(**{"layers": 2, "heads": 2, "dim": 8, "mlp_ratio": 1.5, **rates, **fields})
 
 
 def _draw(*shape):
@@ -35,18 +40,18 @@ def test_drop_path_drops_whole_samples_while_training_only():
 
 
 def test_encoder_drop_path_grows_linearly():
-    rates = [block.drop_path.rate for block in encoder.Encoder(_spec(layers=5, stochastic_depth=0.2)).blocks]
+    rates = [block.drop_path.rate for block in encoder.Encoder(_spec(layers=5, stochastic_depth=0.2), GEOMETRY).blocks]
     np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15, 0.2])
 
 
 def test_encoder_drop_path_can_be_constant():
-    blocks = encoder.Encoder(_spec(layers=3, stochastic_depth=0.2, drop_path_schedule="constant")).blocks
+    blocks = encoder.Encoder(_spec(layers=3, stochastic_depth=0.2, drop_path_schedule="constant"), GEOMETRY).blocks
     assert [block.drop_path.rate for block in blocks] == [0.2] * 3
 
 
 def test_encoder_one_rate_stands_for_all_dropouts_unless_each_has_its_own():
     def rates(**leaves):
-        layer = encoder.Encoder(_spec(layers=1, dropout=0.1, **leaves))
+        layer = encoder.Encoder(_spec(layers=1, dropout=0.1, **leaves), GEOMETRY)
         block = layer.blocks[0]
         return layer.dropout.rate, block.attention.dropout.rate, block.mlp.dropout_1.rate, block.mlp.dropout_2.rate
 
@@ -62,7 +67,7 @@ def test_encoder_one_rate_stands_for_all_dropouts_unless_each_has_its_own():
     ],
 )
 def test_encoder_each_rate_acts_while_training_only(rates):
-    layer = encoder.Encoder(_spec(**rates))
+    layer = encoder.Encoder(_spec(**rates), GEOMETRY)
     x = _draw(64, *SEQUENCE)  # each image drops its paths by itself: of four, all do twice alike once in 256 times
     still = _array(layer(x, training=False))
     layer.set_weights([20 * weight for weight in layer.get_weights()])  # so that no branch is negligible
@@ -72,15 +77,13 @@ def test_encoder_each_rate_acts_while_training_only(rates):
 
 
 def test_encoder_without_rates_holds_no_generator():
-    states = encoder.Encoder(_spec()).non_trainable_variables
+    states = encoder.Encoder(_spec(), GEOMETRY).non_trainable_variables
     assert states == []
-    states = encoder.Encoder(_spec(attention_dropout=0.1)).non_trainable_variables
+    states = encoder.Encoder(_spec(attention_dropout=0.1), GEOMETRY).non_trainable_variables
     assert [variable.name for variable in states] == ["seed_generator_state"] * 2
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: tokenwise.LayerNorm(), lambda: encoder.Mlp(_spec(mlp_second_activation=True))]
-)
+@pytest.mark.parametrize("make", [lambda: LayerNorm(), lambda: PlainMlp(_spec(mlp_second_activation=True), GEOMETRY)])
 def test_without_training_a_layer_takes_another_way_to_the_same_outputs_and_gradients(make):
     layer = make()
     layer.build((None, *SEQUENCE))

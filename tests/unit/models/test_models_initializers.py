@@ -6,12 +6,14 @@ from keras import ops
 
 from ablate.models import encoder, initializers
 from ablate.models.positional import layers as positional
-from ablate.models.spec import EncoderSpec
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
 from ablate.models.tokenizer import layers as tokenizers
 
 
 def _spec(**fields):
-    return EncoderSpec(**{"layers": 2, "heads": 2, "mlp_width": 12, **fields})
+    rates = {"attention_dropout": 0.0, "stochastic_depth": 0.0}
+    return ModelSpec(**{"layers": 2, "heads": 2, "dim": 8, "mlp_ratio": 1.5, **rates, **fields})
 
 
 def _array(x):
@@ -32,7 +34,7 @@ def test_initial_draws_follow_the_official_code():
     conv = tokenizers.ConvTokenizer([64, 64], kernel=3)
     conv.build((None, 16, 16, 3))
     assert abs(_array(conv.weights[1]).std() - np.sqrt(2 / (9 * 64))) < 1e-3
-    block = encoder.Block(_spec(mlp_width=128))
+    block = encoder.Block(_spec(dim=128, mlp_ratio=1.0), Geometry((2, 2, 1), (2, 2)))
     block.build((None, 4, 128))
     by_path = {weight.path.removeprefix(f"{block.name}/"): _array(weight) for weight in block.weights}
     assert all(abs(by_path[f"{name}/kernel"].std() - 0.02) < 1e-3 for name in ("attention/qkv", "mlp/dense_2"))
@@ -45,7 +47,7 @@ def test_initial_draws_follow_the_official_code():
 def test_initial_draws_follow_the_seed():
     def draw(seed):
         keras.utils.set_random_seed(seed)
-        block = encoder.Block(_spec(mlp_width=8))
+        block = encoder.Block(_spec(mlp_ratio=1.0), Geometry((2, 2, 1), (2, 2)))
         block.build((None, 4, 8))
         return np.concatenate([weight.ravel() for weight in block.get_weights()])
 

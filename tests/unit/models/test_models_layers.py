@@ -1,6 +1,5 @@
 """Every layer passes through one suite; what each alone does stands in the file of its axis."""
 
-import dataclasses
 import inspect
 
 import keras
@@ -10,16 +9,21 @@ from keras import ops
 
 from ablate.models import encoder, tokenwise
 from ablate.models.attention import layers as attention
-from ablate.models.attention.layers import Attention
+from ablate.models.attention.layers import SoftmaxAttention
+from ablate.models.mlp import layers as mlp
+from ablate.models.norm import layers as norm
 from ablate.models.pooling import layers as pooling
 from ablate.models.positional import layers as positional
-from ablate.models.spec import EncoderSpec
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
 from ablate.models.tokenizer import layers as tokenizers
 
 IMAGE = (9, 6, 2)
 SEQUENCE = (5, 8)
 
-# Every option of the encoder's spec away from its default.
+GEOMETRY = Geometry((5, 1, 1), (5, 1))
+
+# Every leaf of the model that a layer of the encoder reads, away from its default.
 AWAY = {
     "dropout": 0.05,
     "attention_dropout": 0.15,
@@ -36,7 +40,8 @@ AWAY = {
 
 
 def _spec(**fields):
-    return EncoderSpec(**{"layers": 2, "heads": 2, "mlp_width": 12, **fields})
+    rates = {"attention_dropout": 0.0, "stochastic_depth": 0.0}
+    return ModelSpec(**{"layers": 2, "heads": 2, "dim": 8, "mlp_ratio": 1.5, **rates, **fields})
 
 
 # layer with options that are not the defaults, shape of one input, of one output, numbers of weights
@@ -53,21 +58,27 @@ LAYERS = [
     (lambda: pooling.SeqPool(sums=True), SEQUENCE, (8,), 2),
     (lambda: pooling.ClassToken(), SEQUENCE, (6, 8), 1),
     (lambda: pooling.FirstToken(), SEQUENCE, (8,), 0),
-    (lambda: Attention(_spec(heads=4, dropout=0.2, attention_dropout=0.3)), SEQUENCE, SEQUENCE, 3),
-    (lambda: Attention(_spec(**AWAY)), SEQUENCE, SEQUENCE, 4),
-    (lambda: encoder.Mlp(_spec(dropout=0.2)), SEQUENCE, SEQUENCE, 4),
-    (lambda: encoder.Mlp(_spec(**AWAY)), SEQUENCE, SEQUENCE, 4),
+    (lambda: SoftmaxAttention(_spec(heads=4, dropout=0.2, attention_dropout=0.3), GEOMETRY, 1), SEQUENCE, SEQUENCE, 3),
+    (lambda: SoftmaxAttention(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
+    (lambda: mlp.PlainMlp(_spec(dropout=0.2), GEOMETRY, 1), SEQUENCE, SEQUENCE, 4),
+    (lambda: mlp.PlainMlp(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
+    (lambda: attention.WeightsDropout(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
     (lambda: tokenwise.DropPath(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
-    (lambda: encoder.Block(_spec(dropout=0.1, attention_dropout=0.2), drop_path=0.3), SEQUENCE, SEQUENCE, 11),
-    (lambda: encoder.Block(_spec(**AWAY)), SEQUENCE, SEQUENCE, 12),
-    (lambda: tokenwise.LayerNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 2),
     (
-        lambda: encoder.Encoder(_spec(dropout=0.1, attention_dropout=0.2, stochastic_depth=0.3)),
+        lambda: encoder.Block(_spec(dropout=0.1, attention_dropout=0.2), GEOMETRY, 1, drop_path=0.3),
+        SEQUENCE,
+        SEQUENCE,
+        11,
+    ),
+    (lambda: encoder.Block(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 12),
+    (lambda: norm.LayerNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 2),
+    (
+        lambda: encoder.Encoder(_spec(dropout=0.1, attention_dropout=0.2, stochastic_depth=0.3), GEOMETRY),
         SEQUENCE,
         SEQUENCE,
         24,
     ),
-    (lambda: encoder.Encoder(_spec(**AWAY)), SEQUENCE, SEQUENCE, 26),
+    (lambda: encoder.Encoder(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 26),
 ]
 each_layer = pytest.mark.parametrize(
     ("make", "shape", "out", "weights"),
@@ -109,7 +120,7 @@ def test_layer_survives_saving_and_cloning(make, shape, out, weights, tmp_path):
 
 def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default():
     """An option that ``get_config`` forgets is restored as its default, which only another value brings to light."""
-    modules = (attention, encoder, pooling, positional, tokenizers, tokenwise)
+    modules = (attention, encoder, mlp, norm, pooling, positional, tokenizers, tokenwise)
     layers = {kind for module in modules for kind in vars(module).values() if _is_layer(kind, module)}
     configs = [(type(layer), layer.get_config()) for layer in (make() for make, *_ in LAYERS)]
     assert layers == {kind for kind, _ in configs}
@@ -122,16 +133,14 @@ def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default
 
 def _is_layer(kind, module):
     ours = isinstance(kind, type) and issubclass(kind, keras.layers.Layer) and kind.__module__ == module.__name__
-    abstract = kind in (tokenwise.Tokenwise, tokenwise.SpecLayer)
+    abstract = kind in (tokenwise.Tokenwise, tokenwise.SpecLayer, tokenwise.BlockLayer)
     return ours and not abstract and not kind.__name__.startswith("_")
 
 
 def _options(kind):
-    """Those that a layer of ours has of its own, with their defaults, and the fields of the encoder's spec."""
+    """Those that a layer of ours has of its own, with their defaults."""
     own = inspect.signature(kind.__init__).parameters if "__init__" in vars(kind) else {}
-    options = [(name, each.default) for name, each in own.items() if name not in ("self", "spec", "kwargs")]
-    of_spec = [(field.name, field.default) for field in dataclasses.fields(EncoderSpec)] if "spec" in own else []
-    return options + of_spec
+    return [(name, each.default) for name, each in own.items() if name not in ("self", "spec", "geometry", "kwargs")]
 
 
 @each_layer

@@ -7,8 +7,9 @@ import tensorflow as tf
 from scipy import special
 
 from ablate.models import numerics
-from ablate.models.attention.layers import Attention
-from ablate.models.spec import EncoderSpec
+from ablate.models.attention.layers import SoftmaxAttention
+from ablate.models.slots import Geometry
+from ablate.models.spec import ModelSpec
 
 GAMMA = np.resize([0.5, 2.0], 40)  # scales without rounding
 DRAWN = np.random.default_rng(0).normal(0.5, 3, (6, 5, 40))
@@ -67,7 +68,7 @@ def test_keep_mask_drops_each_by_itself_at_the_rate(rate, shape):
 
 
 def test_attention_dropout_keeps_the_mean():
-    layer = Attention(EncoderSpec(heads=2, attention_dropout=0.4))
+    layer = SoftmaxAttention(ModelSpec(dim=8, heads=2, attention_dropout=0.4), Geometry((6, 1, 1), (6, 1)))
     x = np.random.default_rng(1).normal(size=(1, 6, 8)).astype("float32")
     layer(x)
     layer.set_weights([20 * weight for weight in layer.get_weights()])

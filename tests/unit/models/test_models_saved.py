@@ -27,7 +27,7 @@ def test_saved_model_of_an_older_version_keeps_every_rate_and_option():
     encoder = load_model(OLD / "every_leaf.keras").get_layer("encoder")
     spec, block = encoder.spec, encoder.blocks[1]
     assert (spec.layers, spec.heads, spec.mlp_width, spec.key_dim, spec.norm_eps) == (2, 2, 24, 5, 1e-3)
-    assert (spec.qkv_bias, spec.mlp_second_activation, block.plain) == (True, True, True)
+    assert (spec.qkv_bias, spec.mlp_second_activation, block.residual) == (True, True, "plain")
     rates = (encoder.dropout, block.attention.weights_dropout, block.attention.dropout, block.mlp.dropout_1)
     assert [dropout.rate for dropout in rates] == [0.05, 0.2, 0.15, 0.1]
     assert [each.drop_path.rate for each in encoder.blocks] == [0.3, 0.3]
