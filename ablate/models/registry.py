@@ -132,11 +132,11 @@ def _require_spec(slot: str, name: str, spec: type) -> None:
     base = _slots[slot].base
     if not issubclass(spec, base):
         raise ValueError(f"the spec of {slot} {name!r} must extend ablate.{base.__name__}, got {spec.__qualname__}.")
-    for method in ("check", "params", "macs"):
-        due, given = (list(inspect.signature(getattr(of, method)).parameters) for of in (base, spec))
-        if len(due) != len(given) or (method != "check" and due[-1] != given[-1]):
+    for method in ("params", "macs"):
+        given = list(inspect.signature(getattr(spec, method)).parameters)
+        if len(given) not in (2, 3):
             raise ValueError(
-                f"{method} of {slot} {name!r} must take ({', '.join(due)}), got ({', '.join(given)}); "
+                f"{method} of {slot} {name!r} must take (self, model, geometry), got ({', '.join(given)}); "
                 "a Geometry has grid, tokens and input_shape (docs/architecture.md)."
             )
 

@@ -1,7 +1,5 @@
 """A whole model from the ``.keras`` file that a run keeps."""
 
-# mypy: allow-subclassing-any
-
 import json
 import tempfile
 import zipfile
@@ -27,14 +25,9 @@ _LEAVES = (
 _HAD_FLAT = {"ablate>Encoder", "ablate>Block", "ablate>Attention", "ablate>Mlp"}
 
 
-@keras.saving.register_keras_serializable(package="ablate")
-class Attention(SoftmaxAttention):
-    """What files of these versions call the one attention; Keras also files its weights under the class's name."""
-
-
-@keras.saving.register_keras_serializable(package="ablate")
-class Mlp(PlainMlp):
-    """What files of these versions call the one MLP."""
+# What these files call the one attention and the one MLP; Keras files their weights under the class's name, too.
+for _name, _layer in (("Attention", SoftmaxAttention), ("Mlp", PlainMlp)):
+    keras.saving.register_keras_serializable(package="ablate")(type(_name, (_layer,), {}))
 
 
 def load_model(path: str | Path) -> keras.Model:

@@ -3,7 +3,8 @@
 A variant's dataclass fields are its options. Its costs are in closed form, and tests hold them against built models.
 """
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -37,6 +38,14 @@ class Geometry:
     def tokens(self) -> int:
         """Length of the sequence that the encoder sees."""
         return self.grid[0] * self.grid[1] + self.extra_tokens
+
+
+FORMER: Mapping[str, Callable[[Geometry], Any]] = {
+    "tokens": lambda geometry: geometry.tokens,
+    "channels": lambda geometry: geometry.input_shape[2],
+    "input_shape": lambda geometry: geometry.input_shape,
+}
+"""Names that the last argument of ``params`` and ``macs`` had in earlier versions -> what it was."""
 
 
 class Place(StrEnum):
@@ -166,6 +175,16 @@ class Head(Variant):
 
     def macs(self, model: Any, geometry: Geometry) -> Macs:
         raise NotImplementedError
+
+
+def cost_of(method: str, variant: Variant, model: Any, geometry: Geometry) -> Any:
+    """What ``params`` or ``macs`` of a variant says, whose last argument may be one of `FORMER` instead of a geometry.
+
+    A plugin that was written when costs were asked for by these goes on as it is, and so do the runs that it is in.
+    """
+    last = list(inspect.signature(getattr(variant, method)).parameters)[1:]
+    given = [FORMER[name](geometry) if name in FORMER else geometry for name in last]
+    return getattr(variant, method)(model, *given)
 
 
 def check_choice(what: str, got: object, choices: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ablate.models import registry
 from ablate.models.cost import InputShape, MacsConvention, Params, sum_macs, sum_params
 from ablate.models.registry import Stage
-from ablate.models.slots import Geometry, Place, SpecError, Variant, check_choice, in_block
+from ablate.models.slots import Geometry, Place, SpecError, Variant, check_choice, cost_of, in_block
 from ablate.words import unknown
 
 
@@ -354,7 +354,7 @@ class ModelSpec:
 
     def _params(self, input_shape: InputShape, num_classes: int) -> Params:
         geometry = self.geometry(input_shape, num_classes)
-        return sum_params((variant.params(self, geometry), times) for variant, times in self._parts())
+        return sum_params((cost_of("params", variant, self, geometry), times) for variant, times in self._parts())
 
     def macs(self, input_shape: InputShape, num_classes: int, *, convention: MacsConvention = "macs") -> int:
         """Multiply-accumulates of one image's forward pass.
@@ -368,7 +368,7 @@ class ModelSpec:
                 0.6 counts beside weights (`Macs.elementwise`).
         """
         geometry = self.geometry(input_shape, num_classes)
-        total = sum_macs((variant.macs(self, geometry), times) for variant, times in self._parts())
+        total = sum_macs((cost_of("macs", variant, self, geometry), times) for variant, times in self._parts())
         return total.under(convention)
 
 

@@ -7,9 +7,7 @@ from ablate.models import numerics
 from ablate.models.slots import Geometry
 from ablate.models.spec import ModelSpec
 
-Activation = Callable[..., Any]
 
-
-def gelu(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+def gelu(spec: ModelSpec, geometry: Geometry, depth: int) -> Callable[..., Any]:
     """The exact GELU."""
     return numerics.gelu

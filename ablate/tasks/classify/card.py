@@ -59,7 +59,10 @@ _RECIPE = (
     *("train.batch_size", "train.lr", "train.min_lr", "train.warmup_epochs", "train.weight_decay", "train.clip_norm"),
     *("train.label_smoothing", "train.ema_decay", "model.stochastic_depth", "model.dropout", "model.attention_dropout"),
 )
-_MODEL = ("tokenizer", "kernel", "convs", "positional", "pooling", "layers", "dim", "heads", "mlp_ratio")
+_MODEL = (
+    *("tokenizer", "kernel", "convs", "positional", "pooling", "attention", "norm", "activation", "mlp", "head"),
+    *("layers", "dim", "heads", "mlp_ratio"),
+)
 _COSTS = {
     PARAMS: "parameters",
     TRAINABLE_PARAMS: "of them trained",

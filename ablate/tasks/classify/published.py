@@ -42,7 +42,7 @@ _REGULARISERS = (
     *("stochastic_depth", "drop_path_schedule"),
 )
 """Leaves of a model that belong to its recipe."""
-_FOLLOW = ("model.key_dim", "model.token_dropout", "model.projection_dropout", "model.options.")
+_FOLLOW = ("model.key_dim", "model.token_dropout", "model.projection_dropout", "model.activation", "model.options.")
 """Leaves of a model that follow from others where nobody sets them."""
 _OF_RECIPE = {f"model.{name}" for name in _REGULARISERS}
 _NOT_STRUCTURE = {*_OF_RECIPE, "model.weights", "model.weights_key"}

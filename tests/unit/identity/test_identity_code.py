@@ -158,7 +158,7 @@ OPERATORS = {
     ("models", "LearnablePositional"): ALL - {"sine", "none", "folder"},
     ("models", "sine_table"): {"sine", "folder"},
     ("models", "SeqPool"): ALL - {"mean", "patches"},
-    ("models", "Attention"): ALL,
+    ("models", "SoftmaxAttention"): ALL,
     ("training", "AdamW"): ALL,
     ("training", "Schedule"): ALL,
     ("training.steps", "JaxStep"): {WITH_JAX},

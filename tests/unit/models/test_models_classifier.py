@@ -9,7 +9,8 @@ import pytest
 from keras import ops
 
 from ablate.models import build, create_model, registry, trace
-from ablate.models.slots import Pooling, SpecError, Tokenizer
+from ablate.models.cost import Macs, Params
+from ablate.models.slots import Geometry, Pooling, SpecError, Tokenizer, cost_of
 from ablate.models.spec import ModelSpec
 
 COMBINATIONS = list(
@@ -17,6 +18,8 @@ COMBINATIONS = list(
 )
 each_combination = pytest.mark.parametrize(("tokenizer", "positional", "pooling"), COMBINATIONS)
 SHAPE = (8, 12, 2)
+GEOMETRY = Geometry(SHAPE, (2, 3), 0, 5)
+COSTS = ("params", "macs")
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -262,3 +265,44 @@ def test_plugin_that_contradicts_its_spec_is_refused(plugins, monkeypatch):
     monkeypatch.setattr(Lie, "pool_padding", "symmetric", raising=False)
     with pytest.raises(SpecError, match=r"must give the encoder 1 tokens of width 8.*\(24, 8\)"):
         build(_spec(tokenizer="lie"), SHAPE, 5)
+
+
+def test_a_plugin_whose_costs_ask_for_what_they_once_did_goes_on(monkeypatch):
+    class Ends(Pooling):
+        def params(self, model):
+            return Params(3)
+
+        def macs(self, model, tokens):
+            return Macs(linear=tokens)
+
+    class Cuts(Tokenizer):
+        def grid(self, model, height, width):
+            return 2, 3
+
+        def params(self, model, channels):
+            return Params(channels)
+
+        def macs(self, model, input_shape):
+            return Macs(linear=1000 * input_shape[0])
+
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    registry.register("pooling", "ends", layer=_thirds)(dataclass(Ends))
+    registry.register("tokenizer", "cuts", layer=_thirds)(dataclass(Cuts))
+    spec = _spec(tokenizer="cuts", positional="none", pooling="ends", layers=1)
+    told = [cost_of(what, spec.variant(slot), spec, GEOMETRY) for slot in ("pooling", "tokenizer") for what in COSTS]
+    assert told == [Params(3), Macs(linear=6), Params(2), Macs(linear=8000)]
+    others = [spec.variant(slot) for slot in ("attention", "mlp", "head")]
+    of_others = sum(variant.params(spec, GEOMETRY).trainable for variant in others)
+    assert spec.params(SHAPE, 5) == of_others + 3 * 2 * 8 + 3 + 2
+
+
+def test_a_plugin_whose_costs_ask_for_more_is_refused(monkeypatch):
+    class Asks(Pooling):
+        def params(self, model, geometry, channels):
+            return Params()
+
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    with pytest.raises(ValueError, match=r"params of pooling 'asks' must take \(self, model, geometry\), got \(self, "):
+        registry.register("pooling", "asks", layer=_thirds)(dataclass(Asks))
+    with pytest.raises(ValueError, match=r"the spec of pooling 'asks' must extend ablate.Pooling, got Lie"):
+        registry.register("pooling", "asks", layer=_thirds)(dataclass(Lie))

@@ -16,8 +16,8 @@ class OfficialSine(Positional):
     trained: bool = True
     draw: str = "normal"
 
-    def params(self, model, tokens):
-        return Params(fixed=tokens * model.width)  # what a sine would be
+    def params(self, model, geometry):
+        return Params(fixed=geometry.tokens * model.width)  # what a sine would be
 """
 
 
