@@ -27,6 +27,11 @@ def tap(layer: keras.layers.Layer, value: Any, what: str = "") -> None:
         heard[".".join([*path, what] if what else path)] = value
 
 
+def is_traced() -> bool:
+    """Whether a `trace` is running, for a layer that computes a value only to offer it."""
+    return _listener.get() is not None
+
+
 @contextmanager
 def _listening() -> Iterator[dict[str, Any]]:
     heard: dict[str, Any] = {}
@@ -47,9 +52,10 @@ def trace(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
     Returns:
         In float32 or wider, in the order of the computation: ``tokenizer``, its output, ``(batch, rows * columns,
         dim)``; ``tokens``, what enters the first block, with class token and positional embedding, ``(batch, tokens,
-        dim)``; ``block_i.attention``, ``(batch, heads, tokens, tokens)``, rows summing to 1; ``block_i``, its output;
-        for SeqPool ``pooling.weights``, ``(batch, tokens)``; ``features``, what enters the head, ``(batch, dim)``;
-        and ``logits``, unless the model was built without a head.
+        dim)``; ``block_i.attention``, ``(batch, heads, tokens, tokens)``, rows summing to 1 (with attention=linear,
+        which needs no such table, it is computed here alone); ``block_i``, its output; for SeqPool ``pooling.weights``,
+        ``(batch, tokens)``; ``features``, what enters the head, ``(batch, dim)``; and ``logits``, unless the model was
+        built without a head.
     """
     there = {layer.name for layer in model.layers}
     ends = {name: model.get_layer(layer).output for name, layer in _ENDS.items() if layer in there}

@@ -24,6 +24,11 @@ def softmax(x: Any, *, training: bool = True) -> Any:
     return ops.cast(ops.softmax(ops.cast(x, "float32"), axis=-1), x.dtype)
 
 
+def widened(x: Any) -> Any:
+    """In float32, unless it is float32 or wider already."""
+    return x if _is_wide(x) else ops.cast(x, "float32")
+
+
 def _is_wide(x: Any) -> bool:
     return keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
 
@@ -58,6 +63,29 @@ def gelu(x: Any, *, training: bool = True) -> Any:
     return (0.5 * x) * (1.0 + ops.erf(x * root))
 
 
+def gelu_tanh(x: Any, *, training: bool = True) -> Any:
+    """The GELU's approximation by a tanh, computed in at least float32 and returned in the type of ``x``.
+
+    Written with a sigmoid, ``(1 + tanh(u)) / 2 = sigmoid(2 u)``, which leaves three passes over the numbers out.
+    """
+    if not _is_wide(x):
+        return ops.cast(gelu_tanh(ops.cast(x, "float32")), x.dtype)
+    first = 2 * math.sqrt(2 / math.pi)
+    return x * ops.sigmoid(x * (first + 0.044715 * first * (x * x)))
+
+
+def relu(x: Any, *, training: bool = True) -> Any:
+    """What is above 0; 0 for the rest, where the gradient is 0 as well."""
+    return ops.relu(x)
+
+
+def silu(x: Any, *, training: bool = True) -> Any:
+    """``x * sigmoid(x)``, computed in at least float32 and returned in the type of ``x``."""
+    if not _is_wide(x):
+        return ops.cast(silu(ops.cast(x, "float32")), x.dtype)
+    return ops.silu(x)
+
+
 def fusible_dense(dense: keras.layers.Dense, rows: Any) -> Any:
     """A dense layer's outputs ``(rows, units)`` for a matrix ``(rows, dim)``, which TensorFlow can fuse with a GELU.
 
@@ -85,6 +113,14 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: bool 
     if keras.backend.backend() != "tensorflow" or _has_gpu():
         return ops.cast(ops.layer_normalization(*values, axis=-1, epsilon=epsilon), kind)
     return ops.cast(_cpu_layer_norm(*values, epsilon=epsilon), kind)
+
+
+def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
+    """RMSNorm over the last axis, computed in at least float32 and returned in the type of ``x``."""
+    kind = keras.backend.standardize_dtype(x.dtype)
+    x, gamma = (ops.cast(value, kind if _is_wide(x) else "float32") for value in (x, gamma))
+    scale = ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + epsilon)
+    return ops.cast(x * scale * gamma, kind)
 
 
 def _has_fused_kernels(x: Any) -> bool:

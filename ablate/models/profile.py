@@ -73,9 +73,9 @@ def measure(model: keras.Model) -> Macs:
     backend = keras.backend.backend()
     if backend not in counters:
         raise ProfileError(f"MACs are counted on {' and '.join(counters)} only, but KERAS_BACKEND is {backend}.")
-    with _norm_elements() as elements:
+    with _norm_operations() as operations:
         count = counters[backend](model)
-    return Macs(linear=count.linear, products=count.products, norms=5 * sum(elements))
+    return Macs(linear=count.linear, products=count.products, norms=sum(operations))
 
 
 def _constants(model: keras.Model) -> int:
@@ -88,22 +88,34 @@ def _size(weights: Sequence[Any]) -> int:
     return sum(prod(weight.shape) for weight in weights)
 
 
-@contextmanager
-def _norm_elements() -> Iterator[list[int]]:
-    """Notes how many elements pass each LayerNormalization while the model is traced: a graph no longer shows that
-    layer."""
-    elements: list[int] = []
-    norm = keras.layers.LayerNormalization
+_NORMS = {
+    keras.layers.LayerNormalization: 5,
+    keras.layers.RMSNormalization: 3,
+    keras.layers.BatchNormalization: 2,
+}
+"""Layers that normalise -> operations for each element that passes, as fvcore counts them (a batch norm in inference).
+It knows no RMSNorm, which has what is left of LayerNorm's 5 without the mean's sum and its subtraction."""
 
+
+@contextmanager
+def _norm_operations() -> Iterator[list[int]]:
+    """Notes the operations of each norm while the model is traced: a graph no longer shows that layer."""
+    operations: list[int] = []
+    for norm, each in _NORMS.items():
+        norm.__call__ = _noting(norm, each, operations)
+    try:
+        yield operations
+    finally:
+        for norm in _NORMS:
+            del norm.__call__
+
+
+def _noting(norm: Any, each: int, operations: list[int]) -> Callable[..., Any]:
     def noting(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        elements.append(prod(x.shape))
+        operations.append(each * prod(x.shape))
         return super(norm, self).__call__(x, *args, **kwargs)
 
-    norm.__call__ = noting
-    try:
-        yield elements
-    finally:
-        del norm.__call__
+    return noting
 
 
 @dataclass

@@ -73,7 +73,7 @@ _OFFICIAL = (
     (r"encoder/block_(\d+)/mlp/dense_(\d+)", r"classifier.blocks.\1.linear\2"),
     (r"encoder/norm", r"classifier.norm"),
     (r"pooling/attention", r"classifier.attention_pool"),
-    (r"head", r"classifier.fc"),
+    (r"head(?:/linear)?", r"classifier.fc"),
 )
 _LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
 _POSITIONAL = "classifier.positional_emb"

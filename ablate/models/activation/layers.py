@@ -11,3 +11,18 @@ from ablate.models.spec import ModelSpec
 def gelu(spec: ModelSpec, geometry: Geometry, depth: int) -> Callable[..., Any]:
     """The exact GELU."""
     return numerics.gelu
+
+
+def gelu_tanh(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+    """The GELU's approximation by a tanh."""
+    return numerics.gelu_tanh
+
+
+def relu(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+    """What is above 0."""
+    return numerics.relu
+
+
+def silu(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+    """``x * sigmoid(x)``."""
+    return numerics.silu

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from ablate.models.intermediates import tap
-from ablate.models.numerics import keep_mask, softmax
+from ablate.models.intermediates import is_traced, tap
+from ablate.models.numerics import keep_mask, softmax, widened
 from ablate.models.slots import Geometry, Place
 from ablate.models.spec import ModelSpec
 from ablate.models.tokenwise import BlockLayer, dense, positional_layer
@@ -85,3 +85,69 @@ class SoftmaxAttention(BlockLayer):
 
     def _heads(self, x: Any, order: tuple[int, int, int, int]) -> Any:
         return ops.transpose(ops.reshape(x, (-1, x.shape[1], self.heads, self.head_dim)), order)
+
+
+def linear_attention(spec: ModelSpec, geometry: Geometry, depth: int) -> "LinearAttention":
+    """Products of ``elu + 1`` of queries and keys weigh values."""
+    return LinearAttention(spec, geometry, depth)
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class LinearAttention(BlockLayer):
+    """Multi-head attention with weights ``f(q) f(k) / sum of f(q) f(k) over keys``, f(x) = elu(x) + 1.
+
+    No weight is computed, but for `ablate.models.trace`: keys are multiplied with values first, which takes ``tokens *
+    head_dim**2`` products a head. Feature maps and sums are in float32 or wider. Three things are decided here:
+
+    - A positional variant of queries and keys acts on their feature maps, and not in the sum that divides, which stays
+      above 0 so (Su et al. 2021, arXiv 2104.09864, equation 19).
+    - ``attention_dropout`` drops a weight together with those that other queries of the image give to the same key in
+      that head. As in softmax attention, the remaining weights are scaled up, and no longer sum to 1.
+    - 1e-6 is added to the sum that divides, as in the authors' code.
+
+    Args:
+        spec: The model's; this layer reads ``heads``, ``key_dim``, ``qkv_bias``, ``attention_dropout``,
+            ``projection_dropout``, and a positional variant that acts on queries and keys.
+        geometry: Shapes around the encoder.
+        depth: Which block, from 0.
+
+    Source: Katharopoulos et al. 2020, arXiv 2006.16236; github.com/idiap/fast-transformers.
+    """
+
+    def __init__(self, spec: ModelSpec, geometry: Geometry | None, depth: int = 0, **kwargs: Any) -> None:
+        super().__init__(spec, geometry, depth, **kwargs)
+        after = spec.dropout if spec.projection_dropout is None else spec.projection_dropout
+        self.keys_dropout = keras.layers.Dropout(
+            spec.attention_dropout, (None, None, None, 1), dtype=self.dtype_policy, name="keys_dropout"
+        )
+        self.dropout = keras.layers.Dropout(after, dtype=self.dtype_policy, name="dropout")
+        self.heads, self.head_dim = spec.attention_heads, spec.key_width
+        self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        inner = self.heads * self.head_dim
+        self.qkv = dense(self, 3 * inner, "qkv", use_bias=self.spec.qkv_bias)
+        self.projection = dense(self, int(input_shape[-1] or 0), "projection")
+        self.qkv.build(input_shape)
+        self.projection.build((*input_shape[:-1], inner))
+        if self.places is not None:
+            self.places.build((None, self.heads, input_shape[1], self.head_dim))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        query, key, value = (self._heads(each) for each in ops.split(self.qkv(x), 3, axis=-1))
+        value = self.keys_dropout(value, training=training)
+        query, key, value = widened(query), widened(key), widened(value)
+        query, key = ops.elu(query) + 1, ops.elu(key) + 1
+        totals = ops.matmul(query, ops.expand_dims(ops.sum(key, axis=2), -1)) + 1e-6
+        if self.places is not None:
+            query, key = (widened(self.places(each)) for each in (query, key))
+        turned = ops.transpose(key, (0, 1, 3, 2))
+        if is_traced():
+            tap(self, ops.matmul(query, turned) / totals)
+        mixed = ops.matmul(query, ops.matmul(turned, value)) / totals
+        mixed = ops.cast(ops.transpose(mixed, (0, 2, 1, 3)), self.compute_dtype)
+        mixed = ops.reshape(mixed, (-1, x.shape[1], self.heads * self.head_dim))
+        return self.dropout(self.projection(mixed), training=training)
+
+    def _heads(self, x: Any) -> Any:
+        return ops.transpose(ops.reshape(x, (-1, x.shape[1], self.heads, self.head_dim)), (0, 2, 1, 3))

@@ -1,11 +1,11 @@
 """Variants of attention, and what each costs."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ablate.models.cost import Macs, Params
 from ablate.models.registry import register
-from ablate.models.slots import Attention, Geometry, Place
+from ablate.models.slots import Attention, Geometry, Place, check_blocks
 from ablate.models.spec import ModelSpec
 
 
@@ -38,3 +38,31 @@ class SoftmaxAttentionSpec(Attention):
     def macs(self, model: ModelSpec, geometry: Geometry) -> Macs:
         inner = model.attention_heads * model.key_width
         return projections_macs(model, geometry).plus(Macs(products=2 * geometry.tokens**2 * inner))
+
+
+@register("attention", "linear", layer="ablate.models.attention.layers:linear_attention")
+@dataclass
+class LinearAttentionSpec(Attention):
+    """Attention whose cost grows with the tokens, not with their square: a product of ``elu + 1`` of queries and keys.
+
+    Source: Katharopoulos et al. 2020, arXiv 2006.16236, equations 5 and 7.
+
+    Attributes:
+        blocks: Blocks that have it: ``all``, ``last``, or a list from 0 on; the others have softmax attention.
+    """
+
+    serves: ClassVar[tuple[Place, ...]] = (Place.queries_keys,)
+
+    blocks: Any = "all"
+
+    def check(self, model: ModelSpec) -> None:
+        check_blocks("model.options.attention.blocks", self.blocks, model.layers)
+
+    def params(self, model: ModelSpec, geometry: Geometry) -> Params:
+        return projections_params(model)
+
+    def macs(self, model: ModelSpec, geometry: Geometry) -> Macs:
+        inner = model.attention_heads * model.key_width
+        # Keys times values, queries times these, and queries times the sum of keys.
+        products = geometry.tokens * inner * (2 * model.key_width + 1)
+        return projections_macs(model, geometry).plus(Macs(products=products))

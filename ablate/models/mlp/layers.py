@@ -54,3 +54,51 @@ class PlainMlp(BlockLayer):
         x = self.dropout_1(self.activation(self.dense_1(x), training=training), training=training)
         x = self.dense_2(x)
         return self.dropout_2(self.activation(x, training=training) if second else x, training=training)
+
+
+def gated(spec: ModelSpec, geometry: Geometry, depth: int) -> "GatedMlp":
+    """Values that an activated gate multiplies."""
+    return GatedMlp(spec, geometry, depth)
+
+
+def none(spec: ModelSpec, geometry: Geometry, depth: int) -> None:
+    """Nothing."""
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class GatedMlp(BlockLayer):
+    """Two dense layers with a gate between them: ``dense_2(activation(gate) * value)``.
+
+    ``dense_1`` gives [gate | value], in one product of matrices.
+
+    Args:
+        spec: The model's; this layer reads the gated variant's hidden width, ``activation``, ``mlp_second_activation``
+            and ``dropout``, the rate after the gate and after the second layer.
+        geometry: Shapes around the encoder.
+        depth: Which block, from 0.
+
+    Source: Shazeer 2020, arXiv 2002.05202.
+    """
+
+    def __init__(self, spec: ModelSpec, geometry: Geometry | None, depth: int = 0, **kwargs: Any) -> None:
+        super().__init__(spec, geometry, depth, **kwargs)
+        self.dropout_1 = keras.layers.Dropout(spec.dropout, dtype=self.dtype_policy, name="dropout_1")
+        self.dropout_2 = keras.layers.Dropout(spec.dropout, dtype=self.dtype_policy, name="dropout_2")
+        self.activation = variant_layer("activation", spec, geometry, depth, "activation")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        units = self.spec.variant_at("mlp", self.depth).hidden(self.spec)
+        hidden = (*input_shape[:-1], units)
+        self.dense_1 = dense(self, 2 * units, "dense_1")
+        self.dense_2 = dense(self, int(input_shape[-1] or 0), "dense_2")
+        self.dense_1.build(input_shape)
+        self.dense_2.build(hidden)
+        if isinstance(self.activation, keras.layers.Layer):
+            self.activation.build(hidden)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        gate, value = ops.split(self.dense_1(x), 2, axis=-1)
+        x = self.dropout_1(self.activation(gate, training=training) * value, training=training)
+        x = self.dense_2(x)
+        second = self.spec.mlp_second_activation
+        return self.dropout_2(self.activation(x, training=training) if second else x, training=training)

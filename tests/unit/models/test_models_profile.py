@@ -103,6 +103,8 @@ class Gram(keras.layers.Layer):
         (Gram, (5, 3), Macs(products=3 * 5 * 3)),
         (lambda: keras.layers.Dense(7), (5, 3), Macs(linear=5 * 3 * 7)),
         (lambda: keras.layers.LayerNormalization(), (5, 3), Macs(norms=5 * 15)),
+        (lambda: keras.layers.RMSNormalization(), (5, 3), Macs(norms=3 * 15)),
+        (lambda: keras.layers.BatchNormalization(), (5, 3), Macs(norms=2 * 15)),
         (lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 4), Macs(linear=36 * 9 * 8)),
         (lambda: keras.layers.SeparableConv2D(6, 3), (8, 8, 4), Macs(linear=36 * 9 * 4 + 36 * 4 * 6)),
         (lambda: keras.layers.Conv2D(6, 3, groups=2), (8, 8, 4), Macs(linear=36 * 9 * 2 * 6)),
