@@ -54,3 +54,49 @@ def test_jax_trains_to_where_tensorflow_does(tmp_path):
     ours, theirs = test_percent("tensorflow"), test_percent("jax")
     assert min(ours, theirs) > 88
     assert abs(ours - theirs) < 6
+
+
+SLOTS = """
+import sys
+import jax
+import keras
+import numpy as np
+from ablate.models import build, load_weights, registry, save_weights
+from ablate.models.profile import profile
+from ablate.models.spec import ModelSpec
+
+folder, backend = sys.argv[1], keras.backend.backend()
+x = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype("float32")
+for slot in registry.slots():
+    for name in registry.names(slot):
+        spec = ModelSpec(**({"convs": 1, "dim": 16, "heads": 2, "layers": 1, "kernel": 2} | {slot: name}))
+        model, path = build(spec, (8, 8, 1), 3), f"{folder}/{slot}-{name}"
+        if backend == "tensorflow":
+            save_weights(model, f"{path}.safetensors")
+            np.save(f"{path}.npy", model(x, training=False))
+            continue
+        measured = profile(model)
+        assert measured.params == spec.params((8, 8, 1), 3), (slot, name)
+        assert measured.macs_fvcore == spec.macs((8, 8, 1), 3, convention="macs_fvcore"), (slot, name)
+        load_weights(model, f"{path}.safetensors")
+        trainable, fixed = ([w.value for w in ws] for ws in (model.trainable_variables, model.non_trainable_variables))
+        logits = jax.jit(lambda x: model.stateless_call(trainable, fixed, x, training=False)[0])(x)
+        np.testing.assert_allclose(logits, np.load(f"{path}.npy"), atol=2e-5, err_msg=f"{slot} {name}")
+
+        def loss(trainable):
+            logits = model.stateless_call(trainable, fixed, x, training=True)[0]
+            labels = np.array([0, 1, 2, 0])
+            return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+
+        gradients = jax.jit(jax.grad(loss))(trainable)
+        for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
+            assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, (slot, name, weight.path)
+"""
+
+
+def test_jax_computes_costs_and_trains_every_variant_as_tensorflow_does(tmp_path):
+    for backend in ("tensorflow", "jax"):
+        env = {**os.environ, "KERAS_BACKEND": backend}
+        command = [sys.executable, "-c", SLOTS, str(tmp_path)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, done.stderr

@@ -110,6 +110,21 @@ def test_run_that_sigterm_stops_says_so_and_goes_on_within_its_epoch(whole, tmp_
     assert _same(whole[0], _weights(tmp_path))
 
 
+def test_run_of_other_variants_that_was_killed_ends_with_the_same_bits(tmp_path):
+    leaves = ("attention=linear", "norm=rms", "mlp=gated", "head=mlp", "residual=post", "layers=2")
+    words = [*LONG, *(f"model.{leaf}" for leaf in leaves), "model.options.mlp.blocks=last", "train.epochs=3"]
+    for folder in ("whole", "killed"):
+        (tmp_path / folder).mkdir()
+    result = ablate(*words, cwd=tmp_path / "whole")
+    assert result.returncode == 0, result.stderr
+    code, told, _ = _interrupted(words, signal.SIGKILL, tmp_path / "killed", epoch=1)
+    assert code == -signal.SIGKILL, told
+    result = ablate(*words, cwd=tmp_path / "killed")
+    assert result.returncode == 0, result.stderr
+    assert "goes on from its last checkpoint, after epoch" in result.stdout
+    assert _same(_weights(tmp_path / "whole"), _weights(tmp_path / "killed"))
+
+
 def _images(root):
     generator = np.random.default_rng(0)
     for part, count in (("train", 40), ("test", 4)):

@@ -1,5 +1,6 @@
 """Every leaf of a run is live: changed alone, it changes what the run computes."""
 
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from ablate.config.compose import compose, to_config
-from ablate.models import save_weights
+from ablate.models import registry, save_weights
+from ablate.models.spec import ModelSpec
 from ablate.models.weight_files import write_safetensors
 from ablate.models.weights import state_dict
 from ablate.tasks.classify.run import Workbench, run
@@ -21,6 +23,11 @@ CHANGES = {
     "model.convs": 2,
     "model.positional": "none",
     "model.pooling": "mean",
+    "model.attention": "linear",
+    "model.norm": "rms",
+    "model.activation": "relu",
+    "model.mlp": "gated",
+    "model.head": "mlp",
     "model.layers": 2,
     "model.dim": 32,
     "model.heads": 4,
@@ -126,6 +133,28 @@ NEEDS = {
     "augment.mix_off_epoch": MIX,
     "seeds.augment": ["augment.flip=0.5"],
 }
+# What else a variant brings: its options, and the leaves that its own code reads. Variant -> leaf -> another value.
+OF_VARIANTS = {
+    "attention=linear": {
+        "model.options.attention.blocks": "last",
+        "model.attention_dropout": 0.3,
+        "model.projection_dropout": 0.3,
+        "model.qkv_bias": "true",
+        "model.key_dim": 4,
+        "model.heads": 4,
+    },
+    "norm=rms": {"model.norm_eps": 1e-2},
+    "mlp=gated": {
+        "model.options.mlp.blocks": "last",
+        "model.activation": "gelu",
+        "model.mlp_ratio": 2,
+        "model.dropout": 0.3,
+        "model.mlp_second_activation": "true",
+    },
+    "mlp=none": {"model.options.mlp.blocks": "last"},
+    "head=mlp": {"model.head_dropout": 0.3},
+    "residual=post": {"model.norm": "rms"},
+}
 EXEMPT = {
     "model.stochastic_depth": "the first of one layer has rate 0; the two-layer case stands below",
     "model.weights": "a file: the case stands below",
@@ -174,6 +203,25 @@ def test_knobs_that_are_exempt_stand_in_the_tests_that_are_named():
     named = {leaf: reason.rpartition(": ")[2] for leaf, reason in EXEMPT.items() if "tests/" in reason}
     texts = {leaf: "".join(path.read_text("utf-8") for path in root.glob(files)) for leaf, files in named.items()}
     assert [leaf for leaf, text in texts.items() if leaf.rpartition(".")[2] not in text] == []
+
+
+def test_knobs_of_variants_listed_here_are_all_their_options():
+    there = (registry.get(slot, name) for slot in registry.slots() for name in registry.names(slot))
+    ours = [entry for entry in there if entry.spec.__module__.startswith("ablate.")]
+    options = {
+        f"{entry.slot}={entry.name} model.options.{entry.slot}.{field.name}"
+        for entry in ours
+        if entry.name != getattr(ModelSpec(), entry.slot)
+        for field in fields(entry.spec)
+    }
+    listed = {f"{variant} {leaf}" for variant, leaves in OF_VARIANTS.items() for leaf in leaves}
+    assert options <= listed, options - listed
+
+
+@pytest.mark.parametrize(("variant", "leaf"), [(v, leaf) for v, leaves in OF_VARIANTS.items() for leaf in leaves])
+def test_knob_of_a_variant_changes_what_the_run_computes(variant, leaf):
+    needs = [f"model.{variant}", *(["model.layers=2"] if leaf.endswith(".blocks") else [])]
+    assert _fingerprint(*needs) != _fingerprint(*needs, f"{leaf}={OF_VARIANTS[variant][leaf]}")
 
 
 @pytest.mark.parametrize("leaf", CHANGES)
