@@ -63,6 +63,9 @@ PAPER = {  # sweep -> (overrides that keep it tiny, rows of its table, runs behi
     "augmentation": (["model=cvt_2_4", "seed=0"], 3, 1),
     "augmentation_parts": (["model=tiny", "seed=0"], 7, 1),
     "noise_floor": (["model=tiny"], 1, 10),
+    "attention": (["model=vit_2_4", "model.dim=32", "seed=0"], 9, 1),
+    "block": (["model.dim=32", "seed=0"], 9, 1),
+    "positional_all": (["model=vit_2_4", "model.dim=32", "seed=0"], 7, 1),
 }
 
 

@@ -9,7 +9,8 @@ from keras import ops
 
 from ablate.models import encoder, tokenwise
 from ablate.models.attention import layers as attention
-from ablate.models.attention.layers import SoftmaxAttention
+from ablate.models.attention.layers import LinearAttention, SoftmaxAttention
+from ablate.models.head import layers as head
 from ablate.models.mlp import layers as mlp
 from ablate.models.norm import layers as norm
 from ablate.models.pooling import layers as pooling
@@ -62,6 +63,15 @@ LAYERS = [
     (lambda: SoftmaxAttention(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
     (lambda: mlp.PlainMlp(_spec(dropout=0.2), GEOMETRY, 1), SEQUENCE, SEQUENCE, 4),
     (lambda: mlp.PlainMlp(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
+    (
+        lambda: LinearAttention(_spec(attention="linear", heads=4, dropout=0.2, attention_dropout=0.3), GEOMETRY, 1),
+        SEQUENCE,
+        SEQUENCE,
+        3,
+    ),
+    (lambda: LinearAttention(_spec(attention="linear", **AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
+    (lambda: mlp.GatedMlp(_spec(mlp="gated", dropout=0.2), GEOMETRY, 1), SEQUENCE, SEQUENCE, 4),
+    (lambda: mlp.GatedMlp(_spec(mlp="gated", activation="relu", **AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
     (lambda: attention.WeightsDropout(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
     (lambda: tokenwise.DropPath(0.3, seed=7), SEQUENCE, SEQUENCE, 0),
     (
@@ -72,6 +82,8 @@ LAYERS = [
     ),
     (lambda: encoder.Block(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 12),
     (lambda: norm.LayerNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 2),
+    (lambda: norm.RmsNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 1),
+    (lambda: head.MlpHead(7), (8,), (7,), 4),
     (
         lambda: encoder.Encoder(_spec(dropout=0.1, attention_dropout=0.2, stochastic_depth=0.3), GEOMETRY),
         SEQUENCE,
@@ -120,7 +132,7 @@ def test_layer_survives_saving_and_cloning(make, shape, out, weights, tmp_path):
 
 def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default():
     """An option that ``get_config`` forgets is restored as its default, which only another value brings to light."""
-    modules = (attention, encoder, mlp, norm, pooling, positional, tokenizers, tokenwise)
+    modules = (attention, encoder, head, mlp, norm, pooling, positional, tokenizers, tokenwise)
     layers = {kind for module in modules for kind in vars(module).values() if _is_layer(kind, module)}
     configs = [(type(layer), layer.get_config()) for layer in (make() for make, *_ in LAYERS)]
     assert layers == {kind for kind, _ in configs}
