@@ -75,11 +75,12 @@ class ModelSpec:
         convs: C: stages of the convolutional tokenizer; 1 for patches.
         positional: Positional embedding (``learnable``, ``sine``, ``none``).
         pooling: How the sequence becomes one vector (``seqpool``, ``class_token``, ``mean``).
-        attention: How the tokens of a block see each other (``softmax``).
-        norm: What brings tokens to one scale (``layer``).
-        activation: What stands between the layers of a block's MLP (``gelu``); None takes what the MLP is known with.
-        mlp: What each token passes alone in a block (``plain``).
-        head: From features to classes (``linear``).
+        attention: How the tokens of a block see each other (``softmax``, ``linear``).
+        norm: What brings tokens to one scale (``layer``, ``rms``).
+        activation: What stands between the layers of a block's MLP (``gelu``, ``gelu_tanh``, ``relu``, ``silu``); None
+            takes what the MLP is known with.
+        mlp: What each token passes alone in a block (``plain``, ``gated``, ``none``).
+        head: From features to classes (``linear``, ``mlp``).
         layers: L: encoder blocks.
         dim: Width of a token; None takes the paper's for this depth.
         heads: Attention heads, which divide ``dim``; None takes the paper's.

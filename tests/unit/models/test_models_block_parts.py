@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 from scipy import special
 
-from ablate.models import build, numerics
+from ablate.models import build, load_weights, numerics, save_weights, trace
 from ablate.models.attention.layers import LinearAttention
 from ablate.models.head.layers import MlpHead
 from ablate.models.mlp.layers import GatedMlp
@@ -225,3 +225,19 @@ def test_mlp_head_gives_float32_in_mixed_precision():
     finally:
         keras.config.set_dtype_policy(before)
     assert model(tf.zeros((1, 8, 8, 1))).dtype == "float32"
+
+
+def test_mlp_head_of_another_number_of_classes_keeps_its_last_layer_alone(tmp_path):
+    few, many = (build(_spec(head="mlp"), (8, 8, 1), classes) for classes in (3, 5))
+    save_weights(few, tmp_path / "few.safetensors")
+    loaded = load_weights(many, tmp_path / "few.safetensors", warn=False)
+    assert loaded.kept == ("classifier.fc.weight", "classifier.fc.bias") and "head/hidden/kernel" in loaded.loaded
+    np.testing.assert_array_equal(
+        _array(many.get_layer("head").hidden.kernel), _array(few.get_layer("head").hidden.kernel)
+    )
+
+
+def test_linear_attention_is_traced_with_weights_that_sum_to_one():
+    seen = trace(build(_spec(attention="linear", layers=1), (8, 8, 1), 3), _draw(2, 8, 8, 1).astype("float32"))
+    assert seen["block_0.attention"].shape == (2, 2, 4, 4)
+    np.testing.assert_allclose(seen["block_0.attention"].sum(-1), 1, rtol=1e-5)

@@ -63,6 +63,11 @@ def test_card_results_have_n_and_interval_over_the_seeds_of_that_point_alone() -
     assert "280,651" in body
 
 
+def test_card_says_what_stands_in_a_block() -> None:
+    more = {"params.model.attention": "linear", "params.model.norm": "rms", "params.model.mlp": "gated"}
+    assert "attention linear, norm rms, mlp gated," in _card([_row(**more)])[1]
+
+
 def test_card_has_the_interval_of_its_study_s_alpha() -> None:
     body = card(ROWS, "cct0", where="here", license=None, alpha=0.01)
     assert "99 % interval over seeds" in body
