@@ -13,16 +13,16 @@ def gelu(spec: ModelSpec, geometry: Geometry, depth: int) -> Callable[..., Any]:
     return numerics.gelu
 
 
-def gelu_tanh(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+def gelu_tanh(spec: ModelSpec, geometry: Geometry, depth: int) -> Callable[..., Any]:
     """The GELU's approximation by a tanh."""
     return numerics.gelu_tanh
 
 
-def relu(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+def relu(spec: ModelSpec, geometry: Geometry, depth: int) -> Callable[..., Any]:
     """What is above 0."""
     return numerics.relu
 
 
-def silu(spec: ModelSpec, geometry: Geometry, depth: int) -> Activation:
+def silu(spec: ModelSpec, geometry: Geometry, depth: int) -> Callable[..., Any]:
     """``x * sigmoid(x)``."""
     return numerics.silu
