@@ -1,5 +1,6 @@
 """What holds whatever fills the slots of a model: closed forms are the graph's, and a saved model is the same model."""
 
+from dataclasses import fields
 from tempfile import TemporaryDirectory
 
 import keras
@@ -26,6 +27,30 @@ def ours(slot):
     return [name for name in registry.names(slot) if registry.get(slot, name).spec.__module__.startswith("ablate.")]
 
 
+# (slot, variant) -> its options and values of each; `blocks`, which several variants have, is drawn for all of them.
+OPTIONS = {
+    ("tokenizer", "conv"): {
+        "conv_widths": ["fixed", "doubling"],
+        "conv_padding": ["symmetric", "same", "after"],
+        "pool_padding": ["symmetric", "same"],
+        "observability": [None, [2, 2]],
+        "early_fusion": [False, True],
+    },
+    ("tokenizer", "patch"): {"observability": [None, [1, 3]], "early_fusion": [False, True]},
+    ("positional", "learnable"): {"trained": [True, False]},
+    ("positional", "rotary"): {"axes": [1, 2]},
+    ("positional", "conditional"): {"after": ["all", "last"], "kernel": [1, 3]},
+    ("pooling", "seqpool"): {"sums": [False, True]},
+    ("attention", "manifold"): {
+        "maps": [["euclid"], ["spd"], ["grassmann"], ["euclid", "grassmann"], ["euclid", "spd", "grassmann"]],
+        "map_norm": ["layernorm", "batchnorm", "none"],
+        "unused_table": [False, True],
+    },
+    ("attention", "spd_distance"): {"map_norm": ["none", "rows"], "unused_scale": [False, True]},
+    ("attention", "grassmann_projection"): {"form": ["projection", "squared"]},
+}
+
+
 @st.composite
 def models(draw):
     """A spec with anything in each slot, in some blocks only where the variant allows it, and a shape of images."""
@@ -33,9 +58,12 @@ def models(draw):
     layers, heads = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     options = {}
     for slot, name in leaves.items():
-        if hasattr(registry.get(slot, name).spec, "blocks"):
+        known = {field.name for field in fields(registry.get(slot, name).spec)}
+        there = {option: values for option, values in OPTIONS.get((slot, name), {}).items() if option in known}
+        options[slot] = {option: draw(st.sampled_from(values)) for option, values in there.items()}
+        if "blocks" in known:
             some = draw(st.lists(st.integers(0, layers - 1), min_size=1, unique=True))
-            options[slot] = {"blocks": draw(st.sampled_from(["all", "last", some]))}
+            options[slot]["blocks"] = draw(st.sampled_from(["all", "last", some]))
     leaves["activation"] = draw(st.sampled_from([None, *ours("activation")]))
     kernel = draw(st.integers(1, 4))
     spec = ModelSpec(
