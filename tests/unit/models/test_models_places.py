@@ -271,6 +271,25 @@ def test_places_train_in_bfloat16(place):
     assert len(inside) == (0 if place == "sine2d" else 1)
 
 
+@pytest.mark.parametrize(
+    ("positional", "options"),
+    [
+        ("rotary", {"axes": 1}),
+        ("rotary", {"theta": 1000.0}),
+        ("conditional", {"after": [1]}),
+        ("conditional", {"after": "all"}),
+        ("conditional", {"kernel": 5}),
+    ],
+)
+def test_places_options_change_what_the_model_says(positional, options):
+    x = _draw(2, *SHAPE)
+    said = []
+    for own in ({}, options):
+        spec = replace(_spec("rotary"), positional=positional, options={"positional": own})
+        said.append(_array(_built(spec)(x)))
+    assert np.abs(said[0] - said[1]).max() > 1e-5
+
+
 def test_relative_table_that_was_trained_on_more_tokens_means_the_same_differences():
     spec = _spec("relative")
     model = _built(spec)
