@@ -165,8 +165,8 @@ def load_weights(
     """Sets a model's weights from a file; all that it holds, or none and a WeightsError.
 
     Two things may differ between file and model. Another number of classes keeps the model's own head. Another
-    resolution interpolates a learned positional embedding (`ablate.models.positional.layers.resize`), and keeps the
-    model's sine table. Both are in what is returned, and are logged as a warning.
+    resolution interpolates a learned positional embedding (`ablate.models.positional.layers.resize`) and what a layer
+    can turn by its ``from_grid``, and keeps the model's sine table. Both are in what is returned, and are logged as a warning.
 
     Args:
         model: One that `ablate.models` built.
