@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ablate.models.slots import SpecError as SpecError
     from ablate.models.slots import Tokenizer as Tokenizer
     from ablate.models.spec import ModelSpec as ModelSpec
+    from ablate.models.tokenwise import BlockLayer as BlockLayer
     from ablate.report import Reading as Reading
     from ablate.report import report_records as report_records
     from ablate.report.sources.studies import gather as gather
@@ -60,6 +61,7 @@ _HOMES = {
     # a variant of one's own
     "Activation": "models.slots",
     "Attention": "models.slots",
+    "BlockLayer": "models.tokenwise",
     "Geometry": "models.slots",
     "Head": "models.slots",
     "Macs": "models.cost",

@@ -14,6 +14,7 @@ from ablate.installation import require
 from ablate.sweep.duplicate_levels import same_data
 from ablate.sweep.output import show
 from ablate.sweep.plan import Plan, already_finished, make_plan, redeclared, summary
+from ablate.tasks.classify.rehearsal import rehearse
 from ablate.tasks.classify.running import ClassifierPreview
 from ablate.tasks.classify.spec import Config, RunSpec
 from ablate.training.hardware import check_backend, import_keras, require_keras
@@ -62,8 +63,10 @@ def _train_one(config: Config) -> int:
     from ablate import tracking
 
     tracking.ask(config.tracking)  # a wrong address is told before TensorFlow is imported, which may take minutes
+    spec = config.alone()
     import_keras()
-    _check_weights({"this run": config.alone()})
+    rehearse([spec])
+    _check_weights({"this run": spec})
     from ablate.tasks.classify.record import train_one
 
     return train_one(config)
@@ -126,6 +129,7 @@ def plan(words: Words) -> int:
     """Prints what a sweep would do: its points, what each model costs, what is left out and why. Trains nothing."""
     check_backend()
     planned = make_plan(words)
+    rehearse(each.spec for each in planned.points)
     show(*summary(planned), *(f"  {line}" for line in redeclared(planned)))
     show(f"  {_finished_already(planned)}", *(f"  {line}" for line in _visible(planned)))
     axes = list(planned.points[0].point.levels)

@@ -6,6 +6,7 @@ from ablate.models.classifier import drawn
 from ablate.models.encoder import Encoder
 from ablate.models.slots import SpecError
 from ablate.models.tokenizer.layers import PatchTokenizer
+from ablate.models.tokenwise import in_policy
 from ablate.models.weights import assign, state_dict, token_grid
 
 
@@ -39,7 +40,8 @@ def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Mod
     encoder = model.get_layer("encoder")
     if isinstance(encoder, Encoder) and encoder.geometry is not None:
         classes = encoder.geometry.num_classes if any(layer.name == "head" for layer in model.layers) else None
-        other = drawn(encoder.spec, input_shape, classes, name=model.name)
+        with in_policy(encoder.dtype_policy):
+            other = drawn(encoder.spec, input_shape, classes, name=model.name)
         for layer in model.layers:
             other.get_layer(layer.name).trainable = layer.trainable
         return other

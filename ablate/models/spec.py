@@ -73,7 +73,8 @@ class ModelSpec:
         tokenizer: How an image becomes tokens: a registered name (``conv``, ``patch``).
         kernel: P: side of the convolution kernel, or of the patch.
         convs: C: stages of the convolutional tokenizer; 1 for patches.
-        positional: Positional embedding (``learnable``, ``sine``, ``none``).
+        positional: What tells tokens apart by their place (``learnable``, ``sine``, ``none``, ``sine2d``, ``rotary``,
+            ``relative``, ``conditional``).
         pooling: How the sequence becomes one vector (``seqpool``, ``class_token``, ``mean``).
         attention: How the tokens of a block see each other (``softmax``, ``linear``).
         norm: What brings tokens to one scale (``layer``, ``rms``).

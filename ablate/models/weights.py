@@ -165,8 +165,8 @@ def load_weights(
     """Sets a model's weights from a file; all that it holds, or none and a WeightsError.
 
     Two things may differ between file and model. Another number of classes keeps the model's own head. Another
-    resolution interpolates a learned positional embedding (`ablate.models.positional.layers.resize`), and keeps the
-    model's sine table. Both are in what is returned, and are logged as a warning.
+    resolution interpolates a learned positional embedding (`ablate.models.positional.layers.resize`) and what a layer
+    can turn by its ``from_grid``, and keeps the model's sine table. Both are in what is returned, and are logged as a warning.
 
     Args:
         model: One that `ablate.models` built.
@@ -256,12 +256,12 @@ def assign(
     if not turned:
         raise WeightsError(_unrelated(source, tensors, model, targets) + _advice(repeats, tensors) + ".")
 
-    stored = turned.get(_POSITIONAL)
+    stored = dict(turned)
     problems = [f"missing {name}" for name in targets if name not in tensors]
     apart = {name for repeat in repeats for name in repeat.names}.union(targets, unused)
     problems += [f"extra {shown(name)}" for name in tensors if name not in apart]
     problems += [f"extra {len(part.names)} below {shown(part.key)}" for part in repeats if not part.whole]
-    problems += _place(model, turned, targets, grid)
+    problems += _place(model, turned, targets, grid) + _onto_grid(model, turned, targets, grid)
     problems += [problem for name in turned if (problem := _misfit(name, tensors[name], turned[name], targets[name]))]
     if problems:
         more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
@@ -270,7 +270,7 @@ def assign(
 
     for name, tensor in turned.items():
         targets[name].assign(ops.cast(tensor, targets[name].dtype))
-    changed = () if turned.get(_POSITIONAL) is stored else (_POSITIONAL,)
+    changed = tuple(name for name in turned if turned[name] is not stored[name])
     interpolated, kept = ((), (*kept, *changed)) if _is_sine(model) else (changed, kept)
     others = tuple(repeat.key for repeat in repeats)
     loaded = tuple(name for name in turned if name not in changed)
@@ -289,6 +289,26 @@ def _place(
     except WeightsError as misfit:
         return [f"{_POSITIONAL} {misfit}"]
     return []
+
+
+def _onto_grid(
+    model: keras.Model, turned: dict[str, np.ndarray], targets: Mapping[str, Any], grid: TokenGrid | None
+) -> list[str]:
+    """Turns weights of layers that know a grid (`_gridded`) into those of the model's, or says why not."""
+    layers, problems = _gridded(model), []
+    for name in [name for name in turned if name in layers]:
+        try:
+            turned[name] = layers[name].from_grid(targets[name].name, turned[name], grid)
+        except ValueError as misfit:
+            problems.append(f"{name} {misfit}")
+            del turned[name]
+    return problems
+
+
+def _gridded(model: keras.Model) -> dict[str, Any]:
+    """The layer of each weight whose layer can turn it into that of another grid of tokens (docs/architecture.md)."""
+    layers = [layer for layer in model._flatten_layers(include_self=False) if hasattr(layer, "from_grid")]
+    return {_name(weight): layer for layer in layers for weight in layer.weights}
 
 
 def from_official(tensor: np.ndarray, path: str) -> np.ndarray:
@@ -337,9 +357,10 @@ def _wanted(model: keras.Model) -> Wanted:
     """What a model can take of a file: its own weights, and those that may have another shape than its own."""
     sizes = {_name(weight): math.prod(weight.shape) for weight in model.weights}
     own = sum(sizes.values())
+    of_any_shape = {_POSITIONAL, *_HEAD, *_gridded(model)}
 
     def takes(name: str, shape: tuple[int, ...]) -> bool:
-        return name in sizes and (name in (_POSITIONAL, *_HEAD) or math.prod(shape) == sizes[name])
+        return name in sizes and (name in of_any_shape or math.prod(shape) == sizes[name])
 
     return Wanted(takes, _ROOM + _ROOM_PER_PARAM * own)
 

@@ -22,6 +22,7 @@ pytestmark = [
 TOLERANCE = 1e-4
 MODELS = {
     **{f"{family}_32{pe}": {} for family in ("vit_2_4", "cvt_2_4", "cct_2_3x2") for pe in ("", "_sine", "_none")},
+    **{f"vit_2_4_32+{pe}": {"positional": pe} for pe in ("sine2d", "rotary", "relative", "conditional")},
     "cct_2_3x2_48": {"image_size": (48, 36), "in_channels": 1, "num_classes": 7, "pooling": "mean"},
     "keras_io_cct": {},
     "cct_keras_2_3x2": {"image_size": 32, "num_classes": 10, "dim": 64, "heads": 2},
@@ -44,7 +45,7 @@ def exported(tmp_path_factory):
 
     @cache
     def export(name):
-        model, folder = create_model(name, **MODELS[name]), str(root / name)
+        model, folder = create_model(name.partition("+")[0], **MODELS[name]), str(root / name)
         for index, weight in enumerate(model.weights):  # so that no branch is negligible
             draw = np.random.default_rng(index).normal(size=weight.shape)
             weight.assign(0.1 * draw + ("gamma" in weight.name))

@@ -41,6 +41,31 @@ def test_jax_serves_what_the_model_says():
     assert done.returncode == 0, done.stderr
 
 
+PLACES = """
+import keras
+import numpy as np
+from ablate.models import build
+from ablate.models.profile import profile
+from ablate.models.spec import ModelSpec
+
+for positional in ("sine2d", "rotary", "relative", "conditional"):
+    spec = ModelSpec("patch", 4, 1, positional, "class_token", dim=16, heads=2)
+    model = build(spec, (8, 12, 3), 5)
+    assert profile(model).params == spec.params((8, 12, 3), 5), positional
+    assert profile(model).macs == spec.macs((8, 12, 3), 5), positional
+    model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.random.default_rng(0).normal(size=(4, 8, 12, 3)).astype("float32")
+    losses = [model.train_on_batch(x, np.arange(4)) for _ in range(5)]
+    assert losses[-1] < losses[0], positional
+"""
+
+
+def test_jax_builds_counts_and_trains_each_kind_of_position():
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", PLACES], env=env, capture_output=True, text=True, timeout=580)
+    assert done.returncode == 0, done.stderr
+
+
 def test_jax_trains_to_where_tensorflow_does(tmp_path):
     words = ["model=tiny", "data=digits", "train.epochs=20", "train.batch_size=32", "tracking.log_model=false"]
 

@@ -141,7 +141,7 @@ def test_plugin_variant_trains_and_is_costed_by_name(tmp_path):
         "@dataclass\n"
         "class Scaled(Positional):\n"
         "    scale: float = 1.0\n"
-        "    def params(self, model, tokens):\n"
+        "    def params(self, model, geometry):\n"
         "        return Params(trainable=model.width)\n"
     )
     words = [*TINY, "plugins=[mine]", "model.positional=scaled", "train.epochs=1"]

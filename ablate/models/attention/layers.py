@@ -11,7 +11,7 @@ from ablate.models.intermediates import is_traced, tap
 from ablate.models.numerics import keep_mask, softmax, widened
 from ablate.models.slots import Geometry, Place
 from ablate.models.spec import ModelSpec
-from ablate.models.tokenwise import BlockLayer, dense, positional_layer
+from ablate.models.tokenwise import BlockLayer, dense, in_policy, positional_layer
 
 
 def softmax_attention(spec: ModelSpec, geometry: Geometry, depth: int) -> "SoftmaxAttention":
@@ -49,8 +49,9 @@ class SoftmaxAttention(BlockLayer):
         self.weights_dropout = WeightsDropout(spec.attention_dropout, dtype=self.dtype_policy, name="weights_dropout")
         self.dropout = keras.layers.Dropout(after, dtype=self.dtype_policy, name="dropout")
         self.heads, self.head_dim = spec.attention_heads, spec.key_width
-        self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
-        self.bias = positional_layer(spec, geometry, depth, Place.scores)
+        with in_policy(self.dtype_policy):
+            self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
+            self.bias = positional_layer(spec, geometry, depth, Place.scores)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         inner, tokens = self.heads * self.head_dim, input_shape[1]
@@ -122,7 +123,8 @@ class LinearAttention(BlockLayer):
         )
         self.dropout = keras.layers.Dropout(after, dtype=self.dtype_policy, name="dropout")
         self.heads, self.head_dim = spec.attention_heads, spec.key_width
-        self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
+        with in_policy(self.dtype_policy):
+            self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         inner = self.heads * self.head_dim

@@ -1,4 +1,4 @@
-"""What tells tokens apart by their place: learnable, sine, or nothing; and a learned one on another grid.
+"""What is added to tokens to tell their places: learnable, sine, sine2d, or nothing; a learned one on another grid.
 
 Layers from ``(batch, tokens, dim)`` to the same; a factory may return None for the identity.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from ablate.models.initializers import TruncatedNormal
 from ablate.models.positional.spec import LearnablePositionalSpec
@@ -25,6 +26,11 @@ def learnable(spec: ModelSpec, geometry: Geometry) -> "LearnablePositional":
 def sine(spec: ModelSpec, geometry: Geometry) -> "SinePositional":
     """Fixed sines and cosines."""
     return SinePositional(name="positional")
+
+
+def sine2d(spec: ModelSpec, geometry: Geometry) -> "Sine2dPositional":
+    """Fixed sines and cosines of rows and columns."""
+    return Sine2dPositional(geometry.grid, geometry.extra_tokens, name="positional")
 
 
 def none(spec: ModelSpec, geometry: Geometry) -> None:
@@ -76,6 +82,34 @@ class SinePositional(keras.layers.Layer):
         return x + self.embedding
 
 
+@keras.saving.register_keras_serializable(package="ablate")
+class Sine2dPositional(keras.layers.Layer):
+    """Adds `sine2d_table` to image tokens: a constant, and no weight, so that each grid has its own.
+
+    Args:
+        grid: Rows and columns of image tokens.
+        extra_tokens: Tokens in front of them, to which nothing is added.
+    """
+
+    def __init__(self, grid: tuple[int, int], extra_tokens: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.grid = (int(grid[0]), int(grid[1]))
+        self.extra_tokens = extra_tokens
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        table = sine2d_table(self.grid, int(input_shape[-1] or 0))
+        self.table = np.pad(table, ((self.extra_tokens, 0), (0, 0)))
+
+    def call(self, x: Any) -> Any:
+        return x + ops.cast(self.table, x.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "grid": list(self.grid), "extra_tokens": self.extra_tokens}
+
+
 def sine_table(tokens: int, dim: int) -> np.ndarray:
     """Sines on even channels, cosines on odd ones, of place / 10000^(2·⌊i/2⌋/dim): ``(tokens, dim)`` in float64.
 
@@ -84,6 +118,18 @@ def sine_table(tokens: int, dim: int) -> np.ndarray:
     channel = np.arange(dim)
     angle = np.arange(tokens)[:, None] / 10000.0 ** (2 * (channel // 2) / dim)
     return np.where(channel % 2 == 0, np.sin(angle), np.cos(angle))
+
+
+def sine2d_table(grid: tuple[int, int], dim: int) -> np.ndarray:
+    """`sine_table` of a token's row on the first half of its channels, of its column on the others.
+
+    Returns:
+        ``(rows * columns, dim)`` in float64, for a ``dim`` divisible by 4.
+
+    Source: Parmar et al. 2018, arXiv 1802.05751, section 3; on Vision Transformers Beyer et al. 2022, arXiv 2205.01580.
+    """
+    rows, columns = (sine_table(count, dim // 2) for count in grid)
+    return np.concatenate([np.repeat(rows, grid[1], axis=0), np.tile(columns, (grid[0], 1))], axis=1)
 
 
 def resize(embedding: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:

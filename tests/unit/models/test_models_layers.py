@@ -14,6 +14,7 @@ from ablate.models.head import layers as head
 from ablate.models.mlp import layers as mlp
 from ablate.models.norm import layers as norm
 from ablate.models.pooling import layers as pooling
+from ablate.models.positional import conditional, relative, rotary
 from ablate.models.positional import layers as positional
 from ablate.models.slots import Geometry
 from ablate.models.spec import ModelSpec
@@ -55,12 +56,18 @@ LAYERS = [
     (lambda: positional.LearnablePositional(), SEQUENCE, SEQUENCE, 1),
     (lambda: positional.LearnablePositional(trained=False, draw="uniform"), SEQUENCE, SEQUENCE, 1),
     (lambda: positional.SinePositional(), SEQUENCE, SEQUENCE, 1),
+    (lambda: positional.Sine2dPositional((2, 2), extra_tokens=1), SEQUENCE, SEQUENCE, 0),
+    (lambda: rotary.RotaryPositional((2, 2), 1, axes=1, theta=10.0), (2, *SEQUENCE), (2, *SEQUENCE), 0),
+    (lambda: relative.RelativePositional((2, 2), extra_tokens=1), (3, 5, 5), (3, 5, 5), 1),
+    (lambda: conditional.ConditionalPositional((2, 2), 1, kernel=5), SEQUENCE, SEQUENCE, 2),
     (lambda: pooling.SeqPool(), SEQUENCE, (8,), 2),
     (lambda: pooling.SeqPool(sums=True), SEQUENCE, (8,), 2),
     (lambda: pooling.ClassToken(), SEQUENCE, (6, 8), 1),
     (lambda: pooling.FirstToken(), SEQUENCE, (8,), 0),
     (lambda: SoftmaxAttention(_spec(heads=4, dropout=0.2, attention_dropout=0.3), GEOMETRY, 1), SEQUENCE, SEQUENCE, 3),
     (lambda: SoftmaxAttention(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
+    (lambda: SoftmaxAttention(_spec(positional="relative"), GEOMETRY), SEQUENCE, SEQUENCE, 4),
+    (lambda: SoftmaxAttention(_spec(positional="rotary"), GEOMETRY), SEQUENCE, SEQUENCE, 3),
     (lambda: mlp.PlainMlp(_spec(dropout=0.2), GEOMETRY, 1), SEQUENCE, SEQUENCE, 4),
     (lambda: mlp.PlainMlp(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 4),
     (
@@ -81,6 +88,7 @@ LAYERS = [
         11,
     ),
     (lambda: encoder.Block(_spec(**AWAY), GEOMETRY), SEQUENCE, SEQUENCE, 12),
+    (lambda: encoder.Block(_spec(positional="conditional"), GEOMETRY), SEQUENCE, SEQUENCE, 13),
     (lambda: norm.LayerNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 2),
     (lambda: norm.RmsNorm(epsilon=1e-2), SEQUENCE, SEQUENCE, 1),
     (lambda: head.MlpHead(7), (8,), (7,), 4),
@@ -132,7 +140,8 @@ def test_layer_survives_saving_and_cloning(make, shape, out, weights, tmp_path):
 
 def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default():
     """An option that ``get_config`` forgets is restored as its default, which only another value brings to light."""
-    modules = (attention, encoder, head, mlp, norm, pooling, positional, tokenizers, tokenwise)
+    own = (attention, encoder, head, mlp, norm, pooling, tokenizers, tokenwise)
+    modules = (*own, conditional, positional, relative, rotary)
     layers = {kind for module in modules for kind in vars(module).values() if _is_layer(kind, module)}
     configs = [(type(layer), layer.get_config()) for layer in (make() for make, *_ in LAYERS)]
     assert layers == {kind for kind, _ in configs}

@@ -1,5 +1,6 @@
 """The same model on images of another size: its weights, its embedding on the new grid of tokens."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -67,6 +68,18 @@ def test_at_resolution_of_its_own_and_back_changes_no_logit():
     frozen = _fresh()
     frozen.get_layer("encoder").trainable = False
     assert not at_resolution(frozen, 24).get_layer("encoder").trainable
+
+
+def test_at_resolution_keeps_the_precision_of_each_layer():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = _fresh()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    other = at_resolution(model, 24)
+    of = [[layer.dtype_policy.name for layer in each._flatten_layers(include_self=False)] for each in (model, other)]
+    assert of[0] == of[1] and of[0].count("float32") == 1  # the head
+    assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize(("size", "message"), [(18, "multiple of the patch on either side, got 18x18"), (0, "1 pixel")])

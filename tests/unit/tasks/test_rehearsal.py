@@ -1,0 +1,97 @@
+"""A user's variants are built once before anything trains; what cannot be built is told in a sentence."""
+
+import sys
+
+import pytest
+
+from ablate.models import registry
+from ablate.models.slots import SpecError
+from ablate.sweep.plan import make_plan
+from ablate.tasks.classify import rehearsal
+from ablate.tasks.classify.rehearsal import rehearse
+
+SPEC = """
+from dataclasses import dataclass
+from ablate import Positional, register
+
+@register("positional", "scaled", layer="scaled_layers:scaled")
+@dataclass
+class Scaled(Positional):
+    scale: float = 1.0
+"""
+LAYERS = """
+import keras
+
+built = []
+
+@keras.saving.register_keras_serializable(package="scaled")
+class Scaled(keras.layers.Layer):
+    def call(self, x, training=None):
+        return x * 2
+
+def scaled(spec, geometry):
+    built.append(spec.variant("positional").scale)
+    return Scaled(name="positional")
+"""
+SWEEP = """
+base: {model: tiny, data: digits, plugins: [scaled]}
+axes: {model.positional: [none, scaled], model.pooling: [seqpool, mean]}
+seeds: 2
+"""
+
+
+@pytest.fixture
+def specs(tmp_path, monkeypatch):
+    """The runs of a sweep over a plugin's variant, whose layer's file is as told, or is not there."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "scaled.py").write_text(SPEC)
+
+    def planned(layers, *words, sweep=SWEEP):
+        if layers is not None:
+            (tmp_path / "scaled_layers.py").write_text(layers)
+        (tmp_path / "sweeps" / "mine.yaml").write_text(sweep)
+        return [each.spec for each in make_plan(["+sweep=mine", *words]).points]
+
+    yield planned
+    for name in ("scaled", "scaled_layers"):
+        sys.modules.pop(name, None)
+
+
+def test_rehearsal_builds_each_distinct_variant_once(specs):
+    rehearse(specs(LAYERS))
+    assert sys.modules["scaled_layers"].built == [1.0]
+    axes = "{model.options.positional.scale: [1.0, 2.0], model.pooling: [seqpool, mean]}"
+    words = f"base: {{model: tiny, data: digits, plugins: [scaled], model.positional: scaled}}\naxes: {axes}\nseeds: 2"
+    rehearse(specs(LAYERS, sweep=words))
+    assert sys.modules["scaled_layers"].built == [1.0, 1.0, 2.0]
+
+
+def test_rehearsal_of_our_variants_builds_nothing(specs, monkeypatch):
+    def forbidden(*args):
+        raise AssertionError("nothing is to be built")
+
+    monkeypatch.setattr(rehearsal, "_build", forbidden)
+    rehearse(specs(None, "model.positional=none"))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (None, r"^positional=scaled must be built before anything trains, but layer scaled_layers:scaled fails with "
+               r"ModuleNotFoundError: No module named 'scaled_layers'; mend it there, or leave it out\.$"),
+        (LAYERS.replace("def scaled", "def other"), r"AttributeError: module 'scaled_layers' has no attribute"),
+        (LAYERS.replace("(spec, geometry)", "(spec)"), r"TypeError: scaled\(\) takes 1 positional argument"),
+        (LAYERS.replace("x * 2", "x.no_such"), r"no attribute 'no_such'.*scaled_layers\.py, line 9\)"),
+        (LAYERS.replace("x * 2", "x * 2 if not training else no_such"), r"'no_such' is not defined"),
+        (LAYERS.replace("x * 2", "x[:, 1:]"), r"must give the encoder 16 tokens of width 32, as their specs say"),
+    ],
+    ids=["no-file", "no-factory", "factory", "call", "training", "shape"],
+)  # fmt: skip
+def test_rehearsal_refuses_in_a_sentence_what_cannot_be_built(specs, layers, message):
+    planned = specs(layers)
+    with pytest.raises(SpecError, match=message) as caught:
+        rehearse(planned)
+    assert "\n" not in str(caught.value)
