@@ -1,0 +1,111 @@
+"""How alike tokens are on three manifolds: functions of queries and keys ``(batch, heads, tokens, head_dim)``.
+
+Each gives ``(batch, heads, tokens, tokens)`` in float32 or wider, before any scale. No weights here.
+
+Source of all formulas: ../shared/reference/manifold/README.md, "The architecture, exactly"; Konstantinidis et al. 2022,
+arXiv 2207.08569.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def euclid(query: Any, key: Any) -> Any:
+    """Inner products, as softmax attention has them."""
+    return ops.matmul(widened(query), _transposed(widened(key)))
+
+
+def spd(query: Any, key: Any) -> Any:
+    """The product of two covariance matrices, element by element without its sign."""
+    return ops.abs(ops.matmul(covariance(query), covariance(key)))
+
+
+def spd_distance(query: Any, key: Any) -> Any:
+    """How far two covariance matrices are apart, element by element: large where tokens are unlike."""
+    return ops.abs(covariance(query) - covariance(key))
+
+
+def grassmann(query: Any, key: Any) -> Any:
+    """Squared inner products of the rows of two orthonormal bases."""
+    return ops.square(ops.matmul(orthonormal(query), _transposed(orthonormal(key))))
+
+
+def grassmann_projection(query: Any, key: Any) -> Any:
+    """Inner products of the squared entries of two orthonormal bases' rows: sums over the outer products of columns."""
+    squares = ops.square(orthonormal(query)), ops.square(orthonormal(key))
+    return ops.matmul(squares[0], _transposed(squares[1]))
+
+
+def covariance(x: Any) -> Any:
+    """Covariances between tokens, ``(..., tokens, tokens)``, of their ``head_dim`` features.
+
+    Divided by ``head_dim - 1``, or by 1 where there is a single feature.
+    """
+    x = widened(x)
+    centred = x - ops.mean(x, axis=-1, keepdims=True)
+    # Each factor has a root of the divisor, as numbers per token are fewer than covariances.
+    centred = centred * max(1, int(x.shape[-1]) - 1) ** -0.5
+    return ops.matmul(centred, _transposed(centred))
+
+
+def orthonormal(x: Any) -> Any:
+    """The thin Q factor ``(..., tokens, min(tokens, head_dim))`` of a QR of ``(..., tokens, head_dim)``.
+
+    A QR is unique up to the sign of each column. The signs are Householder's, as LAPACK has them: where the pivot is at
+    least 0 the diagonal of R is negative, and the other way round, and a step that has nothing to eliminate is left
+    out. With at most as many tokens as features, Q is that of the leading square.
+
+    A column that depends on those before it leaves its column of Q open: repeated tokens, such as a black border, bring
+    that about. The usual gradient is then NaN or noise. So where the diagonal of R is at most ``max(tokens, head_dim)``
+    times the numbers' resolution times its largest entry, the usual bound of a matrix' rank, that column of Q is taken
+    to turn only as it must to stay at right angles to the columns before it. Everywhere else the gradient is exact.
+    """
+    x = widened(x)
+    rows, columns = int(x.shape[-2]), int(x.shape[-1])
+    return _orthonormal(x[..., :rows] if rows < columns else x)
+
+
+@ops.custom_gradient
+def _orthonormal(x: Any) -> Any:
+    basis, factor = ops.qr(x, mode="reduced")
+
+    def gradient(*arguments: Any, upstream: Any = None) -> Any:
+        """With P = Qᵀ dQ: dx = (dQ - Q P + Q K) R⁻ᵀ, where K is what lies below the diagonal of P - Pᵀ.
+
+        A column without a direction of its own has 1 / R_jj = 0: in R its row becomes that of the identity, and its
+        column of what R⁻ᵀ multiplies becomes 0. Where x is square, dQ - Q P is 0.
+
+        Source: Walter and Lehmann 2010, arXiv 1009.6112, with dR = 0.
+        """
+        upstream = arguments[0] if upstream is None else upstream
+        rows, columns = int(x.shape[-2]), int(x.shape[-1])
+        diagonal = ops.abs(ops.diagonal(factor, axis1=-2, axis2=-1))
+        least = max(rows, columns) * resolution(x) * ops.max(diagonal, axis=-1, keepdims=True)
+        own = ops.expand_dims(diagonal > least, -1)
+        inner = ops.matmul(_transposed(basis), upstream)
+        turned = ops.tril(inner - _transposed(inner), -1)
+        if rows == columns:
+            outer = ops.matmul(basis, turned)
+        else:
+            outer = upstream + ops.matmul(basis, turned - inner)
+        factor_own = ops.where(own, factor, ops.eye(columns, dtype=factor.dtype))
+        outer = ops.where(own, _transposed(outer), ops.zeros((), dtype=factor.dtype))
+        return _transposed(ops.solve_triangular(factor_own, outer, lower=False))
+
+    return basis, gradient
+
+
+def widened(x: Any) -> Any:
+    """In float32, or in float64 if it is: no narrower type has a QR, and a covariance would lose its digits."""
+    return x if keras.backend.standardize_dtype(x.dtype) in ("float32", "float64") else ops.cast(x, "float32")
+
+
+def resolution(x: Any) -> float:
+    """Distance from 1 to the next larger number of the type of ``x``, float32 or float64."""
+    return 2.0**-52 if keras.backend.standardize_dtype(x.dtype) == "float64" else 2.0**-23
+
+
+def _transposed(x: Any) -> Any:
+    return ops.swapaxes(x, -1, -2)
