@@ -1,7 +1,7 @@
-"""PyTorch's side for multi-manifold attention: the formulas of ../shared/reference/manifold/README.md, as plain modules.
+"""PyTorch's side for multi-manifold attention: the formulas of ../shared/reference/manifold/README.md as plain modules.
 
 Written from that text alone, since nobody publishes the fork as a package: tokenizers, blocks and SeqPool are the
-official ones. Each map is the shortest PyTorch that computes it. The absolute value is `torch.abs`, where the fork takes
+official ones. Each map is the shortest PyTorch that computes it. The absolute value is `torch.abs`; the fork takes
 a norm over an axis of size 1, which is slower.
 """
 

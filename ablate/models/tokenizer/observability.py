@@ -5,8 +5,9 @@ No weights here: the LayerNorm before it and the dense layer after it belong to 
 
 from typing import Any
 
-import keras
 from keras import ops
+
+from ablate.models.numerics import resolution, widened
 
 
 def observability(tokens: Any, order: int, blocks: int) -> Any:
@@ -42,11 +43,9 @@ def observability(tokens: Any, order: int, blocks: int) -> Any:
         )
     if blocks < 2:
         raise ValueError(f"blocks must be at least 2, got {blocks}.")
-    kind = keras.backend.standardize_dtype(tokens.dtype)
-    wide = kind if kind in ("float32", "float64") else "float32"
     steps = dim // order
     count = tokens.shape[1]
-    observed = ops.reshape(ops.cast(tokens, wide), (-1, steps, order))
+    observed = ops.reshape(widened(tokens), (-1, steps, order))
     observed = _transposed(ops.flip(observed, axis=1))  # (batch * tokens, order, steps)
     observed = observed - ops.mean(observed, axis=-1, keepdims=True)
     seen = left_singular_vectors(observed)
@@ -54,64 +53,75 @@ def observability(tokens: Any, order: int, blocks: int) -> Any:
     before, after = state[..., :-1], state[..., 1:]
     back = _transposed(before)
     step = ops.matmul(ops.matmul(after, back), pseudo_inverse(ops.matmul(before, back)))
-    moved = ops.matmul(seen, step)
-    rows = ops.concatenate([seen, moved, *_powers(moved, blocks - 2)], axis=-1)
-    return ops.cast(ops.reshape(rows, (-1, count, blocks * order**2)), kind)
+    # U A is written out for each block, as the fork computes it and its MACs are counted; TensorFlow's graphs and XLA
+    # find that it is the same.
+    powers = [_power(ops.matmul(seen, step), power) for power in (1, *range(1, blocks - 1))]
+    rows = ops.concatenate([seen, *powers], axis=-1)
+    return ops.cast(ops.reshape(rows, (-1, count, blocks * order**2)), tokens.dtype)
 
 
-def _powers(x: Any, highest: int) -> list[Any]:
-    powers = [x][:highest]
-    while len(powers) < highest:
-        powers.append(powers[-1] * x)
-    return powers
+def _power(x: Any, power: int) -> Any:
+    """Element by element, by products: a power's gradient would be NaN at 0 on some backends."""
+    powered = x
+    for _ in range(power - 1):
+        powered = powered * x
+    return powered
 
 
+@ops.custom_gradient
 def left_singular_vectors(x: Any) -> Any:
     """U ``(..., rows, rows)`` of a thin SVD of ``(..., rows, columns)``, ``rows <= columns``, in float32 or wider.
 
     The entry of largest magnitude in each column of U is positive. U's gradient is that of the eigenvectors of x xᵀ,
-    written as a change of U to first order, so that it is the same on every backend and finite at every x: TensorFlow
-    and JAX give NaN where singular values are equal, such as those of a constant token.
+    finite at every x: those of TensorFlow and JAX are NaN where singular values are equal, as a constant token's are.
     """
-    vectors, values, _ = ops.svd(ops.stop_gradient(x), full_matrices=False)
-    largest = ops.take_along_axis(vectors, ops.argmax(ops.abs(vectors), axis=-2)[..., None, :], axis=-2)
-    vectors = ops.stop_gradient(ops.where(largest < 0, -vectors, vectors))
-    squares = ops.stop_gradient(ops.square(values))
-    gaps = squares[..., None, :] - squares[..., :, None]
-    apart = ops.abs(gaps) > _resolution(squares) * squares[..., :1, None]
-    factors = ops.where(apart, 1 / ops.where(apart, gaps, ops.ones_like(gaps)), ops.zeros_like(gaps))
-    turned = ops.matmul(_transposed(vectors), x)
-    change = _change(ops.matmul(turned, _transposed(turned)))
-    return vectors + ops.matmul(vectors, factors * change)
+    vectors, values, _ = ops.svd(x, full_matrices=False)
+    largest = ops.take_along_axis(vectors, ops.expand_dims(ops.argmax(ops.abs(vectors), axis=-2), -2), axis=-2)
+    vectors = ops.where(largest < 0, -vectors, vectors)
+
+    def gradient(*arguments: Any, upstream: Any = None) -> Any:
+        upstream = arguments[0] if upstream is None else upstream
+        squares = ops.square(values)
+        gaps = squares[..., None, :] - squares[..., :, None]
+        apart = ops.abs(gaps) > resolution(squares) * squares[..., :1, None]
+        factors = ops.where(apart, 1 / ops.where(apart, gaps, ops.ones_like(gaps)), ops.zeros_like(gaps))
+        back = _transposed(vectors)
+        turned = factors * ops.matmul(back, upstream)
+        return ops.matmul(ops.matmul(vectors, turned + _transposed(turned)), ops.matmul(back, x))
+
+    return vectors, gradient
 
 
+@ops.custom_gradient
 def pseudo_inverse(x: Any) -> Any:
     """The pseudo-inverse of symmetric matrices ``(..., n, n)`` that have no negative eigenvalue.
 
     Eigenvalues up to n times the numbers' resolution times the largest one count as 0. Its gradient is that at
     constant rank (Golub and Pereyra 1973, SIAM Journal on Numerical Analysis 10.2, equation 4.12), finite at every x.
     """
-    size = int(x.shape[-1])
-    values, vectors = ops.eigh(ops.stop_gradient(x))
-    kept = values > size * _resolution(values) * ops.max(values, axis=-1, keepdims=True)
+    values, vectors = ops.eigh(x)
+    kept = values > int(x.shape[-1]) * resolution(values) * ops.max(values, axis=-1, keepdims=True)
     inverted = ops.where(kept, 1 / ops.where(kept, values, ops.ones_like(values)), ops.zeros_like(values))
-    inverse = ops.stop_gradient(ops.matmul(vectors * inverted[..., None, :], _transposed(vectors)))
-    rest = ops.stop_gradient(ops.matmul(vectors * ops.cast(~kept, x.dtype)[..., None, :], _transposed(vectors)))
-    change = _change(x)
-    once = ops.matmul(inverse, change)
-    across = ops.matmul(ops.matmul(inverse, once), rest)
-    return inverse - ops.matmul(once, inverse) + across + _transposed(across)
+    inverse = _composed(vectors, inverted)
+
+    def gradient(*arguments: Any, upstream: Any = None) -> Any:
+        upstream = arguments[0] if upstream is None else upstream
+        rest = _composed(vectors, ops.cast(~kept, x.dtype))
+        once = ops.matmul(inverse, upstream)
+        back = ops.matmul(upstream, inverse)
+        return (
+            ops.matmul(ops.matmul(inverse, once), rest)
+            + ops.matmul(rest, ops.matmul(back, inverse))
+            - ops.matmul(once, inverse)
+        )
+
+    return inverse, gradient
 
 
-def _change(x: Any) -> Any:
-    """0, with the gradient of ``x``."""
-    return x - ops.stop_gradient(x)
+def _composed(vectors: Any, values: Any) -> Any:
+    """The matrices of these eigenvectors and eigenvalues; summed, as no product of a decomposition counts as MACs."""
+    return ops.sum(vectors[..., :, None, :] * vectors[..., None, :, :] * values[..., None, None, :], axis=-1)
 
 
 def _transposed(x: Any) -> Any:
     return ops.swapaxes(x, -1, -2)
-
-
-def _resolution(x: Any) -> float:
-    """Distance from 1 to the next larger number of the type of ``x``."""
-    return 2.0**-52 if keras.backend.standardize_dtype(x.dtype) == "float64" else 2.0**-23

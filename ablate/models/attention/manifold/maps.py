@@ -8,8 +8,9 @@ arXiv 2207.08569.
 
 from typing import Any
 
-import keras
 from keras import ops
+
+from ablate.models.numerics import resolution, widened
 
 
 def euclid(query: Any, key: Any) -> Any:
@@ -86,25 +87,12 @@ def _orthonormal(x: Any) -> Any:
         own = ops.expand_dims(diagonal > least, -1)
         inner = ops.matmul(_transposed(basis), upstream)
         turned = ops.tril(inner - _transposed(inner), -1)
-        if rows == columns:
-            outer = ops.matmul(basis, turned)
-        else:
-            outer = upstream + ops.matmul(basis, turned - inner)
+        outer = ops.matmul(basis, turned) if rows == columns else upstream + ops.matmul(basis, turned - inner)
         factor_own = ops.where(own, factor, ops.eye(columns, dtype=factor.dtype))
         outer = ops.where(own, _transposed(outer), ops.zeros((), dtype=factor.dtype))
         return _transposed(ops.solve_triangular(factor_own, outer, lower=False))
 
     return basis, gradient
-
-
-def widened(x: Any) -> Any:
-    """In float32, or in float64 if it is: no narrower type has a QR, and a covariance would lose its digits."""
-    return x if keras.backend.standardize_dtype(x.dtype) in ("float32", "float64") else ops.cast(x, "float32")
-
-
-def resolution(x: Any) -> float:
-    """Distance from 1 to the next larger number of the type of ``x``, float32 or float64."""
-    return 2.0**-52 if keras.backend.standardize_dtype(x.dtype) == "float64" else 2.0**-23
 
 
 def _transposed(x: Any) -> Any:
