@@ -76,7 +76,8 @@ def _orthonormal(x: Any) -> Any:
         """With P = Qᵀ dQ: dx = (dQ - Q P + Q K) R⁻ᵀ, where K is what lies below the diagonal of P - Pᵀ.
 
         A column without a direction of its own has 1 / R_jj = 0: in R its row becomes that of the identity, and its
-        column of what R⁻ᵀ multiplies becomes 0. Where x is square, dQ - Q P is 0.
+        column of the inverse becomes 0. Where x is square, dQ - Q P is 0. The inverse is written out, since a product
+        with it needs no transposed copies of what it is multiplied with.
 
         Source: Walter and Lehmann 2010, arXiv 1009.6112, with dR = 0.
         """
@@ -84,13 +85,15 @@ def _orthonormal(x: Any) -> Any:
         rows, columns = int(x.shape[-2]), int(x.shape[-1])
         diagonal = ops.abs(ops.diagonal(factor, axis1=-2, axis2=-1))
         least = max(rows, columns) * resolution(x) * ops.max(diagonal, axis=-1, keepdims=True)
-        own = ops.expand_dims(diagonal > least, -1)
+        own = diagonal > least
+        unit = ops.eye(columns, dtype=factor.dtype)
+        regular = ops.where(ops.expand_dims(own, -1), factor, unit)
+        inverse = ops.solve_triangular(regular, unit * ops.expand_dims(ops.cast(own, factor.dtype), -2), lower=False)
         inner = ops.matmul(_transposed(basis), upstream)
-        turned = ops.tril(inner - _transposed(inner), -1)
+        below = ops.tril(ops.ones((columns, columns), dtype=factor.dtype), -1)
+        turned = (inner - _transposed(inner)) * below
         outer = ops.matmul(basis, turned) if rows == columns else upstream + ops.matmul(basis, turned - inner)
-        factor_own = ops.where(own, factor, ops.eye(columns, dtype=factor.dtype))
-        outer = ops.where(own, _transposed(outer), ops.zeros((), dtype=factor.dtype))
-        return _transposed(ops.solve_triangular(factor_own, outer, lower=False))
+        return ops.matmul(outer, _transposed(inverse))
 
     return basis, gradient
 
