@@ -59,9 +59,10 @@ def orthonormal(x: Any) -> Any:
     out. With at most as many tokens as features, Q is that of the leading square.
 
     A column that depends on those before it leaves its column of Q open: repeated tokens, such as a black border, bring
-    that about. The usual gradient is then NaN or noise. So where the diagonal of R is at most ``max(tokens, head_dim)``
-    times the numbers' resolution times its largest entry, the usual bound of a matrix' rank, that column of Q is taken
-    to turn only as it must to stay at right angles to the columns before it. Everywhere else the gradient is exact.
+    that about. The usual gradient is then NaN or noise. So where an entry of R's diagonal is at most
+    ``8 * max(tokens, head_dim)`` times the numbers' resolution times the largest one, that column of Q is taken to turn
+    only as it must to stay at right angles to the columns before it. Everywhere else the gradient is exact. (Rounding
+    leaves up to 21 resolutions there, of 16 tokens with repeats; the usual bound of a matrix' rank has no factor 8.)
     """
     x = widened(x)
     rows, columns = int(x.shape[-2]), int(x.shape[-1])
@@ -84,7 +85,7 @@ def _orthonormal(x: Any) -> Any:
         upstream = arguments[0] if upstream is None else upstream
         rows, columns = int(x.shape[-2]), int(x.shape[-1])
         diagonal = ops.abs(ops.diagonal(factor, axis1=-2, axis2=-1))
-        least = max(rows, columns) * resolution(x) * ops.max(diagonal, axis=-1, keepdims=True)
+        least = 8 * max(rows, columns) * resolution(x) * ops.max(diagonal, axis=-1, keepdims=True)
         own = diagonal > least
         unit = ops.eye(columns, dtype=factor.dtype)
         regular = ops.where(ops.expand_dims(own, -1), factor, unit)
