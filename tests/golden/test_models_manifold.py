@@ -1,7 +1,7 @@
 """Attention over manifolds under the fork's weights gives the fork's numbers: each map, each stage, each gradient.
 
 The files lie beside the checkout (../shared/reference/manifold/README.md); what proves the maps without them stands in
-tests/unit/models/test_models_manifold.py.
+tests/unit/models/test_models_manifold_maps.py.
 """
 
 import json
