@@ -29,6 +29,10 @@ SIDES = {
 }
 """Name -> module of this package, and class."""
 
+FORMULAS = "PyTorch formulas"
+PEERS = {FORMULAS: "sides_manifold:Formulas"}
+"""Those of one kind of model alone, which `benchmarks.manifold` asks for."""
+
 SHORTEST, LARGEST = 0.01, 16_384
 """Seconds of a product that tell a rate, and the side that is large enough in any case."""
 
@@ -58,7 +62,7 @@ def main(arguments: list[str]) -> None:
     # Answers alone go to stdout: whatever libraries print is turned to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    module, _, kind = SIDES[name].partition(":")
+    module, _, kind = (SIDES | PEERS)[name].partition(":")
     server = _Server(getattr(importlib.import_module(f"benchmarks.{module}"), kind)(threads))
     for line in sys.stdin:
         words = json.loads(line)

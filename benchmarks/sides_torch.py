@@ -77,7 +77,7 @@ class Eager:
         torch.set_float32_matmul_precision("high")  # on a GPU, as JAX and TensorFlow do without being asked
 
     def train(self, model: dict[str, Any], x: Any, y: Any) -> Call:
-        net = _Model(model).to(DEVICE).train()
+        net = self.made(model).to(DEVICE).train()
         if (found := sum(p.numel() for p in net.parameters())) != model["parameters"]:
             raise RuntimeError(f"both models must have {model['parameters']} parameters, PyTorch's has {found}.")
         optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY, fused=True)
@@ -95,7 +95,7 @@ class Eager:
         return step
 
     def predict(self, model: dict[str, Any], x: Any) -> Call:
-        forward, images = self._forward(_Model(model).to(DEVICE).eval()), torch.from_numpy(x)
+        forward, images = self._forward(self.made(model).to(DEVICE).eval()), torch.from_numpy(x)
 
         def step() -> Any:
             with torch.inference_mode(), torch.autocast(DEVICE, torch.bfloat16, enabled=self.half):
@@ -107,6 +107,10 @@ class Eager:
         kind = torch.bfloat16 if self.half else torch.float32
         a, b = (torch.rand(side, side, device=DEVICE).to(kind) for _ in range(2))
         return lambda: float((a @ b)[0, 0].item())
+
+    def made(self, model: dict[str, Any]) -> nn.Module:
+        """The model of a description."""
+        return _Model(model)
 
     def _forward(self, net: nn.Module) -> Any:
         # Each step its own graph of fixed shape, which is the faster kind.

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     result = {"date": str(date.today()), "backend": BACKEND, "gpu": gpu(), "models": kept.get("models", {})}
     for name in told.models:
         found = compare(name, told)
-        _print(name, found)
+        shown(name, found)
         result["models"][name] = merged(result["models"].get(name), found)
         told.out.parent.mkdir(parents=True, exist_ok=True)
         told.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
@@ -200,7 +200,8 @@ def _ratio(rounds: list[dict[str, dict[str, float]]], peer: str, ours: str = OUR
     return statistics.median(each[ours]["rate"] / each[peer]["rate"] for each in rounds)
 
 
-def _print(name: str, result: Result) -> None:
+def shown(name: str, result: Result) -> None:
+    """Prints a model's rates and ratios."""
     print(f"{name}: {result['model']['parameters']:,} parameters, load {result['load_average']:.1f}")
     for task, found in result["tasks"].items():
         print(f"  {task:14}{'images/s':>10}{'ours over':>11}{'of matrix rate':>16}")

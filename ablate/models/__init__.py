@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 # The built-in variants register as their specs are imported: here alone, a line a slot.
 from ablate.models.activation import spec as _activation  # noqa: F401
 from ablate.models.attention import spec as _attention  # noqa: F401
+from ablate.models.attention.manifold import spec as _manifold  # noqa: F401
 from ablate.models.head import spec as _head  # noqa: F401
 from ablate.models.mlp import spec as _mlp  # noqa: F401
 from ablate.models.norm import spec as _norm  # noqa: F401

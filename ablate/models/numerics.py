@@ -33,6 +33,16 @@ def _is_wide(x: Any) -> bool:
     return keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
 
 
+def widened(x: Any) -> Any:
+    """In float32, or in float64 if it is: no narrower type has a QR or an SVD, and sums keep their digits."""
+    return x if _is_wide(x) else ops.cast(x, "float32")
+
+
+def resolution(x: Any) -> float:
+    """Distance from 1 to the next larger number of the type of ``x``, float32 or float64."""
+    return 2.0**-52 if keras.backend.standardize_dtype(x.dtype) == "float64" else 2.0**-23
+
+
 def keep_mask(shape: Any, rate: float, seeds: keras.random.SeedGenerator) -> Any:
     """What dropout keeps: booleans of a shape, each false with probability ``rate``, to a thousandth of it.
 

@@ -1,0 +1,1 @@
+"""Attention that compares tokens on several manifolds: Euclid, covariance matrices (SPD), subspaces (Grassmann)."""

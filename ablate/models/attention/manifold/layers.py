@@ -1,0 +1,257 @@
+"""Attention whose weights come of maps on manifolds, ``(batch, tokens, dim)`` to the same shape.
+
+Maps, their norm and their mixing are computed in float32 or wider, whatever the policy.
+"""
+
+# mypy: allow-subclassing-any
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ablate.models.attention.layers import WeightsDropout
+from ablate.models.attention.manifold import maps
+from ablate.models.attention.manifold.spec import (
+    GrassmannProjectionAttentionSpec,
+    ManifoldAttentionSpec,
+    SpdDistanceAttentionSpec,
+)
+from ablate.models.initializers import uniform_bias
+from ablate.models.intermediates import tap
+from ablate.models.numerics import layer_norm, softmax, widened
+from ablate.models.slots import Geometry, Place
+from ablate.models.spec import ModelSpec
+from ablate.models.tokenwise import BlockLayer, dense, positional_layer
+
+MAP_NORM_EPSILON = 1e-5
+"""PyTorch's, whatever the model's other norms add. It decides where maps are small: 1e-3 moves the logits of a model
+with `grassmann_projection` by 3 (../shared/reference/manifold/README.md, "Numerics")."""
+
+
+def manifold(spec: ModelSpec, geometry: Geometry, depth: int) -> "ManifoldAttention":
+    """Several maps, normalised, mixed, and their softmax."""
+    return ManifoldAttention(spec, geometry, depth)
+
+
+def spd_distance(spec: ModelSpec, geometry: Geometry, depth: int) -> "SpdDistanceAttention":
+    """The softmax of distances between covariances."""
+    return SpdDistanceAttention(spec, geometry, depth)
+
+
+def grassmann_projection(spec: ModelSpec, geometry: Geometry, depth: int) -> "GrassmannProjectionAttention":
+    """Normalised similarities of orthonormal bases, without a softmax."""
+    return GrassmannProjectionAttention(spec, geometry, depth)
+
+
+class MapAttention(BlockLayer):
+    """What these variants share: projections to queries, keys and values and back, around weights of their own.
+
+    The projection's outputs are laid out [q | k | v], each head by head, as in softmax attention.
+
+    Args:
+        spec: The model's; a layer reads ``heads``, ``key_dim``, ``qkv_bias``, ``attention_dropout``,
+            ``projection_dropout``, the options of the variant, and a positional variant that acts within attention.
+        geometry: Shapes around the encoder.
+        depth: Which block, from 0.
+    """
+
+    def __init__(self, spec: ModelSpec, geometry: Geometry | None, depth: int = 0, **kwargs: Any) -> None:
+        super().__init__(spec, geometry, depth, **kwargs)
+        self.heads, self.head_dim = spec.attention_heads, spec.key_width
+        self.wide = "float64" if self.compute_dtype == "float64" else "float32"
+        after = spec.dropout if spec.projection_dropout is None else spec.projection_dropout
+        self.weights_dropout = WeightsDropout(spec.attention_dropout, dtype=self.wide, name="weights_dropout")
+        self.dropout = keras.layers.Dropout(after, dtype=self.dtype_policy, name="dropout")
+        self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
+        self.bias = positional_layer(spec, geometry, depth, Place.scores)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        inner, tokens = self.heads * self.head_dim, int(input_shape[1] or 0)
+        self.qkv = dense(self, 3 * inner, "qkv", use_bias=self.spec.qkv_bias)
+        self.projection = dense(self, int(input_shape[-1] or 0), "projection")
+        self.qkv.build(input_shape)
+        self.projection.build((*input_shape[:-1], inner))
+        if self.places is not None:
+            self.places.build((None, self.heads, tokens, self.head_dim))
+        if self.bias is not None:
+            self.bias.build((None, self.heads, tokens, tokens))
+        self.build_maps(tokens)
+
+    def build_maps(self, tokens: int) -> None:
+        """Makes the weights of the maps, for a number of tokens."""
+        raise NotImplementedError
+
+    def weigh(self, query: Any, key: Any, training: bool) -> Any:
+        """Weights of values, in float32 or wider, from queries and keys ``(batch, heads, tokens, head_dim)``."""
+        raise NotImplementedError
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        query, key, value = (self._heads(part) for part in ops.split(self.qkv(x), 3, axis=-1))
+        if self.places is not None:
+            query, key = self.places(query), self.places(key)
+        weights = self.weigh(query, key, bool(training))
+        tap(self, weights)
+        weights, value = self.drop_weights(weights, value, bool(training))
+        mixed = ops.matmul(ops.cast(weights, value.dtype), value)
+        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, x.shape[1], self.heads * self.head_dim))
+        return self.dropout(self.projection(mixed), training=training)
+
+    def drop_weights(self, weights: Any, value: Any, training: bool) -> tuple[Any, Any]:
+        """Attention dropout: some weights are dropped, and the values, which are fewer, scaled up for it."""
+        if not training or self.weights_dropout.rate == 0:
+            return weights, value
+        return self.weights_dropout(weights, training=True), value / (1 - self.weights_dropout.rate)
+
+    def scores(self, x: Any, training: bool) -> Any:
+        """Their softmax, after a positional variant that acts on scores."""
+        return softmax(x if self.bias is None else self.bias(x), training=training)
+
+    def add_scale(self, name: str) -> Any:
+        """A trained number, at first that of softmax attention."""
+        start = keras.initializers.Constant(self.head_dim**-0.5)
+        return self.add_weight(shape=(), initializer=start, dtype=self.wide, autocast=False, name=name)
+
+    def _heads(self, x: Any) -> Any:
+        return ops.transpose(ops.reshape(x, (-1, x.shape[1], self.heads, self.head_dim)), (0, 2, 1, 3))
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class ManifoldAttention(MapAttention):
+    """Maps, each times its scale, stacked; a norm; a 1 x 1 convolution to one map a head; softmax."""
+
+    def __init__(self, spec: ModelSpec, geometry: Geometry | None, depth: int = 0, **kwargs: Any) -> None:
+        super().__init__(spec, geometry, depth, **kwargs)
+        self.variant: ManifoldAttentionSpec = spec.variant("attention")
+        rate = spec.attention_dropout if self.variant.spd_dropout else 0.0
+        self.map_dropout = WeightsDropout(rate, dtype=self.wide, name="map_dropout")
+
+    def build_maps(self, tokens: int) -> None:
+        stacked = len(self.variant.maps) * self.heads
+        self.scales = {name: self.add_scale(f"{name}_scale") for name in self.variant.maps}
+        if self.variant.unused_table:
+            self.unused_table = self.add_weight(shape=(tokens, tokens), initializer="zeros", name="unused_table")
+        self.map_norm = _map_norm(self.variant.map_norm, self.wide)
+        # PyTorch numbers a norm and a convolution in one chain: a file's names depend on whether there is a norm.
+        self.fusion = MapFusion(self.heads, dtype=self.wide, name="fusion_alone" if self.map_norm is None else "fusion")
+        if self.map_norm is not None:
+            self.map_norm.build((None, stacked, tokens, tokens))
+        self.fusion.build((None, stacked, tokens, tokens))
+
+    def weigh(self, query: Any, key: Any, training: bool) -> Any:
+        found = [self._map(name, query, key, training) for name in self.variant.maps]
+        for name, each in zip(self.variant.maps, found, strict=True):
+            tap(self, each, name)
+        x = ops.concatenate(found, axis=1) if len(found) > 1 else found[0]
+        x = x if self.map_norm is None else self.map_norm(x, training=training)
+        x = self.fusion(x)
+        tap(self, x, "fused")
+        return self.scores(x, training)
+
+    def _map(self, name: str, query: Any, key: Any, training: bool) -> Any:
+        scale = ops.convert_to_tensor(self.scales[name])
+        if name == "euclid":
+            return maps.euclid(widened(query) * scale, key)
+        if name == "grassmann":
+            return maps.grassmann(query, key) * scale
+        if not training or self.map_dropout.rate == 0:
+            return maps.spd(query, key) * scale
+        return self.map_dropout(maps.spd(query, key) * (scale / (1 - self.map_dropout.rate)), training=True)
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class SpdDistanceAttention(MapAttention):
+    """The softmax over keys of how far apart covariances are."""
+
+    def build_maps(self, tokens: int) -> None:
+        variant: SpdDistanceAttentionSpec = self.spec.variant("attention")
+        if variant.unused_scale:
+            self.scale = self.add_scale("scale")
+        self.norm = None
+        if variant.map_norm == "rows":
+            self.norm = MapNorm(axis=-1, epsilon=MAP_NORM_EPSILON, dtype=self.wide, name="norm")
+            self.norm.build((None, self.heads, tokens, tokens))
+
+    def weigh(self, query: Any, key: Any, training: bool) -> Any:
+        distances = maps.spd_distance(query, key)
+        return self.scores(distances if self.norm is None else self.norm(distances, training=training), training)
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class GrassmannProjectionAttention(MapAttention):
+    """A LayerNorm, over heads and pairs of tokens, of how alike orthonormal bases are; no softmax.
+
+    Attention dropout falls on what enters the LayerNorm.
+    """
+
+    def build_maps(self, tokens: int) -> None:
+        variant: GrassmannProjectionAttentionSpec = self.spec.variant("attention")
+        self.squared = variant.form == "squared"
+        if variant.has_scale:
+            self.scale = self.add_scale("scale")
+        self.norm = MapNorm(axis=(1, 2, 3), epsilon=MAP_NORM_EPSILON, dtype=self.wide, name="norm")
+        self.norm.build((None, self.heads, tokens, tokens))
+
+    def weigh(self, query: Any, key: Any, training: bool) -> Any:
+        if self.squared:
+            alike = maps.grassmann(query, key) * ops.convert_to_tensor(self.scale)
+        else:
+            alike = maps.grassmann_projection(query, key)
+        if training and self.weights_dropout.rate > 0:
+            alike = self.weights_dropout(alike / (1 - self.weights_dropout.rate), training=True)
+        return self.norm(alike, training=training)
+
+    def drop_weights(self, weights: Any, value: Any, training: bool) -> tuple[Any, Any]:
+        return weights, value
+
+
+def _map_norm(kind: str, dtype: str) -> Any:
+    if kind == "layernorm":
+        return MapNorm(axis=(1, 2, 3), epsilon=MAP_NORM_EPSILON, dtype=dtype, name="map_norm")
+    if kind == "batchnorm":  # PyTorch's momentum of 0.1 is what Keras calls 0.9
+        return keras.layers.BatchNormalization(
+            axis=1, momentum=0.9, epsilon=MAP_NORM_EPSILON, dtype=dtype, name="map_norm"
+        )
+    return None
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class MapNorm(keras.layers.LayerNormalization):
+    """LayerNorm over the last axis, or jointly over all axes but the batch's; faster on a CPU than Keras' own."""
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        size = self.gamma.shape
+        flat = ops.reshape(x, (-1, *x.shape[1 : -len(size)], ops.size(self.gamma)))
+        gamma, beta = (ops.reshape(each, (-1,)) for each in (self.gamma, self.beta))
+        return ops.reshape(layer_norm(flat, gamma, beta, self.epsilon, training=bool(training)), ops.shape(x))
+
+
+@keras.saving.register_keras_serializable(package="ablate")
+class MapFusion(keras.layers.Layer):
+    """A 1 x 1 convolution with bias over maps ``(batch, channels, tokens, tokens)``.
+
+    Args:
+        heads: Maps that come out.
+    """
+
+    def __init__(self, heads: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads = heads
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = int(input_shape[1] or 0)
+        draw = uniform_bias(channels)
+        self.kernel = self.add_weight(shape=(1, 1, channels, self.heads), initializer=draw, name="kernel")
+        self.bias = self.add_weight(shape=(self.heads,), initializer=uniform_bias(channels), name="bias")
+
+    def call(self, x: Any) -> Any:
+        channels, tokens = x.shape[1], x.shape[2]
+        kernel = ops.transpose(ops.reshape(self.kernel, (channels, self.heads)))
+        mixed = ops.matmul(kernel, ops.reshape(x, (-1, channels, tokens**2)))
+        return ops.reshape(mixed + self.bias[:, None], (-1, self.heads, tokens, tokens))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.heads, *input_shape[2:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "heads": self.heads}

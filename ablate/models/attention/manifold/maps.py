@@ -1,0 +1,103 @@
+"""How alike tokens are on three manifolds: functions of queries and keys ``(batch, heads, tokens, head_dim)``.
+
+Each gives ``(batch, heads, tokens, tokens)`` in float32 or wider, before any scale. No weights here.
+
+Source of all formulas: ../shared/reference/manifold/README.md, "The architecture, exactly"; Konstantinidis et al. 2022,
+arXiv 2207.08569.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from ablate.models.numerics import resolution, widened
+
+
+def euclid(query: Any, key: Any) -> Any:
+    """Inner products, as softmax attention has them."""
+    return ops.matmul(widened(query), _transposed(widened(key)))
+
+
+def spd(query: Any, key: Any) -> Any:
+    """The product of two covariance matrices, element by element without its sign."""
+    return ops.abs(ops.matmul(covariance(query), covariance(key)))
+
+
+def spd_distance(query: Any, key: Any) -> Any:
+    """How far two covariance matrices are apart, element by element: large where tokens are unlike."""
+    return ops.abs(covariance(query) - covariance(key))
+
+
+def grassmann(query: Any, key: Any) -> Any:
+    """Squared inner products of the rows of two orthonormal bases."""
+    return ops.square(ops.matmul(orthonormal(query), _transposed(orthonormal(key))))
+
+
+def grassmann_projection(query: Any, key: Any) -> Any:
+    """Inner products of the squared entries of two orthonormal bases' rows: sums over the outer products of columns."""
+    squares = ops.square(orthonormal(query)), ops.square(orthonormal(key))
+    return ops.matmul(squares[0], _transposed(squares[1]))
+
+
+def covariance(x: Any) -> Any:
+    """Covariances between tokens, ``(..., tokens, tokens)``, of their ``head_dim`` features.
+
+    Divided by ``head_dim - 1``, or by 1 where there is a single feature.
+    """
+    x = widened(x)
+    centred = x - ops.mean(x, axis=-1, keepdims=True)
+    # Each factor has a root of the divisor, as numbers per token are fewer than covariances.
+    centred = centred * max(1, int(x.shape[-1]) - 1) ** -0.5
+    return ops.matmul(centred, _transposed(centred))
+
+
+def orthonormal(x: Any) -> Any:
+    """The thin Q factor ``(..., tokens, min(tokens, head_dim))`` of a QR of ``(..., tokens, head_dim)``.
+
+    A QR is unique up to the sign of each column. The signs are Householder's, as LAPACK has them: where the pivot is at
+    least 0 the diagonal of R is negative, and the other way round, and a step that has nothing to eliminate is left
+    out. With at most as many tokens as features, Q is that of the leading square.
+
+    A column that depends on those before it leaves its column of Q open: repeated tokens, such as a black border, bring
+    that about. The usual gradient is then NaN or noise. So where an entry of R's diagonal is at most
+    ``8 * max(tokens, head_dim)`` times the numbers' resolution times the largest one, that column of Q is taken to turn
+    only as it must to stay at right angles to the columns before it. Everywhere else the gradient is exact. (Rounding
+    leaves up to 21 resolutions there, of 16 tokens with repeats; the usual bound of a matrix' rank has no factor 8.)
+    """
+    x = widened(x)
+    rows, columns = int(x.shape[-2]), int(x.shape[-1])
+    return _orthonormal(x[..., :rows] if rows < columns else x)
+
+
+@ops.custom_gradient
+def _orthonormal(x: Any) -> Any:
+    basis, factor = ops.qr(x, mode="reduced")
+
+    def gradient(*arguments: Any, upstream: Any = None) -> Any:
+        """With P = Qᵀ dQ: dx = (dQ - Q P + Q K) R⁻ᵀ, where K is what lies below the diagonal of P - Pᵀ.
+
+        A column without a direction of its own has 1 / R_jj = 0: in R its row becomes that of the identity, and its
+        column of the inverse becomes 0. Where x is square, dQ - Q P is 0. The inverse is written out, since a product
+        with it needs no transposed copies of what it is multiplied with.
+
+        Source: Walter and Lehmann 2010, arXiv 1009.6112, with dR = 0.
+        """
+        upstream = arguments[0] if upstream is None else upstream
+        rows, columns = int(x.shape[-2]), int(x.shape[-1])
+        diagonal = ops.abs(ops.diagonal(factor, axis1=-2, axis2=-1))
+        least = 8 * max(rows, columns) * resolution(x) * ops.max(diagonal, axis=-1, keepdims=True)
+        own = diagonal > least
+        unit = ops.eye(columns, dtype=factor.dtype)
+        regular = ops.where(ops.expand_dims(own, -1), factor, unit)
+        inverse = ops.solve_triangular(regular, unit * ops.expand_dims(ops.cast(own, factor.dtype), -2), lower=False)
+        inner = ops.matmul(_transposed(basis), upstream)
+        below = ops.tril(ops.ones((columns, columns), dtype=factor.dtype), -1)
+        turned = (inner - _transposed(inner)) * below
+        outer = ops.matmul(basis, turned) if rows == columns else upstream + ops.matmul(basis, turned - inner)
+        return ops.matmul(outer, _transposed(inverse))
+
+    return basis, gradient
+
+
+def _transposed(x: Any) -> Any:
+    return ops.swapaxes(x, -1, -2)
