@@ -24,11 +24,6 @@ def softmax(x: Any, *, training: bool = True) -> Any:
     return ops.cast(ops.softmax(ops.cast(x, "float32"), axis=-1), x.dtype)
 
 
-def widened(x: Any) -> Any:
-    """In float32, unless it is float32 or wider already."""
-    return x if _is_wide(x) else ops.cast(x, "float32")
-
-
 def _is_wide(x: Any) -> bool:
     return keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
 

@@ -22,7 +22,7 @@ from ablate.models.intermediates import tap
 from ablate.models.numerics import layer_norm, softmax, widened
 from ablate.models.slots import Geometry, Place
 from ablate.models.spec import ModelSpec
-from ablate.models.tokenwise import BlockLayer, dense, positional_layer
+from ablate.models.tokenwise import BlockLayer, dense, in_policy, positional_layer
 
 MAP_NORM_EPSILON = 1e-5
 """PyTorch's, whatever the model's other norms add. It decides where maps are small: 1e-3 moves the logits of a model
@@ -63,8 +63,9 @@ class MapAttention(BlockLayer):
         after = spec.dropout if spec.projection_dropout is None else spec.projection_dropout
         self.weights_dropout = WeightsDropout(spec.attention_dropout, dtype=self.wide, name="weights_dropout")
         self.dropout = keras.layers.Dropout(after, dtype=self.dtype_policy, name="dropout")
-        self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
-        self.bias = positional_layer(spec, geometry, depth, Place.scores)
+        with in_policy(self.dtype_policy):
+            self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
+            self.bias = positional_layer(spec, geometry, depth, Place.scores)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         inner, tokens = self.heads * self.head_dim, int(input_shape[1] or 0)
