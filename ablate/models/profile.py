@@ -56,11 +56,17 @@ def profile(model: keras.Model) -> Profile:
     return Profile(
         params=_size(model.weights) - _constants(model),
         trainable_params=_size(model.trainable_weights),
-        tokens=int(model.get_layer("encoder").input.shape[1]),
+        tokens=_tokens(model.get_layer("encoder")),
         macs=macs.under("macs"),
         macs_modules=macs.under("macs_modules"),
         macs_fvcore=macs.under("macs_fvcore"),
     )
+
+
+def _tokens(encoder: Any) -> int:
+    """By its input; in late fusion, where a class token joins within each branch, as the branches were told."""
+    branches = getattr(encoder, "branches", None)
+    return int(branches[0].geometry.tokens if branches else encoder.input.shape[1])
 
 
 def measure(model: keras.Model) -> Macs:

@@ -4,6 +4,7 @@ import keras
 
 from ablate.models.classifier import drawn
 from ablate.models.encoder import Encoder
+from ablate.models.fusion import LateFusion
 from ablate.models.slots import SpecError
 from ablate.models.tokenizer.layers import PatchTokenizer
 from ablate.models.weights import assign, state_dict, token_grid
@@ -37,7 +38,7 @@ def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> kera
 
 def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
     encoder = model.get_layer("encoder")
-    if isinstance(encoder, Encoder) and encoder.geometry is not None:
+    if isinstance(encoder, Encoder | LateFusion) and encoder.geometry is not None:
         classes = encoder.geometry.num_classes if any(layer.name == "head" for layer in model.layers) else None
         other = drawn(encoder.spec, input_shape, classes, name=model.name)
         for layer in model.layers:

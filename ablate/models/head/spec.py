@@ -15,8 +15,8 @@ class LinearHeadSpec(Head):
 
     def params(self, model: ModelSpec, geometry: Geometry) -> Params:
         classes = geometry.num_classes or 0
-        return Params(model.width * classes + classes)
+        return Params(model.features * classes + classes)
 
     def macs(self, model: ModelSpec, geometry: Geometry) -> Macs:
         classes = geometry.num_classes or 0
-        return Macs(linear=model.width * classes, elementwise=classes)
+        return Macs(linear=model.features * classes, elementwise=classes)
