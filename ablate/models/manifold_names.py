@@ -118,15 +118,22 @@ def _branches(kinds: str) -> dict[str, dict[str, Any]]:
 
 
 def _spd_distance(*, seed: bool = False) -> dict[str, Any]:
-    options = {"options": {"attention": {"norm": True}}} if seed else {}
-    return {"attention": "spd_distance", "qkv_bias": True, **options}
+    options = {"unused_scale": True, **({"map_norm": "rows"} if seed else {})}
+    return {"attention": "spd_distance", "qkv_bias": True, "options": {"attention": options}}
 
 
 def _grassmann(order: int, *, seed: bool = False) -> dict[str, Any]:
-    options: dict[str, Any] = {"tokenizer": {"observability": [order, 3 if order == 8 else 4]}}
-    if seed:
-        options["attention"] = {"squared": "product"}
+    stage = {"observability": [order, 3 if order == 8 else 4]}
+    options = {"tokenizer": stage, "attention": {"form": "squared"} if seed else {"unused_scale": True}}
     return {"attention": "grassmann_projection", "qkv_bias": True, "options": options}
+
+
+def is_older(spec: Any) -> bool:
+    """Whether of the fork's two revisions only the older one builds such manifold attention."""
+    if spec.attention != "manifold":
+        return False
+    own = spec.variant("attention")
+    return bool(own.unused_table or (list(own.maps) == ["euclid", "spd"] and own.map_norm == "layernorm"))
 
 
 def manifold_options(maps: Iterable[str], *, seed: bool = False) -> dict[str, Any]:
@@ -139,6 +146,7 @@ def manifold_options(maps: Iterable[str], *, seed: bool = False) -> dict[str, An
     chosen = [each for each in MAPS if each in set(maps)] + [each for each in maps if each not in MAPS]
     every = set(chosen) == set(MAPS)
     if seed:
-        return {"maps": chosen, "map_norm": "batchnorm" if every else "layernorm", "map_dropout": every, "table": every}
+        norm = "batchnorm" if every else "layernorm"
+        return {"maps": chosen, "map_norm": norm, "spd_dropout": every, "unused_table": every}
     norm = "none" if set(chosen) == {"euclid", "spd"} else "layernorm"
-    return {"maps": chosen, "map_norm": norm, "map_dropout": every}
+    return {"maps": chosen, "map_norm": norm, "spd_dropout": every}

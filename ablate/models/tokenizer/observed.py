@@ -50,7 +50,8 @@ class Observed(Tokenwise):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         dim = int(input_shape[-1] or 0)
         self.norm = None if self.early_fusion else LayerNorm(epsilon=self.epsilon, dtype=self.dtype_policy, name="norm")
-        self.dense = dense(self, dim, "dense")
+        # PyTorch numbers the layers of a chain: a file's names depend on whether there is a norm.
+        self.dense = dense(self, dim, "dense_alone" if self.early_fusion else "dense")
         self.joined = dense(self, dim, "joined") if self.early_fusion else None
         self.dense.build((*input_shape[:-1], self.blocks * self.order**2))
         if self.norm is not None:
