@@ -362,10 +362,11 @@ def to_official(array: np.ndarray, path: str) -> np.ndarray:
 
 def _renamed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Tensors with one name for the head, and without counters."""
-    return {_one_head(name): tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
+    return {one_head(name): tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
 
 
-def _one_head(name: str) -> str:
+def one_head(name: str) -> str:
+    """An official name, with ``classifier.fc`` for what the fork calls the head in some of its classes."""
     head, _, leaf = name.rpartition(".")
     return f"classifier.fc.{leaf}" if head in _HEADS else name
 
@@ -414,7 +415,7 @@ def _wanted(model: keras.Model) -> Wanted:
     own = sum(sizes.values())
 
     def takes(name: str, shape: tuple[int, ...]) -> bool:
-        name = _one_head(name)
+        name = one_head(name)
         return name in sizes and (name in _HEAD or _is_positional(name) or math.prod(shape) == sizes[name])
 
     return Wanted(takes, _ROOM + _ROOM_PER_PARAM * own)
