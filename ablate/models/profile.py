@@ -79,9 +79,9 @@ def measure(model: keras.Model) -> Macs:
     backend = keras.backend.backend()
     if backend not in counters:
         raise ProfileError(f"MACs are counted on {' and '.join(counters)} only, but KERAS_BACKEND is {backend}.")
-    with _norm_elements() as elements:
+    with _norm_operations() as operations:
         count = counters[backend](model)
-    return Macs(linear=count.linear, products=count.products, norms=5 * sum(elements))
+    return Macs(linear=count.linear, products=count.products, norms=sum(operations))
 
 
 _MOMENTS = ("/moving_mean", "/moving_variance")
@@ -99,22 +99,29 @@ def _size(weights: Sequence[Any]) -> int:
     return sum(prod(weight.shape) for weight in weights)
 
 
+_NORMS = {keras.layers.LayerNormalization: 5, keras.layers.BatchNormalization: 2}
+"""Kind of norm -> operations that fvcore counts for each element that enters."""
+
+
 @contextmanager
-def _norm_elements() -> Iterator[list[int]]:
-    """Notes how many elements pass each LayerNormalization while the model is traced: a graph no longer shows that
-    layer."""
-    elements: list[int] = []
-    norm = keras.layers.LayerNormalization
+def _norm_operations() -> Iterator[list[int]]:
+    """Notes the operations of each norm while the model is traced: a graph no longer shows these layers."""
+    operations: list[int] = []
 
-    def noting(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        elements.append(prod(x.shape))
-        return super(norm, self).__call__(x, *args, **kwargs)
+    def noting(norm: Any, each: int) -> Callable[..., Any]:
+        def call(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+            operations.append(each * prod(x.shape))
+            return super(norm, self).__call__(x, *args, **kwargs)
 
-    norm.__call__ = noting
+        return call
+
+    for norm, each in _NORMS.items():
+        norm.__call__ = noting(norm, each)
     try:
-        yield elements
+        yield operations
     finally:
-        del norm.__call__
+        for norm in _NORMS:
+            del norm.__call__
 
 
 @dataclass

@@ -166,9 +166,10 @@ def parse(name: str) -> NamedModel:
 
 def _manifold(name: str, kind: str, official: str, more: dict[str, Any], classes: int | None) -> NamedModel:
     """A name of the fork: what its kind adds to the official model behind it."""
-    if _NAME.fullmatch(official) is None:
-        raise _unknown_name(name)
-    plain = parse(official)
+    try:
+        plain = parse(official)
+    except ValueError:
+        raise _unknown_name(name) from None
     spec = replace(plain.spec, **manifold_names.leaves(kind), **more)
     return NamedModel(spec, plain.image_size, plain.num_classes if classes is None else classes)
 

@@ -26,7 +26,7 @@ _GOLDEN = re.compile(r"(?P<base>.*_\d+(?:x\d+)?_\d+)(?:_(?:all|gm|spd|riem))?(?:
 _UNDETERMINED = re.compile(r".*(attention_pool|conv_attn\.1)\.bias")
 """A constant that is added to all that a softmax sees: its gradient is 0 in exact arithmetic."""
 _UNDETERMINED_ALONE = re.compile(r".*conv_attn\.0\.bias")
-"""The same, of a fusion that no norm precedes."""
+"""The same where it has a number for each map: of a fusion that no norm precedes, and of a BatchNorm."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,10 @@ def gradients(golden: "Golden", precision: "Floatx") -> "list[Check]":
         model = built(golden)
         _, found = parity.differentiate(model, golden.arrays["x"], golden.arrays["labels"])
         weights = {parity.official_name(weight.path): weight for weight in model.trainable_variables}
-    alone = golden.facts["config"].get("ln_attention") is False or golden.facts["config"].get("attention_type") == "spd"
     strangers = found.keys() ^ {*expected, *dead}
     checks = [parity.Check("number of parameters with a gradient", len(strangers), 0.5)]
     for name in sorted(found.keys() - strangers):
-        if _UNDETERMINED.fullmatch(name) or (alone and _UNDETERMINED_ALONE.fullmatch(name)):
+        if _UNDETERMINED.fullmatch(name) or (found[name].ndim == 1 and _UNDETERMINED_ALONE.fullmatch(name)):
             continue
         if name in dead:
             checks.append(parity.Check(f"gradient of {name}", float(abs(found[name]).max()), 1e-30))
