@@ -256,6 +256,7 @@ def _fork_rule(row: Mapping[str, str], source: str) -> Procedure:
         return _UNKNOWN
     if "another recipe" in row["marks"]:
         return Procedure("the official README's number, of another recipe (200 epochs)")
-    recipe = (f"recipe={_FORK_CIFAR[source]}",) if source in _FORK_CIFAR else ()
-    said = "one number at the epoch that was best on the test set, number of runs not stated; 300 epochs"
-    return Procedure(said, None, "test", 300, recipe)
+    said = "one number at the epoch that was best on the test set, number of runs not stated"
+    if source not in _FORK_CIFAR:
+        return Procedure(said, None, "test")
+    return Procedure(f"{said}; 300 epochs", None, "test", 300, (f"recipe={_FORK_CIFAR[source]}",))
