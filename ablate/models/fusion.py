@@ -26,6 +26,7 @@ class Branch(SpecLayer):
 
     def __init__(self, spec: ModelSpec, geometry: Geometry, **kwargs: Any) -> None:
         super().__init__(spec, geometry, **kwargs)
+        self.tokens = geometry.tokens
         with in_policy(self.dtype_policy):
             self.observability = observed(spec)
             self.before, self.after = _made("pooling", spec, geometry)
@@ -34,7 +35,7 @@ class Branch(SpecLayer):
             self.encoder = Encoder(spec, geometry, name="encoder")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        dim, tokens = input_shape[-1], self.geometry.tokens
+        dim, tokens = input_shape[-1], self.tokens
         if self.observability is not None:
             self.observability.build(input_shape)
         if self.before is not None:

@@ -66,7 +66,7 @@ def profile(model: keras.Model) -> Profile:
 def _tokens(encoder: Any) -> int:
     """By its input; in late fusion, where a class token joins within each branch, as the branches were told."""
     branches = getattr(encoder, "branches", None)
-    return int(branches[0].geometry.tokens if branches else encoder.input.shape[1])
+    return int(branches[0].tokens if branches else encoder.input.shape[1])
 
 
 def measure(model: keras.Model) -> Macs:

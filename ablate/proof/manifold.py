@@ -117,7 +117,7 @@ def forward(golden: "Golden", precision: "Floatx") -> "list[Check]":
 
 def gradients(golden: "Golden", precision: "Floatx") -> "list[Check]":
     """The gradient of mean cross entropy for every parameter, in inference mode; 0 for those that nothing reads."""
-    from ablate.models.weights import one_head
+    from ablate.models.weights import official_name, one_head
     from ablate.proof import parity
 
     expected = {one_head(name): each for name, each in golden.facts["grads"].items() if each is not None}
@@ -128,7 +128,7 @@ def gradients(golden: "Golden", precision: "Floatx") -> "list[Check]":
     with parity.computing_in(precision):
         model = built(golden)
         _, found = parity.differentiate(model, golden.arrays["x"], golden.arrays["labels"])
-        weights = {parity.official_name(weight.path): weight for weight in model.trainable_variables}
+        weights = {official_name(weight.path): weight for weight in model.trainable_variables}
     strangers = found.keys() ^ {*expected, *dead}
     checks = [parity.Check("number of parameters with a gradient", len(strangers), 0.5)]
     for name in sorted(found.keys() - strangers):

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ablate.models import at_resolution, create_model, load_model, load_weights, manifold_names, save_weights, trace
+from ablate.models import (
+    at_resolution,
+    create_model,
+    load_model,
+    load_weights,
+    manifold_names,
+    save_weights,
+    trace,
+    zoo,
+)
 from ablate.models import build as build_spec
-from ablate.models import zoo
 from ablate.models.profile import profile
 from ablate.models.spec import ModelSpec
 from ablate.models.tokenizer.observability import observability
