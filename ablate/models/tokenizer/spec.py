@@ -43,8 +43,8 @@ class ObservedTokenizer(Tokenizer):
         if model.width % order or model.width // order < order + 1:
             works = [n for n in range(1, model.width + 1) if model.width % n == 0 and model.width // n > n]
             raise SpecError(
-                "model.dim must be a multiple of the order of model.options.tokenizer.observability, at least order + 1 "
-                f"times, got dim={model.width}, order={order}; order={', '.join(map(str, works))} work."
+                "model.dim must be a multiple of the order in model.options.tokenizer.observability, at least order + 1"
+                f" times, got dim={model.width}, order={order}; order={', '.join(map(str, works))} work."
             )
 
     def alone(self) -> "ObservedTokenizer":

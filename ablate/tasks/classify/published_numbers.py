@@ -163,8 +163,8 @@ NOTES = {
         "the rows of Table 3 differ in epochs (120 and 300), and their recipes are not on record",
     ),
     "manifold": (
-        "another recipe: the accuracies of the row euclid are the official README's of 2021, after 200 epochs; the gain "
-        "of any row over it mixes recipe and attention, and Euclid alone with norm and fusion was not run there",
+        "another recipe: the accuracies of the row euclid are the official README's of 2021, after 200 epochs; the "
+        "gain of any row over it mixes recipe and attention, and Euclid alone with norm and fusion was not run there",
         "no dropout: manifold CCT was trained without attention dropout and drop path, CCT beside it with 0.1 of each",
         "does not count out: no way of counting gives the printed parameters or MACs (ablate verify has the nearest)",
         "the best epoch was chosen on the test set, and the number of runs is not stated",
