@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.models import load_weights, save_weights
+from ablate.models import create_model, load_weights, save_weights
 from ablate.models.weights import read_safetensors
 from ablate.proof import manifold, parity, reference
 
@@ -64,8 +64,6 @@ def test_manifold_state_dict_comes_out_as_it_went_in(name, tmp_path):
 def test_manifold_file_with_another_head_keeps_the_models_own():
     golden = _golden("seed_manifold_cvt_2_4_16_riem_learnable")
     name, keywords = manifold.named(golden)
-    from ablate.models import create_model
-
     loaded = load_weights(create_model(name, num_classes=7, **keywords), golden.weights, warn=False)
     assert loaded.head == "drawn"
 

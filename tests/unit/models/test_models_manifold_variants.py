@@ -22,7 +22,7 @@ from ablate.models import build as build_spec
 from ablate.models.profile import profile
 from ablate.models.spec import ModelSpec
 from ablate.models.tokenizer.observability import observability
-from ablate.models.weights import WeightsError, state_dict
+from ablate.models.weights import WeightsError, assign, state_dict
 from ablate.proof import reference
 from ablate.proof.manifold import counted
 
@@ -112,8 +112,6 @@ def test_manifold_batch_norm_counter_is_left_out(tmp_path):
     stored = state_dict(model) | {
         "classifier.blocks.0.self_attn.conv_attn.0.num_batches_tracked": np.array(7, dtype="int64")
     }
-    from ablate.models.weights import assign
-
     assert "classifier.blocks.0.self_attn.conv_attn.0.running_var" in stored
     assert len(assign(model, stored, source="x").loaded) == len(model.weights)
 
@@ -150,8 +148,6 @@ def test_late_fusion_is_its_encoders_each_by_itself():
     for branch, name in kinds.items():
         alone = create_model(name, **{**SMALL, "dim": 96}, head=False)
         own = {key.replace(f"{branch}_classifier", "classifier"): array for key, array in stored.items()}
-        from ablate.models.weights import assign
-
         assign(alone, {key: own[key] for key in state_dict(alone)}, source=branch)
         features.append(_array(alone(x)))
     np.testing.assert_allclose(_array(fused(x)), np.concatenate(features, axis=-1), atol=1e-6)
