@@ -30,7 +30,7 @@ _UNDETERMINED_ALONE = re.compile(r".*conv_attn\.0\.bias")
 
 
 @dataclass(frozen=True)
-class Tolerance:
+class Allowed:
     """How far one precision may be from the reference.
 
     Attributes:
@@ -44,11 +44,11 @@ class Tolerance:
     gradients: float
 
 
-TOLERANCES: dict[tuple[str, bool], Tolerance] = {
-    ("float32", False): Tolerance(outputs=5e-5, stages=5e-5, gradients=2e-3),
-    ("float32", True): Tolerance(outputs=2e-3, stages=2e-3, gradients=5e-3),
-    ("float64", False): Tolerance(outputs=1e-9, stages=1e-5, gradients=1e-9),
-    ("float64", True): Tolerance(outputs=1e-9, stages=1e-5, gradients=1e-9),
+TOLERANCES: dict[tuple[str, bool], Allowed] = {
+    ("float32", False): Allowed(outputs=5e-5, stages=5e-5, gradients=2e-3),
+    ("float32", True): Allowed(outputs=2e-3, stages=2e-3, gradients=5e-3),
+    ("float64", False): Allowed(outputs=1e-9, stages=1e-5, gradients=1e-9),
+    ("float64", True): Allowed(outputs=1e-9, stages=1e-5, gradients=1e-9),
 }
 """By precision, and by whether tokens pass an observability matrix."""
 
