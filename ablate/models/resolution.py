@@ -58,7 +58,8 @@ def _check_weights(model: keras.Model, other: keras.Model, height: int, width: i
         more = f" and {len(odd) - 1} more weights have" if len(odd) > 1 else " has"
         raise WeightsError(
             f"image_size must be {'x'.join(map(str, model.input_shape[1:3]))}, which this model was built for, got "
-            f"{height}x{width}: {odd[0]}{more} numbers for each token or pair of tokens; build a model of that size."
+            f"{height}x{width}: {odd[0]}{more} numbers for each token or pair of "
+            "tokens, which does not fit another size; build a model of that size."
         )
 
 
