@@ -53,7 +53,8 @@ def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Mod
 def _check_weights(model: keras.Model, other: keras.Model, height: int, width: int) -> None:
     """Raises WeightsError for a weight that no rule takes to another number of tokens."""
     shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
-    odd = [w.path for w in other.weights if not w.path.endswith("positional/embedding") and w.shape != shapes[w.path]]
+    moved = [w for w in other.weights if not w.path.endswith("positional/embedding")]
+    odd = [w.path for w in moved if tuple(w.shape) != shapes.get(w.path, tuple(w.shape))]
     if odd:
         more = f" and {len(odd) - 1} more weights have" if len(odd) > 1 else " has"
         raise WeightsError(
