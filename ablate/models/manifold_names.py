@@ -62,6 +62,12 @@ def listed() -> list[str]:
     return [*last, *(f"{SEED}{name}" for name in last if name.startswith(_OLDER))]
 
 
+def presets() -> list[str]:
+    """One architecture of each kind without a size, as its table has it, and those that say their size in a word."""
+    last = [f"{kind}_{'7_3x2' if family == 'cct' else '6_4'}" for kind, family in KINDS.items()] + list(SIZED)
+    return [*last, *(f"{SEED}{name}" for name in last if name.startswith(_OLDER))]
+
+
 def _rests(kind: str) -> Iterator[str]:
     for rest in _CONVS if KINDS[kind] == "cct" else _PATCHES:
         yield from (rest, re.sub(r"^(.*?)(_c100)?$", r"\1_sine\2", rest))

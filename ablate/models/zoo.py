@@ -224,10 +224,12 @@ def _with_positional(name: str, suffix: str) -> str:
 
 
 def presets() -> list[str]:
-    """Named architectures without a size, e.g. ``cct_7_3x1``, as the data says it: what ``model=`` offers."""
-    fork = [name for name in manifold_names.listed() if "_sine" not in name]
-    bases = (re.sub(r"_\d+(_c100|_fl)?$", "", name) for name in (*_OFFICIAL, *_PAPER, *_PORTS, *fork))
-    return list(dict.fromkeys(bases))
+    """Named architectures without a size, e.g. ``cct_7_3x1``, as the data says it: what ``model=`` offers.
+
+    Of the fork's, one of each kind.
+    """
+    bases = (re.sub(r"_\d+(_c100|_fl)?$", "", name) for name in (*_OFFICIAL, *_PAPER, *_PORTS))
+    return [*dict.fromkeys(bases), *manifold_names.presets()]
 
 
 def create_model(
