@@ -37,7 +37,8 @@ def verify(part: str | None) -> int:
     """Prints what of the published figures and of the official code's numbers comes out on this machine.
 
     Args:
-        part: ``published``, ``variants``, ``golden`` or ``training``; None goes through all.
+        part: ``published``, ``variants``, ``golden``, ``training``, ``manifold`` or ``manifold_golden``; None goes
+            through all.
 
     Returns:
         Exit code: 0, or 1 where anything differs from what is recorded as expected.

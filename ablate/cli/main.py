@@ -297,7 +297,7 @@ VERBS = {
     "verify": Verb(
         _verify,
         "do published figures and the official code's numbers come out here; exit code 1: not as recorded",
-        "published, variants, golden or training",
+        "published, variants, golden, training, manifold or manifold_golden",
     ),
 }
 

@@ -16,6 +16,7 @@ what it returns maps ``(batch, tokens, dim)`` to the same:
     head(spec, geometry)              -> layer named head, (batch, dim) to (batch, classes)
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -23,6 +24,7 @@ import keras
 from ablate.models import registry
 from ablate.models.cost import InputShape
 from ablate.models.encoder import Encoder
+from ablate.models.fusion import LateFusion
 from ablate.models.slots import Geometry, Place, SpecError
 from ablate.models.spec import ModelSpec
 from ablate.models.weights import load_weights
@@ -59,20 +61,32 @@ def drawn(
     """Like `build`, with all weights drawn, whatever file the spec names."""
     geometry = _geometry(spec, input_shape, num_classes)
     tokenizer = _layers("tokenizer", spec, geometry)
+    encoded = _late_fusion if spec.branches else _encoder(spec, geometry)
+
+    images = keras.Input(input_shape, name="images")
+    x = encoded(tokenizer(images), spec, geometry)
+    x = keras.layers.Dropout(spec.head_dropout, name="head_dropout")(x) if _drops(spec, num_classes) else x
+    x = _layers("head", spec, geometry)(x) if num_classes is not None else x
+    return keras.Model(images, x, name=name)
+
+
+def _encoder(spec: ModelSpec, geometry: Geometry) -> Callable[[Any, ModelSpec, Geometry], Any]:
+    """From tokens to features by one encoder; its layers are made as this is called, in an order that draws follow."""
     embeds = Place(spec.variant("positional").acts_on) is Place.tokens
     positional = _layers("positional", spec, geometry) if embeds else None
     before, after = _layers("pooling", spec, geometry)
 
-    images = keras.Input(input_shape, name="images")
-    x = tokenizer(images)
-    x = before(x) if before is not None else x
-    x = positional(x) if positional is not None else x
-    x = _checked(x, spec, geometry)
-    x = Encoder(spec, geometry, name="encoder")(x)
-    x = after(x)
-    x = keras.layers.Dropout(spec.head_dropout, name="head_dropout")(x) if _drops(spec, num_classes) else x
-    x = _layers("head", spec, geometry)(x) if num_classes is not None else x
-    return keras.Model(images, x, name=name)
+    def encoded(x: Any, spec: ModelSpec, geometry: Geometry) -> Any:
+        x = before(x) if before is not None else x
+        x = positional(x) if positional is not None else x
+        x = _checked(x, spec, geometry)
+        return after(Encoder(spec, geometry, name="encoder")(x))
+
+    return encoded
+
+
+def _late_fusion(x: Any, spec: ModelSpec, geometry: Geometry) -> Any:
+    return LateFusion(spec, geometry, name="encoder")(x)
 
 
 def _drops(spec: ModelSpec, num_classes: int | None) -> bool:

@@ -56,11 +56,17 @@ def profile(model: keras.Model) -> Profile:
     return Profile(
         params=_size(model.weights) - _constants(model),
         trainable_params=_size(model.trainable_weights),
-        tokens=int(model.get_layer("encoder").input.shape[1]),
+        tokens=_tokens(model.get_layer("encoder")),
         macs=macs.under("macs"),
         macs_modules=macs.under("macs_modules"),
         macs_fvcore=macs.under("macs_fvcore"),
     )
+
+
+def _tokens(encoder: Any) -> int:
+    """By its input; in late fusion, where a class token joins within each branch, as the branches were told."""
+    branches = getattr(encoder, "branches", None)
+    return int(branches[0].tokens if branches else encoder.input.shape[1])
 
 
 def measure(model: keras.Model) -> Macs:
@@ -78,10 +84,15 @@ def measure(model: keras.Model) -> Macs:
     return Macs(linear=count.linear, products=count.products, norms=sum(operations))
 
 
+_MOMENTS = ("/moving_mean", "/moving_variance")
+
+
 def _constants(model: keras.Model) -> int:
-    """Elements of embeddings that are not trained, which the Keras ports keep as constants of their graphs."""
+    """Elements of embeddings that are not trained, which the Keras ports keep as constants of their graphs, and moments
+    that a BatchNorm keeps, which PyTorch does not call parameters either."""
     layers = [layer for layer in model.layers if getattr(layer, "trained", True) is False]
-    return sum(_size(layer.weights) for layer in layers)
+    moments = [weight for weight in model.weights if weight.path.endswith(_MOMENTS)]
+    return _size(moments) + sum(_size(layer.weights) for layer in layers)
 
 
 def _size(weights: Sequence[Any]) -> int:

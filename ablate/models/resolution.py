@@ -4,10 +4,11 @@ import keras
 
 from ablate.models.classifier import drawn
 from ablate.models.encoder import Encoder
+from ablate.models.fusion import LateFusion
 from ablate.models.slots import SpecError
 from ablate.models.tokenizer.layers import PatchTokenizer
 from ablate.models.tokenwise import in_policy
-from ablate.models.weights import assign, state_dict, token_grid
+from ablate.models.weights import WeightsError, assign, state_dict, token_grid
 
 
 def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> keras.Model:
@@ -32,13 +33,14 @@ def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> kera
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     _check(model, height, width)
     other = _rebuilt(model, (height, width, model.input_shape[-1]))
+    _check_weights(model, other, height, width)
     assign(other, state_dict(model), source=f"model {model.name!r}", grid=token_grid(model))
     return other
 
 
 def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
     encoder = model.get_layer("encoder")
-    if isinstance(encoder, Encoder) and encoder.geometry is not None:
+    if isinstance(encoder, Encoder | LateFusion) and encoder.geometry is not None:
         classes = encoder.geometry.num_classes if any(layer.name == "head" for layer in model.layers) else None
         with in_policy(encoder.dtype_policy):
             other = drawn(encoder.spec, input_shape, classes, name=model.name)
@@ -48,6 +50,20 @@ def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Mod
     # A file of an older version, which says nothing of the model but its layers; of these, none kept its grid.
     images = keras.Input(input_shape, dtype=model.inputs[0].dtype, name="images")
     return keras.models.clone_model(model, input_tensors=images)
+
+
+def _check_weights(model: keras.Model, other: keras.Model, height: int, width: int) -> None:
+    """Raises WeightsError for a weight that no rule takes to another number of tokens."""
+    shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
+    moved = [w for w in other.weights if not w.path.endswith("positional/embedding")]
+    odd = [w.path for w in moved if tuple(w.shape) != shapes.get(w.path, tuple(w.shape))]
+    if odd:
+        more = f" and {len(odd) - 1} more weights have" if len(odd) > 1 else " has"
+        raise WeightsError(
+            f"image_size must be {'x'.join(map(str, model.input_shape[1:3]))}, which this model was built for, got "
+            f"{height}x{width}: {odd[0]}{more} numbers for each token or pair of "
+            "tokens, which does not fit another size; build a model of that size."
+        )
 
 
 def _check(model: keras.Model, height: int, width: int) -> None:

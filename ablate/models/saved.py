@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ablate.models import encoder as _encoder  # noqa: F401  registers its layers with Keras; no variant names them
+from ablate.models import fusion as _fusion  # noqa: F401  registers its layers with Keras; no variant names them
 from ablate.models import registry
 from ablate.models.attention.layers import SoftmaxAttention
 from ablate.models.mlp.layers import PlainMlp

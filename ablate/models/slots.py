@@ -89,6 +89,10 @@ class Tokenizer(Variant):
         """Rows and columns of tokens; a value below 1 means that the image is too small."""
         raise NotImplementedError
 
+    def alone(self) -> "Tokenizer":
+        """The tokenizer without what a branch of late fusion has for itself behind its tokens."""
+        return self
+
     def params(self, model: Any, geometry: Geometry) -> Params:
         raise NotImplementedError
 

@@ -6,16 +6,17 @@ official code.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from ablate.models import registry
 from ablate.models.cost import InputShape, MacsConvention, Params, sum_macs, sum_params
 from ablate.models.registry import Stage
-from ablate.models.slots import Geometry, Place, SpecError, Variant, check_choice, cost_of, in_block
+from ablate.models.slots import Geometry, Head, Place, SpecError, Variant, check_choice, cost_of, in_block
 from ablate.words import unknown
 
 
@@ -103,6 +104,8 @@ class ModelSpec:
         weights_key: Which of the file's state dicts, such as ``state_dict_ema``, or what the names of its tensors begin
             with; None takes the weights as trained. Without ``weights`` there is nothing to choose, and it is None.
         options: A variant's own options by slot, e.g. ``{"positional": {"bands": 8}}``.
+        branches: Late fusion: encoders side by side on the same tokens, by names of their own, each with what differs
+            from the model in it, e.g. ``{"spd": {"attention": "spd_distance"}}``; empty for a single encoder.
     """
 
     tokenizer: str = "conv"
@@ -134,6 +137,7 @@ class ModelSpec:
     weights: str | None = None
     weights_key: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    branches: dict[str, Any] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -153,6 +157,18 @@ class ModelSpec:
     def mlp_width(self) -> int:
         ratio = default_size(self.layers).mlp_ratio if self.mlp_ratio is None else self.mlp_ratio
         return int(self.width * ratio)
+
+    @property
+    def features(self) -> int:
+        """Width of what the head reads: that of a token, for each branch."""
+        return self.width * max(1, len(self.branches))
+
+    def branch(self, name: str) -> "ModelSpec":
+        """The model that a branch would be by itself."""
+        own = dict(self.branches[name])
+        kept = {slot: each for slot, each in self.options.items() if own.get(slot) in (None, getattr(self, slot))}
+        own["options"] = kept | own.get("options", {})
+        return replace(self, branches={}, **own)
 
     @property
     def post_norm(self) -> bool:
@@ -178,6 +194,7 @@ class ModelSpec:
             "weights_key": self.weights_key if self.weights is not None else None,
             "activation": self._one_activation(),
             "options": {slot: asdict(variant) for slot, variant in self.chosen() if fields(variant)},
+            "branches": {name: _branch_leaves(self.branch(name).resolved()) for name in self.branches},
         }
         return ModelSpec(**values)
 
@@ -190,6 +207,8 @@ class ModelSpec:
         for slot in registry.slots():
             names = {name: None for depth in range(self.layers) if (name := self._name_at(slot, depth)) is not None}
             yield from (_entry(slot, name) for name in names)
+        for branch in self.branches:
+            yield from self.branch(branch).entries()
 
     def variant(self, slot: str) -> Any:
         """The spec of the variant chosen for a slot, with its options.
@@ -261,6 +280,18 @@ class ModelSpec:
                 depths = {self._name_at(name, depth): depth for depth in range(self.layers)}
                 yield from ((self.variant_at(name, depths[each]), n) for each, n in times.items() if each is not None)
 
+    def _all_parts(self) -> Iterator[tuple["ModelSpec", Variant, int]]:
+        """As ``_parts``, of all branches, each with the model that it is a part of; they share tokenizer and head."""
+        if not self.branches:
+            yield from ((self, variant, times) for variant, times in self._parts())
+            return
+        tokenizer = self.variant("tokenizer").alone()
+        yield self, tokenizer, 1
+        yield self, self.variant("head"), 1
+        for branch in map(self.branch, self.branches):
+            yield branch, tokenizer, -1  # it stands in the branch's own parts, before what is behind its tokens
+            yield from ((branch, part, times) for part, times in branch._parts() if not isinstance(part, Head))
+
     def check(self) -> None:
         """Raises SpecError for a model that no input makes possible."""
         for slot in self.options:
@@ -296,6 +327,25 @@ class ModelSpec:
         for _, variant in self.chosen():
             variant.check(self)
         self._check_together()
+        self._check_branches()
+
+    def _check_branches(self) -> None:
+        """Raises SpecError for a branch that is none."""
+        for name, own in self.branches.items():
+            if not (isinstance(name, str) and _BRANCH_NAME.fullmatch(name)) or not isinstance(own, dict):
+                raise SpecError(
+                    "model.branches must name each branch with small letters and digits, and have its leaves by name, "
+                    f"got {name!r}: {own!r}; write model.branches.NAME.attention=softmax."
+                )
+            for leaf in own:
+                if leaf not in _BRANCH:
+                    raise SpecError(unknown(f"a leaf of model.branches.{name}", leaf, _BRANCH))
+            if not isinstance(own.get("options", {}), dict):
+                raise SpecError(
+                    f"model.branches.{name}.options must have options by slot, got {own['options']!r}; write "
+                    f"model.branches.{name}.options.SLOT.NAME=…"
+                )
+            self.branch(name).check()
 
     def _check_together(self) -> None:
         """Raises SpecError for variants that do not go together."""
@@ -356,7 +406,8 @@ class ModelSpec:
 
     def _params(self, input_shape: InputShape, num_classes: int) -> Params:
         geometry = self.geometry(input_shape, num_classes)
-        return sum_params((cost_of("params", variant, self, geometry), times) for variant, times in self._parts())
+        parts = ((cost_of("params", part, model, geometry), times) for model, part, times in self._all_parts())
+        return sum_params(parts)
 
     def macs(self, input_shape: InputShape, num_classes: int, *, convention: MacsConvention = "macs") -> int:
         """Multiply-accumulates of one image's forward pass.
@@ -370,7 +421,7 @@ class ModelSpec:
                 0.6 counts beside weights (`Macs.elementwise`).
         """
         geometry = self.geometry(input_shape, num_classes)
-        total = sum_macs((cost_of("macs", variant, self, geometry), times) for variant, times in self._parts())
+        total = sum_macs((cost_of("macs", part, model, geometry), n) for model, part, n in self._all_parts())
         return total.under(convention)
 
 
@@ -389,6 +440,15 @@ _RATES = (
     *("dropout", "attention_dropout", "stochastic_depth"),
     *("token_dropout", "projection_dropout", "head_dropout"),
 )
+
+
+_BRANCH = ("attention", "positional", "qkv_bias", "options")
+"""Leaves in which a branch may differ from its model."""
+_BRANCH_NAME = re.compile(r"[a-z][a-z0-9]*")  # no _, so that it never reads as block_0
+
+
+def _branch_leaves(branch: ModelSpec) -> dict[str, Any]:
+    return {leaf: getattr(branch, leaf) for leaf in _BRANCH}
 
 
 def _entry(slot: str, name: str) -> registry.Entry:

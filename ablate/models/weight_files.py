@@ -325,7 +325,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, grid: tu
     """
     # "pt" is what libraries of PyTorch want to see. The library writes the memory as it lies, so it must be in order.
     metadata = {"format": "pt"} | ({} if grid is None else {"grid": f"{grid[0]}x{grid[1]}"})
-    flat = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    flat = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     replace_whole(path, lambda scratch: save_file(flat, scratch, metadata=metadata))
 
 

@@ -16,6 +16,20 @@ table). Official names, and how a tensor is turned:
     encoder/norm/gamma, beta                        classifier.norm.weight, bias
     pooling/attention/…       (dim, 1)              classifier.attention_pool.…                (1, dim)
     head/…                    (dim, classes)        classifier.fc.…                            (classes, dim)
+
+A fork with attention over several manifolds (`ablate.models.manifold_names`) has the same, and beside it, below
+``encoder/block_I/attention`` and ``classifier.blocks.I.self_attn``:
+
+    euclid_scale, spd_scale, grassmann_scale  ()    scale, riem_scale, grassman_scale          ()
+    scale (spd_distance, grassmann_projection)      scale
+    map_norm/…                (maps, tokens, tokens) conv_attn.0.…
+    fusion/kernel             (1, 1, maps, heads)   conv_attn.1.weight, 0 where no norm precedes it (heads, maps, 1, 1)
+    norm/…                                          norm.…
+    unused_table              (tokens, tokens)      attn_matrix
+
+Its observability stage, ``tokenizer/observability``, is ``om_layer`` and ``project``. In late fusion each branch NAME,
+``encoder/NAME/…``, is ``NAME_classifier.…``, and the head ``late_fusion_classifier``; its older revision calls the head
+of manifold attention ``classifier.head``. A BatchNorm's ``num_batches_tracked`` is neither read nor written.
 """
 
 import logging
@@ -30,6 +44,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ablate.models.manifold_names import is_older
 from ablate.models.positional.layers import SinePositional, resize, sine_table
 from ablate.models.pth import open_pth
 from ablate.models.weight_files import (
@@ -74,10 +89,30 @@ _OFFICIAL = (
     (r"encoder/norm", r"classifier.norm"),
     (r"pooling/attention", r"classifier.attention_pool"),
     (r"head(?:/linear)?", r"classifier.fc"),
+    (r"encoder/block_(\d+)/attention/euclid_scale", r"classifier.blocks.\1.self_attn.scale"),
+    (r"encoder/block_(\d+)/attention/spd_scale", r"classifier.blocks.\1.self_attn.riem_scale"),
+    (r"encoder/block_(\d+)/attention/grassmann_scale", r"classifier.blocks.\1.self_attn.grassman_scale"),
+    (r"encoder/block_(\d+)/attention/scale", r"classifier.blocks.\1.self_attn.scale"),
+    (r"encoder/block_(\d+)/attention/unused_table", r"classifier.blocks.\1.self_attn.attn_matrix"),
+    (r"encoder/block_(\d+)/attention/(?:map_norm|fusion_alone)", r"classifier.blocks.\1.self_attn.conv_attn.0"),
+    (r"encoder/block_(\d+)/attention/fusion", r"classifier.blocks.\1.self_attn.conv_attn.1"),
+    (r"encoder/block_(\d+)/attention/norm", r"classifier.blocks.\1.self_attn.norm"),
+    (r"tokenizer/observability/norm", r"om_layer.0"),
+    (r"tokenizer/observability/dense", r"om_layer.2"),
+    (r"tokenizer/observability/dense_alone", r"om_layer.1"),
+    (r"tokenizer/observability/joined", r"project.0"),
 )
-_LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
+_BRANCH = re.compile(r"encoder/(\w+)/((?:class_token|positional|encoder|pooling|observability)/.+)")
+_LEAVES = {
+    **{"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"},
+    **{"moving_mean": "running_mean", "moving_variance": "running_var"},
+}
 _POSITIONAL = "classifier.positional_emb"
 _HEAD = ("classifier.fc.weight", "classifier.fc.bias")
+_HEADS = ("classifier.head", "late_fusion_classifier", "late_fusion_classifier.0")
+"""What the fork calls ``classifier.fc`` in some of its classes."""
+_COUNTER = ".num_batches_tracked"
+"""End of a name in a BatchNorm's state that nothing computes with."""
 _PTH = (".pth", ".pt", ".pth.tar", ".ckpt", ".bin")  # timm's script, Lightning and Hugging Face write the last three
 _KERAS = (".weights.h5", ".keras")
 _KERAS_READ = (".h5", ".hdf5", ".keras")
@@ -145,6 +180,8 @@ class Loaded:
 
 def official_name(path: str) -> str | None:
     """The official state dict's name for one of our variables' paths, or None where it has none."""
+    if branch := _BRANCH.fullmatch(path):
+        return _branch_name(*branch.groups())
     layer, _, leaf = path.rpartition("/")
     for ours, theirs in _OFFICIAL:
         if re.fullmatch(ours, path):
@@ -152,6 +189,14 @@ def official_name(path: str) -> str | None:
         if leaf in _LEAVES and re.fullmatch(ours, layer):
             return f"{re.sub(ours, theirs, layer)}.{_LEAVES[leaf]}"
     return None
+
+
+def _branch_name(branch: str, path: str) -> str | None:
+    """The name of a weight within a branch of late fusion; one observability stage has no branch in its name."""
+    name = official_name(f"tokenizer/{path}" if path.startswith("observability/") else path)
+    if name is None or (name.startswith("om_layer") and branch != "om"):
+        return None
+    return name.replace("classifier.", f"{branch}_classifier.", 1)
 
 
 def load_weights(
@@ -166,7 +211,8 @@ def load_weights(
 
     Two things may differ between file and model. Another number of classes keeps the model's own head. Another
     resolution interpolates a learned positional embedding (`ablate.models.positional.layers.resize`) and what a layer
-    can turn by its ``from_grid``, and keeps the model's sine table. Both are in what is returned, and are logged as a warning.
+    can turn by its ``from_grid``, and keeps the model's sine table. Both are in what is returned, and are logged as a
+    warning.
 
     Args:
         model: One that `ablate.models` built.
@@ -191,6 +237,7 @@ def load_weights(
     path = Path(path).expanduser()
     wanted = _wanted(model)
     stored = _read(model, path, key, wanted)
+    stored = stored._replace(tensors=_renamed(stored.tensors))
     _require_finite(path.name, {n: t for n, t in stored.tensors.items() if wanted.takes(n, t.shape)})
     loaded = assign(model, stored.tensors, source=path.name, grid=grid or stored.grid, key=stored.key)
     loaded = replace(loaded, key=stored.key, others=(*stored.others, *loaded.others))
@@ -221,8 +268,13 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
 
 
 def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
-    """A model's weights under the official names, in PyTorch's layouts; `assign` is the way back."""
-    return {_name(weight): to_official(_wide(weight), weight.path) for weight in model.weights}
+    """A model's weights under the official names, in PyTorch's layouts; `assign` is the way back.
+
+    The head has the name that the class of the fork has for it which alone builds such a model.
+    """
+    found = {_name(weight): to_official(_wide(weight), weight.path) for weight in model.weights}
+    head = _head_name(model)
+    return {name.replace("classifier.fc", head) if name in _HEAD else name: array for name, array in found.items()}
 
 
 def assign(
@@ -248,7 +300,7 @@ def assign(
     Raises:
         WeightsError: They do not fit; all misfits are listed, and nothing was set.
     """
-    targets = {_name(weight): weight for weight in model.weights}
+    targets, tensors = {_name(weight): weight for weight in model.weights}, _renamed(tensors)
     kept = _HEAD if _other_classes(tensors, targets) else ()
     unused = () if any(name in targets for name in _HEAD) else tuple(name for name in _HEAD if name in tensors)
     turned = {n: from_official(t, targets[n].path) for n, t in tensors.items() if n in targets and n not in kept}
@@ -280,15 +332,19 @@ def assign(
 def _place(
     model: keras.Model, turned: dict[str, np.ndarray], targets: Mapping[str, Any], grid: TokenGrid | None
 ) -> list[str]:
-    """Puts the positional embedding onto the model's grid, in ``turned``, or takes it out and says why not."""
-    if _POSITIONAL not in turned:
-        return []
-    stored = turned.pop(_POSITIONAL)
-    try:
-        turned[_POSITIONAL] = _embedding(model, stored, targets[_POSITIONAL], grid)
-    except WeightsError as misfit:
-        return [f"{_POSITIONAL} {misfit}"]
-    return []
+    """Puts each positional embedding onto the model's grid, in ``turned``, or takes it out and says why not."""
+    problems = []
+    for name in [name for name in turned if _is_positional(name)]:
+        stored = turned.pop(name)
+        try:
+            turned[name] = _embedding(model, stored, targets[name], grid)
+        except WeightsError as misfit:
+            problems.append(f"{name} {misfit}")
+    return problems
+
+
+def _is_positional(name: str) -> bool:
+    return name == _POSITIONAL or name.endswith("_classifier.positional_emb")
 
 
 def _onto_grid(
@@ -323,6 +379,27 @@ def to_official(array: np.ndarray, path: str) -> np.ndarray:
     if not path.endswith("/kernel"):
         return array
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+
+
+def _renamed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors with one name for the head, and without counters."""
+    return {one_head(name): tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
+
+
+def one_head(name: str) -> str:
+    """An official name, with ``classifier.fc`` for what the fork calls the head in some of its classes."""
+    head, _, leaf = name.rpartition(".")
+    return f"classifier.fc.{leaf}" if head in _HEADS else name
+
+
+def _head_name(model: keras.Model) -> str:
+    """What the fork calls the head of such a model, where its class calls it otherwise than ``classifier.fc``."""
+    spec = getattr(next((layer for layer in model.layers if layer.name == "encoder"), None), "spec", None)
+    if spec is None:
+        return "classifier.fc"
+    if spec.branches:
+        return "late_fusion_classifier.0" if list(spec.branches) == ["img", "om"] else "late_fusion_classifier"
+    return "classifier.head" if is_older(spec) else "classifier.fc"
 
 
 def _name(weight: Any) -> str:
@@ -360,7 +437,9 @@ def _wanted(model: keras.Model) -> Wanted:
     of_any_shape = {_POSITIONAL, *_HEAD, *_gridded(model)}
 
     def takes(name: str, shape: tuple[int, ...]) -> bool:
-        return name in sizes and (name in of_any_shape or math.prod(shape) == sizes[name])
+        name = one_head(name)
+        free = name in of_any_shape or _is_positional(name)
+        return name in sizes and (free or math.prod(shape) == sizes[name])
 
     return Wanted(takes, _ROOM + _ROOM_PER_PARAM * own)
 
@@ -490,7 +569,9 @@ def _advice(repeats: list[_Repeat], tensors: Mapping[str, Any] | None = None) ->
 
 
 def _is_sine(model: keras.Model) -> bool:
-    return any(isinstance(layer, SinePositional) for layer in model.layers if layer.name == "positional")
+    around = [model.get_layer("encoder")] if any(layer.name == "encoder" for layer in model.layers) else []
+    branches = [branch.positional for layer in around for branch in getattr(layer, "branches", [])]
+    return any(isinstance(layer, SinePositional) for layer in [*model.layers, *branches] if layer is not None)
 
 
 def _embedding(model: keras.Model, stored: np.ndarray, weight: Any, grid: TokenGrid | None) -> np.ndarray:

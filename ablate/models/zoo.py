@@ -10,16 +10,20 @@ keras.io "Compact Convolutional Transformers". Each is a set of options, which a
 outside of the model here: logits instead of probabilities (CCT-keras ends in a softmax), pixels scaled by the data
 instead of inside of the model (keras.io divides by 255: data.mean=[0], data.std=[1]), and the initial draws of
 convolutions and dense layers, which are the official code's.
+
+``manifold_…``, ``riemmanian_…``, ``grassmanian_…`` and the fusions are a fork's (`ablate.models.manifold_names`).
 """
 
 import inspect
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.installation import needed_by
+from ablate.models import manifold_names
 from ablate.models.spec import DropPathSchedule, ModelSpec, Residual
 from ablate.words import unknown
 
@@ -99,6 +103,8 @@ _OURS = {
     "attention_dropout_rate": "attention_dropout",
     "stochastic_depth_rate": "stochastic_depth",
     "seq_pool": 'pooling, which takes "seqpool", "class_token" or "mean"',
+    "attention_type": 'maps, e.g. ("euclid", "spd", "grassmann") for the type all',
+    "ln_attention": 'map_norm, which takes "layernorm", "batchnorm" or "none"',
 }
 _ELSEWHERE = {
     "pretrained": "weights are read by ablate.models.load_weights(model, path)",
@@ -134,6 +140,8 @@ def parse(name: str) -> NamedModel:
     """
     if name == _KERAS_IO:
         return NamedModel(_keras_io(), (32, 32), 10)
+    if (parts := manifold_names.split(name)) is not None:
+        return _manifold(name, *parts)
     match = _NAME.fullmatch(name)
     if match is None:
         raise _unknown_name(name)
@@ -156,6 +164,16 @@ def parse(name: str) -> NamedModel:
     return NamedModel(spec, image_size, _classes(match))
 
 
+def _manifold(name: str, kind: str, official: str, more: dict[str, Any], classes: int | None) -> NamedModel:
+    """A name of the fork: what its kind adds to the official model behind it."""
+    try:
+        plain = parse(official)
+    except ValueError:
+        raise _unknown_name(name) from None
+    spec = replace(plain.spec, **manifold_names.leaves(kind), **more)
+    return NamedModel(spec, plain.image_size, plain.num_classes if classes is None else classes)
+
+
 def _classes(match: re.Match[str]) -> int | None:
     if match["classes"]:
         return {"c100": 100, "fl": 102}[match["classes"]]
@@ -174,14 +192,14 @@ def _unknown_name(name: str) -> ValueError:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the official models and the paper's others, each with learnable, sine and no positional embedding, and
-    of the two Keras ports.
+    """Names of the official models and the paper's others, each with learnable, sine and no positional embedding, of
+    the two Keras ports, and of a fork's models with attention over several manifolds.
 
     Args:
         pattern: Shell pattern, e.g. ``"cct_*_32*"``.
     """
     names = [_with_positional(name, suffix) for name in (*_OFFICIAL, *_PAPER) for suffix in ("", "_sine", "_none")]
-    return [name for name in (*names, *_PORTS) if fnmatchcase(name, pattern)]
+    return [name for name in (*names, *_PORTS, *manifold_names.listed()) if fnmatchcase(name, pattern)]
 
 
 def matching(pattern: str) -> list[str]:
@@ -206,9 +224,12 @@ def _with_positional(name: str, suffix: str) -> str:
 
 
 def presets() -> list[str]:
-    """The paper's architectures and the Keras ports without a size, e.g. ``cct_7_3x1``: what ``model=`` offers."""
+    """Named architectures without a size, e.g. ``cct_7_3x1``, as the data says it: what ``model=`` offers.
+
+    Of the fork's, one of each kind.
+    """
     bases = (re.sub(r"_\d+(_c100|_fl)?$", "", name) for name in (*_OFFICIAL, *_PAPER, *_PORTS))
-    return list(dict.fromkeys(bases))
+    return [*dict.fromkeys(bases), *manifold_names.presets()]
 
 
 def create_model(
@@ -218,6 +239,8 @@ def create_model(
     in_channels: int = 3,
     num_classes: int | None = None,
     head: bool | str = True,
+    maps: Sequence[str] | None = None,
+    map_norm: str | None = None,
     **leaves: Any,
 ) -> "keras.Model":
     """Builds a model by its official name.
@@ -230,6 +253,9 @@ def create_model(
         in_channels: Channels of the images.
         num_classes: Outputs of the head; needed where the name has no size.
         head: Variant of the head (``linear``); False ends the model in its features, ``(batch, dim)``.
+        maps: Maps of ``attention=manifold``, any of euclid, spd and grassmann; with the norm that the named revision
+            of the fork has with them.
+        map_norm: Norm of these maps: layernorm, batchnorm or none.
         **leaves: Leaves of the spec. The preset's options stay on each axis whose variant stays.
 
     Returns:
@@ -249,7 +275,25 @@ def create_model(
 
     given = {leaf: value for leaf, value in leaves.items() if value is not None}
     given |= {"head": head} if isinstance(head, str) else {}
-    return build(_changed(named.spec, given), input_shape, classes, name=name)
+    spec = _with_maps(_changed(named.spec, given), name, maps, map_norm)
+    return build(spec, input_shape, classes, name=name)
+
+
+def _with_maps(spec: ModelSpec, name: str, maps: Sequence[str] | None, map_norm: str | None) -> ModelSpec:
+    """A spec with these maps in its attention, and with their norm."""
+    if maps is None and map_norm is None:
+        return spec
+    if spec.attention != "manifold":
+        raise ValueError(
+            f"maps and map_norm must come with attention=manifold, got {name!r} with attention={spec.attention}; "
+            "manifold_vit_…, manifold_cvt_… and manifold_cct_… have it."
+        )
+    if isinstance(maps, str):
+        raise ValueError(f'maps must be a sequence of names, got {maps!r}; write ("{maps}",).')
+    seed = name.startswith(manifold_names.SEED)
+    given = {} if maps is None else manifold_names.manifold_options(maps, seed=seed)
+    given |= {} if map_norm is None else {"map_norm": map_norm}
+    return replace(spec, options={**spec.options, "attention": {**spec.options.get("attention", {}), **given}})
 
 
 def _with_leaves(signature: inspect.Signature) -> inspect.Signature:

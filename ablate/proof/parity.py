@@ -132,7 +132,7 @@ def precisions() -> tuple[Floatx, ...]:
 
 
 @contextmanager
-def _computing_in(precision: Floatx) -> Iterator[Tolerance]:
+def computing_in(precision: Floatx) -> Iterator[Tolerance]:
     """Models that are built inside have this type, weights, activations and optimizer alike."""
     before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx(precision)
@@ -147,7 +147,7 @@ def _computing_in(precision: Floatx) -> Iterator[Tolerance]:
 def forward(golden: Golden, precision: Floatx = "float32") -> list[Check]:
     """Number of parameters, tokens, each block, features and logits."""
     arrays = golden.arrays
-    with _computing_in(precision) as allowed:
+    with computing_in(precision) as allowed:
         model = golden.model()
         seen = trace(model, arrays["x"])
     blocks = sorted(name.removesuffix("_sample0") for name in arrays if name.startswith("block_"))
@@ -177,19 +177,19 @@ def distance(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
 def gradients(golden: Golden, precision: Floatx = "float32") -> list[Check]:
     """Mean cross entropy in inference mode, and its gradient for every parameter."""
     expected = golden.facts["grads"]
-    with _computing_in(precision) as allowed:
+    with computing_in(precision) as allowed:
         model = golden.model()
-        loss, found = _differentiate(model, golden.arrays["x"], golden.arrays["labels"])
+        loss, found = differentiate(model, golden.arrays["x"], golden.arrays["labels"])
     checks = [Check("mean cross entropy", abs(loss - golden.facts["loss_mean_ce_eval"]), allowed.loss)]
     strangers = found.keys() ^ {name for name, known in expected.items() if known is not None}
     checks.append(Check("number of parameters with a gradient", len(strangers), 0.5))
-    weights = {official_name(weight.path): _float64(weight) for weight in model.trainable_variables}
+    weights = {official_name(weight.path): float64(weight) for weight in model.trainable_variables}
     for name in sorted(found.keys() - strangers - _UNDETERMINED):
-        checks += _gradient_checks(name, found[name], weights[name], expected[name], allowed.gradients)
+        checks += gradient_checks(name, found[name], weights[name], expected[name], allowed.gradients)
     return checks
 
 
-def _gradient_checks(
+def gradient_checks(
     name: str, ours: NDArray[Any], weight: NDArray[Any], expected: dict[str, float], share: float
 ) -> list[Check]:
     tolerance = share * expected["norm"]
@@ -205,11 +205,11 @@ def _gradient_checks(
     ]
 
 
-def _float64(tensor: Any) -> NDArray[Any]:
+def float64(tensor: Any) -> NDArray[Any]:
     return np.asarray(ops.convert_to_numpy(tensor), "float64")
 
 
-def _differentiate(model: keras.Model, x: Any, labels: Any) -> tuple[float, dict[str, NDArray[Any]]]:
+def differentiate(model: keras.Model, x: Any, labels: Any) -> tuple[float, dict[str, NDArray[Any]]]:
     """Mean cross entropy, and its gradient by official name.
 
     Raises:
@@ -230,11 +230,11 @@ def _differentiate(model: keras.Model, x: Any, labels: Any) -> tuple[float, dict
 
         with tf.GradientTape() as tape:
             value = _cross_entropy(labels, model(x, training=False))
-        found = tape.gradient(value, trainable)
+        found = tape.gradient(value, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     else:
         raise NotImplementedError(f"gradients need KERAS_BACKEND=tensorflow or jax, got {backend}.")
     names = [str(official_name(weight.path)) for weight in model.trainable_variables]
-    return float(value), dict(zip(names, map(_float64, found), strict=True))
+    return float(value), dict(zip(names, map(float64, found), strict=True))
 
 
 def _cross_entropy(labels: Any, logits: Any) -> Any:
@@ -274,7 +274,7 @@ def training_trace() -> Trace:
 def training(trace: Trace, precision: Floatx = "float32", *, decay_1d: bool) -> list[Check]:
     """The loss before each step, and loss and logits after the last."""
     expected = trace.expected(decay_1d=decay_1d)
-    with _computing_in(precision) as allowed:
+    with computing_in(precision) as allowed:
         losses, logits = _trained(trace, decay_1d=decay_1d)
     known = [*expected["losses"], expected["final_loss"]]
     return [

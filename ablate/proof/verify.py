@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 from ablate.models import zoo
 from ablate.models.cost import InputShape, MacsConvention
 from ablate.models.spec import ModelSpec
+from ablate.proof import manifold as fork
 from ablate.proof import reference
 from ablate.tasks.classify import paper
 from ablate.words import unknown
@@ -253,6 +254,26 @@ def _as_built(row: CsvRow) -> ModelSpec:
     )
 
 
+def manifold(rows: Sequence[CsvRow] | None = None) -> Section:
+    """Ours against the counts measured on a fork with attention over several manifolds, to the last digit.
+
+    Args:
+        rows: Rows of ``ablate/proof/reference/manifold_variants.csv``; all of them where None.
+    """
+    rows = reference.manifold_rows() if rows is None else rows
+    columns = {column: count for column, count in _COLUMNS.items() if column != "macs_ptflops06_modules"}
+    section = Section(f"{len(rows)} models of a fork with attention over several manifolds: each count equal")
+    section.lines.append(f"columns of manifold_variants.csv: {', '.join(columns)}")
+    for row in rows:
+        spec = fork.counted(row).spec
+        shape = (int(row["img_size"]), int(row["img_size"]), int(row["in_channels"]))
+        for column, count in columns.items():
+            ours, theirs = count(spec, shape, int(row["num_classes"])), int(row[column])
+            wrong = f"{row['name']}, {row['source']}: {column} must be {theirs:,}, got {ours:,}."
+            section.compare(None if ours == theirs else wrong)
+    return section
+
+
 # -------------------------------------------------------------------------------------------------------------- golden
 
 
@@ -270,6 +291,20 @@ def golden() -> Section:
     return section
 
 
+def manifold_golden() -> Section:
+    """Forward pass and gradients of the packaged golden models of the fork; imports Keras."""
+    from ablate.proof import parity
+
+    section = Section("golden models of a fork: its weights through our layers, its numbers out")
+    section.lines.append(_GOLDEN.format("model", "what", "computed in", "comparisons", "worst", "allowed", ""))
+    for precision in parity.precisions():
+        for name in reference.MANIFOLD_MODELS:
+            model = parity.packaged(name)
+            _hold(section, name, "forward", precision, fork.forward(model, precision))
+            _hold(section, name, "gradients", precision, fork.gradients(model, precision))
+    return section
+
+
 def training() -> Section:
     """Ten training steps under both decay rules; imports Keras."""
     from ablate.proof import parity
@@ -284,7 +319,7 @@ def training() -> Section:
     return section
 
 
-_GOLDEN = "{:<24}{:<12}{:<13}{:>11}{:>10}{:>10}  {}"
+_GOLDEN = "{:<41}{:<12}{:<13}{:>11}{:>10}{:>10}  {}"
 
 
 def _hold(section: Section, name: str, what: str, precision: str, checks: Sequence["Check"]) -> None:
@@ -304,8 +339,10 @@ PARTS: dict[str, Callable[[], Section]] = {
     "variants": variants,
     "golden": golden,
     "training": training,
+    "manifold": manifold,
+    "manifold_golden": manifold_golden,
 }
-WITH_KERAS = {"golden", "training"}
+WITH_KERAS = {"golden", "training", "manifold_golden"}
 """Parts that compute; the others count."""
 
 

@@ -24,15 +24,16 @@ def clipped(gradients: list[Any], limit: Any, scale: Any = 1.0) -> list[Any]:
 class AdamW(keras.optimizers.Optimizer):
     """``p *= 1 - lr * decay``, then ``p -= lr * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)``.
 
-    Rates and decays are variables: another value is no other graph. Tensors of one dimension (biases, norms) decay only
-    where ``decay_1d`` says so; a positional embedding and a class token have more, and do.
+    Rates and decays are variables: another value is no other graph. Tensors of one dimension (norms), and biases of any
+    shape, decay only where ``decay_1d`` says so, as in timm. A positional embedding, a class token and the weight of a
+    norm over pairs of tokens have more dimensions, and a scale of manifold attention has none: they do.
 
     Source: Loshchilov and Hutter 2019, arXiv 1711.05101, in the form of torch.optim.AdamW.
 
     Args:
         learning_rate: Rate of the next step; assign ``optimizer.learning_rate`` before each.
         weight_decay: Decoupled decay, which is multiplied by the learning rate.
-        decay_1d: Whether tensors of one dimension decay as well.
+        decay_1d: Whether tensors of one dimension and biases decay as well.
         beta_1: Memory of the gradient's mean, from 0 to below 1.
         beta_2: Memory of the gradient's square, from 0 to below 1.
         epsilon: Added to the corrected root.
@@ -69,13 +70,14 @@ class AdamW(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
+        self._spared = [_is_spared(variable) for variable in variables]
         self._means, self._squares = self.add_optimizer_variables(variables, ("mean", "square"))
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         dtype = variable.dtype
         index = self._get_variable_index(variable)
         rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
-        decay = ops.cast(self._decay if len(variable.shape) > 1 else self._decay_1d, dtype)
+        decay = ops.cast(self._decay_1d if self._spared[index] else self._decay, dtype)
         mean = self.beta_1 * self._means[index] + (1 - self.beta_1) * gradient
         square = self.beta_2 * self._squares[index] + (1 - self.beta_2) * ops.square(gradient)
         root = ops.sqrt(square / self._correction(self.beta_2, dtype)) + self.epsilon
@@ -99,6 +101,11 @@ class AdamW(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
             "name": self.name,
         }
+
+
+def _is_spared(variable: keras.Variable) -> bool:
+    """By timm's rule (0.5.4), whose names for our ``beta`` and ``bias`` end in ``.bias``."""
+    return len(variable.shape) == 1 or variable.path.rpartition("/")[2] in ("beta", "bias")
 
 
 @keras.saving.register_keras_serializable(package="ablate")

@@ -77,7 +77,7 @@ class TrainSpec:
         warmup_lr: Learning rate where the rise starts.
         cooldown_epochs: Further epochs at ``min_lr``, after ``epochs``.
         weight_decay: Decoupled: each step multiplies a decayed weight by 1 - learning rate x weight_decay.
-        decay_1d: Whether biases and norms (1-D tensors) are decayed as well.
+        decay_1d: Whether biases and what is 1-D (norms) are decayed as well.
         clip_norm: Largest global norm of an update's gradient; None for any.
         label_smoothing: Mass moved from the true class to all classes alike.
         ema_decay: Decay of a moving average of the weights, which is then what is validated, tested and kept; None for

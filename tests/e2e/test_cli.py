@@ -66,7 +66,10 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
         (["report"], "name of a sweep"),
         (["models", "a", "b"], "got 'b' as well"),
         (["models", "cct_7_3x_32"], "Did you mean cct_7_3x"),
-        (["verify", "gold"], "a part of verify must be one of published, variants, golden, training; got 'gold'"),
+        (
+            ["verify", "gold"],
+            "a part of verify must be one of published, variants, golden, training, manifold, manifold_golden; got",
+        ),
     ],
 )
 def test_wrong_words_are_told_the_right_ones_in_one_sentence_with_exit_code_2(tmp_path, words, expected):

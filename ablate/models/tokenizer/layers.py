@@ -11,8 +11,10 @@ import keras
 from keras import ops
 
 from ablate.models.initializers import kaiming_normal, uniform_bias
+from ablate.models.intermediates import tap
 from ablate.models.slots import Geometry
 from ablate.models.spec import ModelSpec
+from ablate.models.tokenizer.observed import Observed, observed
 from ablate.models.tokenizer.spec import ConvTokenizerSpec
 
 
@@ -26,17 +28,55 @@ def conv(spec: ModelSpec, geometry: Geometry) -> "ConvTokenizer":
         variant.padding(spec),
         variant.conv_padding,
         variant.pool_padding,
+        observability=_stage(spec),
         name="tokenizer",
     )
 
 
 def patch(spec: ModelSpec, geometry: Geometry) -> "PatchTokenizer":
     """ViT-Lite's and CVT's tokenizer for a spec."""
-    return PatchTokenizer(spec.width, spec.kernel, name="tokenizer")
+    return PatchTokenizer(spec.width, spec.kernel, observability=_stage(spec), name="tokenizer")
+
+
+def _stage(spec: ModelSpec) -> Observed | None:
+    """What stands behind the tokens of all; the branches of late fusion have it each for itself."""
+    return None if spec.branches else observed(spec)
+
+
+class _Observed(keras.layers.Layer):
+    """A tokenizer with a stage behind its tokens, or with none.
+
+    Args:
+        observability: The stage.
+    """
+
+    def __init__(self, *, observability: Observed | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.observability = observability
+
+    def _build_stage(self, dim: int) -> None:
+        if self.observability is not None:
+            self.observability.build((None, None, dim))
+
+    def _staged(self, tokens: Any, training: bool | None) -> Any:
+        if self.observability is None:
+            return tokens
+        tap(self, tokens, "tokens")
+        return self.observability(tokens, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        stage = self.observability
+        own = {} if stage is None else {"observability": stage.get_config()}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        stage = config.get("observability")
+        return cls(**{**config, "observability": stage and Observed.from_config(stage)})
 
 
 @keras.saving.register_keras_serializable(package="ablate")
-class ConvTokenizer(keras.layers.Layer):
+class ConvTokenizer(_Observed):
     """Stages of convolution without bias, ReLU, and max-pool 3 with stride 2.
 
     Args:
@@ -90,15 +130,16 @@ class ConvTokenizer(keras.layers.Layer):
         for stage, width in zip(self.stages, self.widths, strict=True):
             stage.build((None, None, None, channels))
             channels = width
+        self._build_stage(self.widths[-1])
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         around = [[0, 0], [self.padding, self.padding], [self.padding, self.padding], [0, 0]]
         for stage in self.stages:
             x = stage(ops.pad(x, around) if self.conv_padding == "symmetric" and not self.same else x)
             if self.conv_padding == "after":
                 x = ops.pad(ops.relu(x), around)
             x = ops.relu(max_pool(x) if self.pool_padding == "symmetric" else max_pool_same(x))
-        return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+        return self._staged(ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3])), training)
 
     def get_config(self) -> dict[str, Any]:
         own = {"widths": self.widths, "kernel": self.kernel, "stride": self.stride, "padding": self.padding}
@@ -124,7 +165,7 @@ def max_pool_same(x: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="ablate")
-class PatchTokenizer(keras.layers.Layer):
+class PatchTokenizer(_Observed):
     """One convolution with bias whose stride is its kernel; no activation, no pooling.
 
     Args:
@@ -151,10 +192,11 @@ class PatchTokenizer(keras.layers.Layer):
             name="conv_0",
         )
         self.conv.build(input_shape)
+        self._build_stage(self.dim)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         x = self.conv(x)
-        return ops.reshape(x, (-1, x.shape[1] * x.shape[2], self.dim))
+        return self._staged(ops.reshape(x, (-1, x.shape[1] * x.shape[2], self.dim)), training)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dim": self.dim, "kernel": self.kernel}

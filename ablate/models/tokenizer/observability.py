@@ -68,7 +68,7 @@ def _power(x: Any, power: int) -> Any:
     return powered
 
 
-@ops.custom_gradient
+@ops.custom_gradient  # type: ignore[untyped-decorator]
 def left_singular_vectors(x: Any) -> Any:
     """U ``(..., rows, rows)`` of a thin SVD of ``(..., rows, columns)``, ``rows <= columns``, in float32 or wider.
 
@@ -92,7 +92,7 @@ def left_singular_vectors(x: Any) -> Any:
     return vectors, gradient
 
 
-@ops.custom_gradient
+@ops.custom_gradient  # type: ignore[untyped-decorator]
 def pseudo_inverse(x: Any) -> Any:
     """The pseudo-inverse of symmetric matrices ``(..., n, n)`` that have no negative eigenvalue.
 

@@ -1,17 +1,84 @@
 """Variants of the tokenizer, their shapes, and what each costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ablate.models.cost import Macs, Params
 from ablate.models.registry import register
-from ablate.models.slots import Geometry, SpecError, Tokenizer, check_choice
+from ablate.models.slots import Geometry, SpecError, Tokenizer, check_choice, check_flag
 from ablate.models.spec import ModelSpec
+
+
+@dataclass
+class ObservedTokenizer(Tokenizer):
+    """A tokenizer whose tokens may be read as linear dynamical systems before the class token joins them.
+
+    Attributes:
+        observability: ``[order, blocks]``, such as ``[8, 3]``: each token's observability matrix takes its place, the
+            token read as observations of ``order`` numbers, with ``blocks`` matrices side by side
+            (`ablate.models.tokenizer.observability`); null leaves tokens as they are.
+        early_fusion: Whether a dense layer joins the token and its matrix, instead of the matrix alone.
+    """
+
+    observability: list[int] | None = None
+    early_fusion: bool = False
+
+    def check(self, model: "ModelSpec") -> None:
+        check_flag("model.options.tokenizer.early_fusion", self.early_fusion)
+        if self.observability is None:
+            if self.early_fusion:
+                raise SpecError(
+                    "model.options.tokenizer.early_fusion must come with observability, the features that it joins to "
+                    "tokens, got none; set model.options.tokenizer.observability=[4,4], or early_fusion=false."
+                )
+            return
+        got = self.observability
+        whole = all(isinstance(each, int) and not isinstance(each, bool) for each in got)
+        if not whole or len(got) != 2 or got[0] < 1 or not 2 <= got[1] <= 100:
+            raise SpecError(
+                "model.options.tokenizer.observability must be [order, blocks], whole numbers, order at least 1 and "
+                f"blocks from 2 to 100, got {list(got)}; [8,3] and [4,4] are published."
+            )
+        order = got[0]
+        if model.width % order or model.width // order < order + 1:
+            works = [n for n in range(1, model.width + 1) if model.width % n == 0 and model.width // n > n]
+            raise SpecError(
+                "model.dim must be a multiple of the order in model.options.tokenizer.observability, at least order + 1"
+                f" times, got dim={model.width}, order={order}; order={', '.join(map(str, works))} work."
+            )
+
+    def alone(self) -> "ObservedTokenizer":
+        return replace(self, observability=None, early_fusion=False)
+
+    def stage_params(self, model: "ModelSpec") -> Params:
+        """Parameters of what stands behind the tokens: a LayerNorm and a dense layer; in early fusion two of these."""
+        if self.observability is None:
+            return Params()
+        order, blocks = self.observability
+        features = blocks * order**2 * model.width + model.width
+        joined = 2 * model.width**2 + model.width
+        return Params(features + (joined if self.early_fusion else 2 * model.width))
+
+    def stage_macs(self, model: "ModelSpec", geometry: Geometry) -> Macs:
+        """Multiply-accumulates of it, without the decompositions: singular values and pseudo-inverse."""
+        if self.observability is None:
+            return Macs()
+        order, blocks = self.observability
+        tokens, steps = geometry.grid[0] * geometry.grid[1], model.width // order
+        dense = blocks * order**2 * model.width + (2 * model.width**2 if self.early_fusion else 0)
+        return Macs(
+            linear=tokens * dense,
+            # U'Y, both products of the least squares, their product with the pseudo-inverse, and UA for each block
+            # but the first, as the source counts
+            products=tokens * order**2 * (steps + 2 * (steps - 1) + blocks * order),
+            norms=0 if self.early_fusion else 5 * tokens * model.width,
+            elementwise=(1 + self.early_fusion) * model.width,
+        )
 
 
 @register("tokenizer", "conv", layer="ablate.models.tokenizer.layers:conv")
 @dataclass
-class ConvTokenizerSpec(Tokenizer):
+class ConvTokenizerSpec(ObservedTokenizer):
     """CCT's: ``convs`` stages of convolution without bias, ReLU, and max-pool 3 with stride 2.
 
     Attributes:
@@ -28,6 +95,7 @@ class ConvTokenizerSpec(Tokenizer):
     pool_padding: str = "symmetric"
 
     def check(self, model: "ModelSpec") -> None:
+        super().check(model)
         check_choice("model.options.tokenizer.conv_widths", self.conv_widths, ("fixed", "doubling"))
         check_choice("model.options.tokenizer.conv_padding", self.conv_padding, ("symmetric", "same", "after"))
         check_choice("model.options.tokenizer.pool_padding", self.pool_padding, ("symmetric", "same"))
@@ -67,7 +135,7 @@ class ConvTokenizerSpec(Tokenizer):
 
     def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
         widths = [geometry.input_shape[2], *self.widths(model)]
-        return Params(sum(model.kernel**2 * a * b for a, b in pairwise(widths)))
+        return Params(sum(model.kernel**2 * a * b for a, b in pairwise(widths)) + self.stage_params(model).trainable)
 
     def macs(self, model: "ModelSpec", geometry: Geometry) -> Macs:
         height, width, channels = geometry.input_shape
@@ -75,19 +143,21 @@ class ConvTokenizerSpec(Tokenizer):
         areas = [row[0] * column[0] for row, column in zip(rows, columns, strict=True)]
         entering = [row[1] * column[1] for row, column in zip(rows, columns, strict=True)]
         widths = [channels, *self.widths(model)]
-        return Macs(
+        own = Macs(
             linear=sum(area * model.kernel**2 * a * b for area, (a, b) in zip(areas, pairwise(widths), strict=True)),
             # ReLU, then max-pool
             elementwise=sum((a + b) * width for a, b, width in zip(areas, entering, widths[1:], strict=True)),
         )
+        return own.plus(self.stage_macs(model, geometry))
 
 
 @register("tokenizer", "patch", layer="ablate.models.tokenizer.layers:patch")
 @dataclass
-class PatchTokenizerSpec(Tokenizer):
+class PatchTokenizerSpec(ObservedTokenizer):
     """ViT-Lite's and CVT's: one convolution with bias whose stride is its kernel; no activation, no pooling."""
 
     def check(self, model: "ModelSpec") -> None:
+        super().check(model)
         if model.convs != 1:
             raise SpecError(
                 f"model.convs must be 1 with tokenizer=patch, which cuts the image once, got {model.convs}; "
@@ -104,8 +174,10 @@ class PatchTokenizerSpec(Tokenizer):
         return height // model.kernel, width // model.kernel
 
     def params(self, model: "ModelSpec", geometry: Geometry) -> Params:
-        return Params(model.kernel**2 * geometry.input_shape[2] * model.width + model.width)
+        own = model.kernel**2 * geometry.input_shape[2] * model.width + model.width
+        return Params(own + self.stage_params(model).trainable)
 
     def macs(self, model: "ModelSpec", geometry: Geometry) -> Macs:
         outputs = geometry.grid[0] * geometry.grid[1] * model.width
-        return Macs(linear=outputs * model.kernel**2 * geometry.input_shape[2], elementwise=outputs)
+        own = Macs(linear=outputs * model.kernel**2 * geometry.input_shape[2], elementwise=outputs)
+        return own.plus(self.stage_macs(model, geometry))

@@ -56,7 +56,7 @@ def test_migrating_python_lines_run(lines, said, tmp_path, monkeypatch):
 
 def _stand_in(file):
     """A file of the model that a published one holds: its own name begins with the model's."""
-    name = re.match(r"cct_\d+_\dx\d_\d+(_sine)?", file)
+    name = re.match(r"(manifold_)?cct_\d+_\dx\d_\d+(_sine)?", file)
     save_weights(create_model(name.group() if name else "cct_2_3x2_32"), f"{file}.safetensors")
 
 

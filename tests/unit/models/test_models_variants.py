@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ablate.models import create_model, list_models, load_weights, save_weights, zoo
+from ablate.models import create_model, list_models, load_weights, manifold_names, save_weights, zoo
 from ablate.models.profile import profile
 from ablate.models.spec import ModelSpec
 from ablate.models.weights import official_name
 from ablate.proof import reference
 
-NAMES = list_models()
+NAMES = [name for name in list_models() if name not in manifold_names.listed()]
 PORTS = ("cct_keras_14_7x2_224", "keras_io_cct")
 COLUMNS = {
     "params": "total_params",

@@ -10,7 +10,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from ablate.models import create_model, list_models, save_weights, zoo
+from ablate.models import create_model, list_models, manifold_names, save_weights, zoo
 from ablate.models.spec import ModelSpec
 from ablate.proof import reference
 
@@ -189,7 +189,8 @@ def test_matching_nothing_says_what_is_near(pattern, message):
 def test_presets_are_names_without_size():
     assert {"cct_2_3x2", "cvt_7_4", "vit_12_16", "cct_14_7x2"} <= set(zoo.presets())
     sized = [name for name in zoo.presets() if zoo.parse(name).image_size is not None]
-    assert sized == ["keras_io_cct"]  # the one name without a size in it
+    words = [f"{seed}{name}" for seed in ("", "seed_") for name in manifold_names.SIZED]
+    assert sorted(sized) == sorted(["keras_io_cct", *words])  # names without a number for their size
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,8 @@ def test_create_model_unknown_keyword_is_answered_with_ours(keyword, ours):
 def test_create_model_shows_every_leaf_of_the_spec_in_its_signature_and_args():
     leaves = [leaf.name for leaf in fields(ModelSpec) if leaf.name != "head"]  # which False may take away as well
     parameters = list(inspect.signature(create_model).parameters.values())
-    assert [each.name for each in parameters] == ["name", "image_size", "in_channels", "num_classes", "head", *leaves]
+    own = ["name", "image_size", "in_channels", "num_classes", "head", "maps", "map_norm"]
+    assert [each.name for each in parameters] == [*own, *(leaf for leaf in leaves if leaf not in own)]
     assert all(each.kind is each.KEYWORD_ONLY for each in parameters[1:])
     args = create_model.__doc__.partition("Args:\n")[2].partition("\n\nReturns:")[0]
     assert re.findall(r"^    (\w+): \S", args, re.MULTILINE) == [each.name for each in parameters]

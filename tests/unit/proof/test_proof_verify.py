@@ -1,5 +1,6 @@
 """What verify finds, what it holds against the record, and that a wrong number is never passed over."""
 
+import csv
 import subprocess
 import sys
 
@@ -179,3 +180,49 @@ def test_verify_of_figures_needs_no_keras():
     code = "import sys, ablate.cli.facts; ablate.cli.facts.verify('published'); print('keras' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "False"
+
+
+# -------------------------------------------------------------------------------------------------------------- a fork
+
+
+def test_manifold_counts_are_all_as_measured():
+    section = verify.manifold()
+    assert section.differences == [] and section.held == 339 * 6
+
+
+@pytest.mark.parametrize("column", ["total_params", "seq_len", "macs_fvcore_incl_layernorm"])
+def test_manifold_count_one_off_differs(column):
+    rows = reference.manifold_rows()[:2]
+    rows[1][column] = str(int(rows[1][column]) + 1)
+    section = verify.manifold(rows)
+    assert section.held == 11
+    (difference,) = section.differences
+    assert column in difference and "attention_type='gm'" in difference
+
+
+def test_manifold_table_marks_what_no_count_gives_and_what_is_confounded():
+    nothing = {row["name"] for row in paper.rows("expected") if row["matches"] == "nothing"}
+    rows = paper.rows("manifold")
+    assert len(rows) == 15
+    for row in rows:
+        marks = row["marks"]
+        assert ("do not count out" in marks) == (row["name"] in nothing)
+        assert ("another recipe" in marks) == (row["maps"] == "euclid")
+        assert ("no dropout" in marks) == row["model"].startswith("manifold_cct")
+        assert ("no factory" in marks) == (row["maps"] == "spd+grassmann")
+
+
+def test_manifold_table_is_the_collected_one(shared):
+    with (shared / "reference" / "manifold" / "published.csv").open(newline="") as file:
+        collected = list(csv.DictReader(file))
+    columns = {
+        "CIFAR10": "CIFAR-10_top1_pct",
+        "CIFAR100": "CIFAR-100_top1_pct",
+        "MNIST": "MNIST_top1_pct",
+        "TinyImageNet": "TinyImageNet_top1_pct",
+        "params_M_published": "params_M",
+        "FLOPS_G_published": "MACs_G",
+        "note": "note",
+    }
+    for theirs, ours in zip(collected, paper.rows("manifold"), strict=True):
+        assert {key: theirs[key] for key in columns} == {key: ours[name] for key, name in columns.items()}

@@ -43,6 +43,8 @@ CHANGES = {
     "model.residual": "plain",
     "model.mlp_second_activation": "true",
     "model.norm_eps": 1e-2,
+    "model.options.tokenizer.observability": "[2,3]",
+    "model.options.tokenizer.early_fusion": "true",
     "model.options.tokenizer.conv_widths": "doubling",
     "model.options.tokenizer.conv_padding": "after",
     "model.options.tokenizer.pool_padding": "same",
@@ -116,6 +118,7 @@ WORSE_AT_LAST = [
 NEEDS = {
     "model.tokenizer": ["model.kernel=4"],  # 8x8 pixels are not cut evenly by 3
     "model.options.tokenizer.conv_widths": ["model.convs=2"],  # it is about the stages before the last
+    "model.options.tokenizer.early_fusion": ["model.options.tokenizer.observability=[2,3]"],
     "data.crop_pct": ["data.image_size=[8,8]"],
     "data.interpolation": ["data.image_size=[16,16]"],
     "data.source": ["train.epochs=1"],  # 3,600 images: one epoch is enough to differ
@@ -233,6 +236,12 @@ def test_knob_changes_what_the_run_computes(leaf):
 def test_knob_stochastic_depth_changes_a_training_of_two_layers():
     two = ["model.layers=2", "train.epochs=1"]
     assert _fingerprint(*two) != _fingerprint(*two, "model.stochastic_depth=0.5")
+
+
+def test_knob_branches_change_what_the_run_computes():
+    one, two = "model.branches.a.positional=learnable", "model.branches.b.positional=none"
+    biased = "model.branches.b.qkv_bias=true"
+    assert _fingerprint() != _fingerprint(one, two) != _fingerprint(one, two, biased)
 
 
 def test_knob_precision_tells_two_halves_apart():

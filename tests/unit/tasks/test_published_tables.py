@@ -28,7 +28,7 @@ def _tables(folders: tuple[Path, Path], *words: str) -> int:
 def test_tables_are_made_once_and_checked(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert _tables(folders, "check=true") == 1
     assert _tables(folders) == 0
-    assert "14 pages" in capsys.readouterr().out
+    assert "16 pages" in capsys.readouterr().out
     assert _tables(folders, "check=true") == 0
     assert _tables(folders) == 0
     assert "0 changed" in capsys.readouterr().out

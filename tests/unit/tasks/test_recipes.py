@@ -19,6 +19,18 @@ OFFICIAL = {
     "finetuned_flowers": ("flowers102", "configs/finetuned/cct_14-7x2_flowers102.yml"),
     "finetuned_imagenet384": ("imagenet", "configs/finetuned/cct_14-7x2_imagenet384.yml"),
 }
+LAST, SEED = (f"iliasprc/Compact-Transformers at {revision}" for revision in ("31975a0", "bd55c27"))
+FORK = {
+    "manifold_cifar": ("cifar10", f"{LAST}, cifar10"),
+    "manifold_cifar100": ("cifar100", f"{LAST}, cifar100"),
+    "manifold_flowers": ("flowers102", f"{LAST}, flowers102"),
+    "manifold_imagenet": ("imagenet", f"{LAST}, imagenet"),
+    "seed_manifold_cifar": ("cifar10", f"{SEED}, cifar10"),
+    "seed_manifold_cifar100": ("cifar100", f"{SEED}, cifar100"),
+    "seed_manifold_flowers": ("flowers102", f"{SEED}, flowers102"),
+    "seed_manifold_imagenet": ("imagenet", f"{SEED}, imagenet"),
+}
+PUBLISHED = OFFICIAL | FORK
 FACTS = {row["recipe"]: row for row in paper.rows("recipes")}
 
 
@@ -26,9 +38,9 @@ def _point(*words):
     return to_config(compose(list(words))).point()
 
 
-def _shared_facts(shared):
+def _shared_facts(file):
     """The table of settings, one a row, turned into one file a row."""
-    with (shared / "reference/paper/recipes.csv").open(newline="") as file:
+    with file.open(newline="") as file:
         settings = list(csv.DictReader(file))
     files = [name for name in settings[0] if name != "setting"]
     return {name: {row["setting"]: row[name] for row in settings} for name in files}
@@ -64,9 +76,9 @@ def _augment(augment):
     }
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_recipe_has_the_official_files_values(name):
-    data, file = OFFICIAL[name]
+    data, file = PUBLISHED[name]
     point, facts = _point(f"recipe={name}", f"data={data}"), FACTS[file]
     ours = _train(point.train) | _augment(point.augment)
     assert ours == pytest.approx({key: float(facts[key]) for key in ours})
@@ -75,9 +87,9 @@ def test_recipe_has_the_official_files_values(name):
     assert facts["sched"] in ("cosine", "")  # timm's default where the file is silent
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_recipe_spells_out_what_the_official_words_mean(name):
-    data, file = OFFICIAL[name]
+    data, file = PUBLISHED[name]
     point, facts = _point(f"recipe={name}", f"data={data}"), FACTS[file]
     rand = point.augment.rand_augment
     assert facts["aa"] == f"rand-m{rand.magnitude:g}-mstd{rand.std:g}-inc{rand.increasing:d}"
@@ -85,12 +97,12 @@ def test_recipe_spells_out_what_the_official_words_mean(name):
     assert facts["train_interpolation"] == point.augment.interpolation
     assert (facts["mixup_mode"], facts["remode"]) == ("batch", "pixel")  # the only ones that there are here
     assert point.augment.flip == 0.5 and point.augment.colour_jitter == 0 and point.augment.crop_padding == 0
-    assert point.train.ema_decay is None and facts["model_ema"] in ("", "False")
+    assert (point.train.ema_decay is not None) == (facts["model_ema"] == "True")
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_recipe_takes_the_official_images(name):
-    data, file = OFFICIAL[name]
+    data, file = PUBLISHED[name]
     point, facts = _point(f"recipe={name}", f"data={data}"), FACTS[file]
     (height, width, _), classes = describe(point.data)
     assert (height, width, classes) == (int(facts["img_size"]), int(facts["img_size"]), int(facts["num_classes"]))
@@ -105,9 +117,18 @@ def test_recipe_takes_the_official_images(name):
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_recipe_facts_in_the_package_are_those_that_were_collected(name, shared):
     file = OFFICIAL[name][1]
-    collected = _shared_facts(shared)[file]
+    collected = _shared_facts(shared / "reference/paper/recipes.csv")[file]
     shown = {key: FACTS[file][key] for key in collected if key in FACTS[file]}
     assert shown == {key: collected[key] for key in shown} and len(shown) > 30
+
+
+def test_recipe_facts_of_the_fork_are_those_that_were_collected(shared):
+    collected = _shared_facts(shared / "reference/manifold/recipes.csv")
+    assert len(collected) == len(FORK)
+    for name, facts in collected.items():
+        data, _, seed = name.partition(" ")
+        row = FACTS[f"{SEED if seed else LAST}, {data}"]
+        assert facts == {key: row[key] for key in facts}, name
 
 
 def test_recipe_examples_2021_has_the_scripts_values():

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from ablate.config.compose import compose, to_config
+from ablate.models import create_model
 from ablate.training import AdamW, TrainError, TrainSpec
 from ablate.training.loss import correct, cross_entropy, targets
 from ablate.training.schedule import Schedule
@@ -65,6 +66,24 @@ def test_adamw_is_pytorchs(decay_1d):
     expected = _pytorch(start, gradients, rates=rates, decays=[0.5, 0.5 * decay_1d, 0.5])
     for variable, value in zip(variables, expected, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(variable), value, rtol=2e-6, atol=1e-7)
+
+
+def test_adamw_spares_what_timm_spares_of_a_forks_model():
+    """Measured there: scales, which have no dimension, and the weight of the maps' norm decay; its bias does not."""
+    model = create_model("manifold_vit_1_8_16", dim=16, heads=2, mlp_ratio=1)
+    optimizer = AdamW(1.0, 0.5)
+    optimizer.build(model.trainable_variables)
+    for variable in model.trainable_variables:
+        variable.assign(ops.ones(variable.shape))
+    optimizer.apply([ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    decayed = {v.path for v in model.trainable_variables if float(ops.max(v.value)) < 1}
+    kept = {v.path for v in model.trainable_variables} - decayed
+    block = "encoder/block_0/attention"
+    scales = {f"{block}/{name}_scale" for name in ("euclid", "spd", "grassmann")}
+    assert scales | {f"{block}/map_norm/gamma", f"{block}/fusion/kernel"} <= decayed
+    assert {"class_token/token", "positional/embedding", f"{block}/qkv/kernel"} <= decayed
+    assert {f"{block}/map_norm/beta", f"{block}/fusion/bias", f"{block}/qkv/bias", "head/bias"} <= kept
+    assert all(len(v.shape) == 1 or v.path.endswith("/beta") for v in model.trainable_variables if v.path in kept)
 
 
 def test_adamw_forgets_its_steps_on_reset():

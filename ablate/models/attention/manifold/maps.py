@@ -69,7 +69,7 @@ def orthonormal(x: Any) -> Any:
     return _orthonormal(x[..., :rows] if rows < columns else x)
 
 
-@ops.custom_gradient
+@ops.custom_gradient  # type: ignore[untyped-decorator]
 def _orthonormal(x: Any) -> Any:
     basis, factor = ops.qr(x, mode="reduced")
 

@@ -66,8 +66,7 @@ class ManifoldAttentionSpec(Attention):
         stacked = len(self.maps) * heads
         norm = {"layernorm": 2 * stacked * pairs, "batchnorm": 2 * stacked, "none": 0}[self.map_norm]
         own = len(self.maps) + norm + stacked * heads + heads + (pairs if self.unused_table else 0)
-        moments = 2 * stacked if self.map_norm == "batchnorm" else 0
-        return Params(projections_params(model).trainable + own, fixed=moments)
+        return Params(projections_params(model).trainable + own)  # moments of a BatchNorm are no parameters
 
     def macs(self, model: ModelSpec, geometry: Geometry) -> Macs:
         heads, pairs = model.attention_heads, geometry.tokens**2
