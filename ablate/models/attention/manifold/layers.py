@@ -19,7 +19,7 @@ from ablate.models.attention.manifold.spec import (
 )
 from ablate.models.initializers import uniform_bias
 from ablate.models.intermediates import tap
-from ablate.models.numerics import layer_norm, softmax, widened
+from ablate.models.numerics import layer_norm, softmax
 from ablate.models.slots import Geometry, Place
 from ablate.models.spec import ModelSpec
 from ablate.models.tokenwise import BlockLayer, dense, in_policy, positional_layer
@@ -150,14 +150,14 @@ class ManifoldAttention(MapAttention):
         return self.scores(x, training)
 
     def _map(self, name: str, query: Any, key: Any, training: bool) -> Any:
-        scale = ops.convert_to_tensor(self.scales[name])
+        scale = _tensor(self.scales[name])
         if name == "euclid":
-            return maps.euclid(widened(query) * scale, key)
+            return maps.euclid(query, key, scale)
         if name == "grassmann":
-            return maps.grassmann(query, key) * scale
+            return maps.grassmann(query, key, scale)
         if not training or self.map_dropout.rate == 0:
-            return maps.spd(query, key) * scale
-        return self.map_dropout(maps.spd(query, key) * (scale / (1 - self.map_dropout.rate)), training=True)
+            return maps.spd(query, key, scale)
+        return self.map_dropout(maps.spd(query, key, scale / (1 - self.map_dropout.rate)), training=True)
 
 
 @keras.saving.register_keras_serializable(package="ablate")
@@ -195,7 +195,7 @@ class GrassmannProjectionAttention(MapAttention):
 
     def weigh(self, query: Any, key: Any, training: bool) -> Any:
         if self.squared:
-            alike = maps.grassmann(query, key) * ops.convert_to_tensor(self.scale)
+            alike = maps.grassmann(query, key, _tensor(self.scale))
         else:
             alike = maps.grassmann_projection(query, key)
         if training and self.weights_dropout.rate > 0:
@@ -204,6 +204,11 @@ class GrassmannProjectionAttention(MapAttention):
 
     def drop_weights(self, weights: Any, value: Any, training: bool) -> tuple[Any, Any]:
         return weights, value
+
+
+def _tensor(scale: Any) -> Any:
+    """The value of a weight, which TensorFlow wants where a gradient is written out: it takes no variable there."""
+    return scale * ops.ones((), dtype=scale.dtype)
 
 
 def _map_norm(kind: str, dtype: str) -> Any:

@@ -1,11 +1,12 @@
 """How alike tokens are on three manifolds: functions of queries and keys ``(batch, heads, tokens, head_dim)``.
 
-Each gives ``(batch, heads, tokens, tokens)`` in float32 or wider, before any scale. No weights here.
+Each gives ``(batch, heads, tokens, tokens)`` in float32 or wider, times a scale where it takes one. No weights here.
 
 Source of all formulas: ../shared/reference/manifold/README.md, "The architecture, exactly"; Konstantinidis et al. 2022,
 arXiv 2207.08569.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -13,14 +14,14 @@ from keras import ops
 from ablate.models.numerics import resolution, widened
 
 
-def euclid(query: Any, key: Any) -> Any:
+def euclid(query: Any, key: Any, scale: Any = 1.0) -> Any:
     """Inner products, as softmax attention has them."""
-    return ops.matmul(widened(query), _transposed(widened(key)))
+    return ops.matmul(widened(query) * scale, _transposed(widened(key)))
 
 
-def spd(query: Any, key: Any) -> Any:
+def spd(query: Any, key: Any, scale: Any = 1.0) -> Any:
     """The product of two covariance matrices, element by element without its sign."""
-    return ops.abs(ops.matmul(covariance(query), covariance(key)))
+    return _scaled_absolute(ops.matmul(covariance(query), covariance(key)), scale)
 
 
 def spd_distance(query: Any, key: Any) -> Any:
@@ -28,9 +29,9 @@ def spd_distance(query: Any, key: Any) -> Any:
     return ops.abs(covariance(query) - covariance(key))
 
 
-def grassmann(query: Any, key: Any) -> Any:
+def grassmann(query: Any, key: Any, scale: Any = 1.0) -> Any:
     """Squared inner products of the rows of two orthonormal bases."""
-    return ops.square(ops.matmul(orthonormal(query), _transposed(orthonormal(key))))
+    return _scaled_square(ops.matmul(orthonormal(query), _transposed(orthonormal(key))), scale)
 
 
 def grassmann_projection(query: Any, key: Any) -> Any:
@@ -97,6 +98,30 @@ def _orthonormal(x: Any) -> Any:
         return ops.matmul(outer, _transposed(inverse))
 
     return basis, gradient
+
+
+def _scaled_absolute(x: Any, scale: Any) -> Any:
+    return _scaled(x, ops.convert_to_tensor(scale, dtype=x.dtype), ops.abs, lambda x, dy: ops.sign(x) * dy, 1)
+
+
+def _scaled_square(x: Any, scale: Any) -> Any:
+    return _scaled(x, ops.convert_to_tensor(scale, dtype=x.dtype), ops.square, lambda x, dy: x * dy, 2)
+
+
+def _scaled(x: Any, scale: Any, function: Callable[[Any], Any], turn: Callable[[Any, Any], Any], degree: int) -> Any:
+    """A homogeneous function, such as a power, times a number: with t = turn(x, dy), dx = degree * scale * t, and the
+    number's gradient is the inner product of t and x. On a CPU each pass over the maps that this saves counts."""
+
+    @ops.custom_gradient
+    def scaled(x: Any, scale: Any) -> Any:
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            turned = turn(x, arguments[0] if upstream is None else upstream)
+            inner = ops.matmul(ops.reshape(turned, (1, -1)), ops.reshape(x, (-1, 1)))
+            return turned * (degree * scale), ops.reshape(inner, ())
+
+        return function(x) * scale, gradient
+
+    return scaled(x, scale)
 
 
 def _transposed(x: Any) -> Any:
