@@ -1,8 +1,7 @@
 """PyTorch's side for multi-manifold attention: the formulas of ../shared/reference/manifold/README.md as plain modules.
 
 Written from that text alone, since nobody publishes the fork as a package: tokenizers, blocks and SeqPool are the
-official ones. Each map is the shortest PyTorch that computes it. The absolute value is `torch.abs`; the fork takes
-a norm over an axis of size 1, which is slower.
+official ones. As in the fork, the absolute value of the SPD map is a norm over an axis of size 1.
 """
 
 from itertools import pairwise
@@ -33,7 +32,7 @@ class Attention(nn.Module):
         batch, tokens, dim = x.shape
         q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         euclid = self.scales[0] * (q @ k.transpose(-1, -2))
-        spd = self.dropout(self.scales[1] * (_covariance(q) @ _covariance(k)).abs())
+        spd = self.dropout(self.scales[1] * (_covariance(q) @ _covariance(k)).unsqueeze(-1).norm(dim=-1))
         bases = torch.linalg.qr(q)[0], torch.linalg.qr(k)[0]
         grassmann = self.scales[2] * (bases[0] @ bases[1].transpose(-1, -2)).square()
         maps = self.norm(torch.cat([euclid, spd, grassmann], dim=1))

@@ -112,7 +112,7 @@ def _scaled(x: Any, scale: Any, function: Callable[[Any], Any], turn: Callable[[
     """A homogeneous function, such as a power, times a number: with t = turn(x, dy), dx = degree * scale * t, and the
     number's gradient is the inner product of t and x. On a CPU each pass over the maps that this saves counts."""
 
-    @ops.custom_gradient
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
     def scaled(x: Any, scale: Any) -> Any:
         def gradient(*arguments: Any, upstream: Any = None) -> Any:
             turned = turn(x, arguments[0] if upstream is None else upstream)
