@@ -146,6 +146,35 @@ OF_VARIANTS = {
         "model.key_dim": 4,
         "model.heads": 4,
     },
+    "attention=manifold": {
+        "model.options.attention.maps": "[euclid]",
+        "model.options.attention.map_norm": "none",
+        "model.options.attention.spd_dropout": "true",
+        "model.options.attention.unused_table": "true",
+        "model.options.attention.blocks": "last",
+        "model.attention_dropout": 0.3,
+        "model.projection_dropout": 0.3,
+        "model.qkv_bias": "true",
+        "model.key_dim": 4,
+    },
+    "attention=spd_distance": {
+        "model.options.attention.map_norm": "rows",
+        "model.options.attention.unused_scale": "true",
+        "model.options.attention.blocks": "last",
+        "model.attention_dropout": 0.3,
+    },
+    "attention=grassmann_projection": {
+        "model.options.attention.form": "squared",
+        "model.options.attention.unused_scale": "true",
+        "model.options.attention.blocks": "last",
+        "model.attention_dropout": 0.3,
+    },
+    "positional=rotary": {"model.options.positional.axes": 1, "model.options.positional.theta": 10},
+    "positional=conditional": {"model.options.positional.after": "[1]", "model.options.positional.kernel": 5},
+    "tokenizer=patch": {
+        "model.options.tokenizer.observability": "[2,3]",
+        "model.options.tokenizer.early_fusion": "true",
+    },
     "norm=rms": {"model.norm_eps": 1e-2},
     "mlp=gated": {
         "model.options.mlp.blocks": "last",
@@ -223,7 +252,8 @@ def test_knobs_of_variants_listed_here_are_all_their_options():
 
 @pytest.mark.parametrize(("variant", "leaf"), [(v, leaf) for v, leaves in OF_VARIANTS.items() for leaf in leaves])
 def test_knob_of_a_variant_changes_what_the_run_computes(variant, leaf):
-    needs = [f"model.{variant}", *(["model.layers=2"] if leaf.endswith(".blocks") else [])]
+    needs = [f"model.{variant}", *(["model.layers=2"] if leaf.endswith((".blocks", ".after")) else [])]
+    needs += [word for of in (f"model.{variant.partition('=')[0]}", leaf) for word in NEEDS.get(of, [])]
     assert _fingerprint(*needs) != _fingerprint(*needs, f"{leaf}={OF_VARIANTS[variant][leaf]}")
 
 
