@@ -350,8 +350,8 @@ def _is_positional(name: str) -> bool:
 def _onto_grid(
     model: keras.Model, turned: dict[str, np.ndarray], targets: Mapping[str, Any], grid: TokenGrid | None
 ) -> list[str]:
-    """Turns weights of layers that know a grid (`_gridded`) into those of the model's, or says why not."""
-    layers, problems = _gridded(model), []
+    """Turns weights of layers that know a grid (`gridded`) into those of the model's, or says why not."""
+    layers, problems = gridded(model), []
     for name in [name for name in turned if name in layers]:
         try:
             turned[name] = layers[name].from_grid(targets[name].name, turned[name], grid)
@@ -361,8 +361,8 @@ def _onto_grid(
     return problems
 
 
-def _gridded(model: keras.Model) -> dict[str, Any]:
-    """The layer of each weight whose layer can turn it into that of another grid of tokens (docs/architecture.md)."""
+def gridded(model: keras.Model) -> dict[str, Any]:
+    """Official name -> layer, of each weight whose layer can turn it into another grid's (docs/architecture.md)."""
     layers = [layer for layer in model._flatten_layers(include_self=False) if hasattr(layer, "from_grid")]
     return {_name(weight): layer for layer in layers for weight in layer.weights}
 
@@ -434,7 +434,7 @@ def _wanted(model: keras.Model) -> Wanted:
     """What a model can take of a file: its own weights, and those that may have another shape than its own."""
     sizes = {_name(weight): math.prod(weight.shape) for weight in model.weights}
     own = sum(sizes.values())
-    of_any_shape = {_POSITIONAL, *_HEAD, *_gridded(model)}
+    of_any_shape = {_POSITIONAL, *_HEAD, *gridded(model)}
 
     def takes(name: str, shape: tuple[int, ...]) -> bool:
         name = one_head(name)

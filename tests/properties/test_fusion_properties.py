@@ -1,6 +1,7 @@
 """Encoders side by side, and tokens read as systems: the closed form is what the built model has."""
 
 import keras
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ BRANCH = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.full
 @given(
     st.sampled_from(["patch", "conv"]),
     st.sampled_from(["class_token", "seqpool", "mean"]),

@@ -25,12 +25,13 @@ def test_slot_sweep_has_one_recipe_for_all_of_its_points(name):
 
 def test_attention_sweep_holds_the_control_every_map_and_what_has_none():
     points = _points("+sweep=attention", "model=cct_2_3x2", "seed=0")
-    seen = [
-        (spec.model.attention, tuple(spec.model.options.get("attention", {}).get("maps", ()))) for _, spec, _ in points
-    ]
-    pairs = [("euclid", "spd"), ("euclid", "grassmann"), ("spd", "grassmann")]
-    alone = [(name,) for name in MAPS]
-    assert seen == [("softmax", ()), ("linear", ()), *(("manifold", maps) for maps in (MAPS, *alone, *pairs))]
+    seen = [spec.model.attention for _, spec, _ in points]
+    pairs = ["manifold_euclid_spd", "manifold_euclid_grassmann", "manifold_spd_grassmann"]
+    assert seen == ["manifold_euclid", "softmax", "linear", "manifold_spd", "manifold_grassmann", *pairs, "manifold"]
+    for _, spec, _ in points:
+        named = spec.model.attention.split("_")[1:]
+        maps = spec.model.options.get("attention", {}).get("maps")
+        assert maps == (named or list(MAPS) if spec.model.attention.startswith("manifold") else None)
 
 
 def test_attention_sweep_has_three_families_and_three_seeds():

@@ -1,6 +1,7 @@
 """Variants of attention that compare tokens on manifolds, and what each costs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
+from itertools import combinations
 from typing import Any, ClassVar
 
 from ablate.models.attention.spec import projections_macs, projections_params
@@ -19,7 +20,8 @@ class ManifoldAttentionSpec(Attention):
     """Several maps of how alike tokens are, each scaled, normalised together and mixed into one by a 1 x 1 convolution.
 
     The softmax of what comes out weighs values. With ``maps=[euclid]`` it is the control of the others: the same norm
-    and mixing around the usual inner products.
+    and mixing around the usual inner products. Fewer maps than all have names of their own, so that a sweep can list
+    them: ``manifold_euclid_spd`` is ``manifold`` with ``maps=[euclid, spd]``.
 
     Attributes:
         maps: One or more of ``euclid``, inner products; ``spd``, a product of covariance matrices; ``grassmann``,
@@ -79,6 +81,20 @@ class ManifoldAttentionSpec(Attention):
         return sum_macs(
             (part, 1) for part in (projections_macs(model, geometry), _mixing(model, geometry), fusion, *each)
         )
+
+
+def _named(maps: tuple[str, ...]) -> None:
+    """Registers the variant of some maps under their names."""
+    name = "_".join(("manifold", *maps))
+    chosen = field(default_factory=lambda: list(maps))
+    spec = make_dataclass(name, [("maps", list[str], chosen)], bases=(ManifoldAttentionSpec,))
+    spec.__module__, spec.__doc__ = __name__, ManifoldAttentionSpec.__doc__
+    register("attention", name, layer="ablate.models.attention.manifold.layers:manifold")(spec)
+
+
+for _count in range(1, len(MAPS)):
+    for _maps in combinations(MAPS, _count):
+        _named(_maps)
 
 
 @register("attention", "spd_distance", layer="ablate.models.attention.manifold.layers:spd_distance")
