@@ -15,8 +15,8 @@ def at_resolution(model: keras.Model, image_size: int | tuple[int, int]) -> kera
     """The same model for images of another size, e.g. ``at_resolution(model, 48)(images)``.
 
     It is built anew from its spec, so that every layer knows the new grid of tokens. All weights are the model's; a
-    learned positional embedding is interpolated onto the new grid (bilinear, the class token's row kept), and a sine
-    table is that of the new grid.
+    learned positional embedding is interpolated onto the new grid (bilinear, the class token's row kept), as is what a
+    layer turns by its ``from_grid``, and a sine table is that of the new grid.
 
     Args:
         model: One that `ablate.models` built or loaded; it is not changed.
@@ -55,8 +55,8 @@ def _rebuilt(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Mod
 def _check_weights(model: keras.Model, other: keras.Model, height: int, width: int) -> None:
     """Raises WeightsError for a weight that no rule takes to another number of tokens."""
     shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
-    moves = {weight.path for layer in gridded(other).values() for weight in layer.weights}
-    moved = [w for w in other.weights if not w.path.endswith("positional/embedding") and w.path not in moves]
+    turned = gridded(other)
+    moved = [w for w in other.weights if not w.path.endswith("positional/embedding") and w.path not in turned]
     odd = [w.path for w in moved if tuple(w.shape) != shapes.get(w.path, tuple(w.shape))]
     if odd:
         more = f" and {len(odd) - 1} more weights have" if len(odd) > 1 else " has"

@@ -67,6 +67,7 @@ __all__ = [
     "Loaded",
     "WeightsError",
     "assign",
+    "gridded",
     "load_weights",
     "official_name",
     "read_safetensors",
@@ -352,9 +353,9 @@ def _onto_grid(
 ) -> list[str]:
     """Turns weights of layers that know a grid (`gridded`) into those of the model's, or says why not."""
     layers, problems = gridded(model), []
-    for name in [name for name in turned if name in layers]:
+    for name in [name for name in turned if targets[name].path in layers]:
         try:
-            turned[name] = layers[name].from_grid(targets[name].name, turned[name], grid)
+            turned[name] = layers[targets[name].path].from_grid(targets[name].name, turned[name], grid)
         except ValueError as misfit:
             problems.append(f"{name} {misfit}")
             del turned[name]
@@ -362,9 +363,9 @@ def _onto_grid(
 
 
 def gridded(model: keras.Model) -> dict[str, Any]:
-    """Official name -> layer, of each weight whose layer can turn it into another grid's (docs/architecture.md)."""
+    """Our path of each weight whose layer can turn it into that of another grid (docs/architecture.md) -> the layer."""
     layers = [layer for layer in model._flatten_layers(include_self=False) if hasattr(layer, "from_grid")]
-    return {_name(weight): layer for layer in layers for weight in layer.weights}
+    return {weight.path: layer for layer in layers for weight in layer.weights}
 
 
 def from_official(tensor: np.ndarray, path: str) -> np.ndarray:
@@ -434,7 +435,8 @@ def _wanted(model: keras.Model) -> Wanted:
     """What a model can take of a file: its own weights, and those that may have another shape than its own."""
     sizes = {_name(weight): math.prod(weight.shape) for weight in model.weights}
     own = sum(sizes.values())
-    of_any_shape = {_POSITIONAL, *_HEAD, *gridded(model)}
+    layers = gridded(model)
+    of_any_shape = {_POSITIONAL, *_HEAD, *(_name(weight) for weight in model.weights if weight.path in layers)}
 
     def takes(name: str, shape: tuple[int, ...]) -> bool:
         name = one_head(name)

@@ -1,7 +1,6 @@
 """Variants of attention that compare tokens on manifolds, and what each costs."""
 
-from dataclasses import dataclass, field, make_dataclass
-from itertools import combinations
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ablate.models.attention.spec import projections_macs, projections_params
@@ -83,18 +82,52 @@ class ManifoldAttentionSpec(Attention):
         )
 
 
-def _named(maps: tuple[str, ...]) -> None:
-    """Registers the variant of some maps under their names."""
-    name = "_".join(("manifold", *maps))
-    chosen = field(default_factory=lambda: list(maps))
-    spec = make_dataclass(name, [("maps", list[str], chosen)], bases=(ManifoldAttentionSpec,))
-    spec.__module__, spec.__doc__ = __name__, ManifoldAttentionSpec.__doc__
-    register("attention", name, layer="ablate.models.attention.manifold.layers:manifold")(spec)
+@register("attention", "manifold_euclid", layer="ablate.models.attention.manifold.layers:manifold")
+@dataclass
+class EuclidAttentionSpec(ManifoldAttentionSpec):
+    """Inner products alone, with the norm and the mixing: the control of the others."""
+
+    maps: list[str] = field(default_factory=lambda: ["euclid"])
 
 
-for _count in range(1, len(MAPS)):
-    for _maps in combinations(MAPS, _count):
-        _named(_maps)
+@register("attention", "manifold_spd", layer="ablate.models.attention.manifold.layers:manifold")
+@dataclass
+class SpdAttentionSpec(ManifoldAttentionSpec):
+    """Products of covariance matrices alone."""
+
+    maps: list[str] = field(default_factory=lambda: ["spd"])
+
+
+@register("attention", "manifold_grassmann", layer="ablate.models.attention.manifold.layers:manifold")
+@dataclass
+class GrassmannAttentionSpec(ManifoldAttentionSpec):
+    """Squared inner products of orthonormal bases alone."""
+
+    maps: list[str] = field(default_factory=lambda: ["grassmann"])
+
+
+@register("attention", "manifold_euclid_spd", layer="ablate.models.attention.manifold.layers:manifold")
+@dataclass
+class EuclidSpdAttentionSpec(ManifoldAttentionSpec):
+    """Inner products, and products of covariance matrices."""
+
+    maps: list[str] = field(default_factory=lambda: ["euclid", "spd"])
+
+
+@register("attention", "manifold_euclid_grassmann", layer="ablate.models.attention.manifold.layers:manifold")
+@dataclass
+class EuclidGrassmannAttentionSpec(ManifoldAttentionSpec):
+    """Inner products, and squared ones of orthonormal bases."""
+
+    maps: list[str] = field(default_factory=lambda: ["euclid", "grassmann"])
+
+
+@register("attention", "manifold_spd_grassmann", layer="ablate.models.attention.manifold.layers:manifold")
+@dataclass
+class SpdGrassmannAttentionSpec(ManifoldAttentionSpec):
+    """Products of covariance matrices, and squared inner products of orthonormal bases."""
+
+    maps: list[str] = field(default_factory=lambda: ["spd", "grassmann"])
 
 
 @register("attention", "spd_distance", layer="ablate.models.attention.manifold.layers:spd_distance")
