@@ -1,6 +1,6 @@
-"""PyTorch's side for multi-manifold attention: the formulas of ../shared/reference/manifold/README.md as plain modules.
+"""PyTorch's side for multi-manifold attention: the formulas of iliasprc/Compact-Transformers at 31975a0 as plain modules.
 
-Written from that text alone, since nobody publishes the fork as a package: tokenizers, blocks and SeqPool are the
+Written anew from the formulas, since nobody publishes that fork as a package: tokenizers, blocks and SeqPool are the
 official ones. As in the fork, the absolute value of the SPD map is a norm over an axis of size 1.
 """
 

@@ -317,7 +317,8 @@ def help_text() -> str:
         forms = ", ".join(task().forms(group))
         lines += _wrapped(f"  {group:<10} ", ", ".join(group_choices(group)) + (f", or any {forms}" if forms else ""))
     lines += ["", "slots of a model, set by model.SLOT=name"]
-    lines += [f"  {slot:<10} {', '.join(registry.names(slot))}" for slot in registry.slots()]
+    for slot in registry.slots():
+        lines += _wrapped(f"  {slot:<10} ", ", ".join(registry.names(slot)))
     lines += ["", "sweeps, run by +sweep=NAME"]
     lines += [f"  {name:<18} {_question(path)}" for name, path in sweep_files().items()]
     lines += ["", "--cfg job shows the configuration that a command means; exit code 2: the command was wrong."]

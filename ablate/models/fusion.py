@@ -62,7 +62,7 @@ class LateFusion(SpecLayer):
         spec: The model's, which names its branches.
         geometry: Shapes around each of their encoders.
 
-    Source: ../shared/reference/manifold/README.md, "Late fusion".
+    Source: ``img_riem_vit`` and its like in iliasprc/Compact-Transformers at 31975a0.
     """
 
     def __init__(self, spec: ModelSpec, geometry: Geometry, **kwargs: Any) -> None:

@@ -77,7 +77,10 @@ class ModelSpec:
         positional: What tells tokens apart by their place (``learnable``, ``sine``, ``none``, ``sine2d``, ``rotary``,
             ``relative``, ``conditional``).
         pooling: How the sequence becomes one vector (``seqpool``, ``class_token``, ``mean``).
-        attention: How the tokens of a block see each other (``softmax``, ``linear``).
+        attention: How the tokens of a block see each other (``softmax``, ``linear``, ``manifold``, ``spd_distance``,
+            ``grassmann_projection``; ``manifold_euclid``, ``manifold_spd``, ``manifold_grassmann``,
+            ``manifold_euclid_spd``, ``manifold_euclid_grassmann`` and ``manifold_spd_grassmann`` are ``manifold`` with
+            fewer maps).
         norm: What brings tokens to one scale (``layer``, ``rms``).
         activation: What stands between the layers of a block's MLP (``gelu``, ``gelu_tanh``, ``relu``, ``silu``); None
             takes what the MLP is known with.
@@ -103,7 +106,7 @@ class ModelSpec:
         weights: File that the initial weights are read from (docs/finetuning.md); None draws them.
         weights_key: Which of the file's state dicts, such as ``state_dict_ema``, or what the names of its tensors begin
             with; None takes the weights as trained. Without ``weights`` there is nothing to choose, and it is None.
-        options: A variant's own options by slot, e.g. ``{"positional": {"bands": 8}}``.
+        options: A variant's own options by slot, e.g. ``{"attention": {"blocks": "last"}}``.
         branches: Late fusion: encoders side by side on the same tokens, by names of their own, each with what differs
             from the model in it, e.g. ``{"spd": {"attention": "spd_distance"}}``; empty for a single encoder.
     """

@@ -252,7 +252,7 @@ def create_model(
         image_size: Side of the images in pixels, or ``(height, width)``; needed where the name has no size.
         in_channels: Channels of the images.
         num_classes: Outputs of the head; needed where the name has no size.
-        head: Variant of the head (``linear``); False ends the model in its features, ``(batch, dim)``.
+        head: Variant of the head (``linear``, ``mlp``); False ends the model in its features, ``(batch, dim)``.
         maps: Maps of ``attention=manifold``, any of euclid, spd and grassmann; with the norm that the named revision
             of the fork has with them.
         map_norm: Norm of these maps: layernorm, batchnorm or none.

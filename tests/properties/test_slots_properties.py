@@ -39,7 +39,7 @@ OPTIONS = {
     ("tokenizer", "patch"): {"observability": [None, [1, 3]], "early_fusion": [False, True]},
     ("positional", "learnable"): {"trained": [True, False]},
     ("positional", "rotary"): {"axes": [1, 2]},
-    ("positional", "conditional"): {"after": ["all", "last"], "kernel": [1, 3]},
+    ("positional", "conditional"): {"after": ["all", "last"], "kernel": [3, 5]},
     ("pooling", "seqpool"): {"sums": [False, True]},
     ("attention", "manifold"): {
         "maps": [["euclid"], ["spd"], ["grassmann"], ["euclid", "grassmann"], ["euclid", "spd", "grassmann"]],

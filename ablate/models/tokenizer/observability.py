@@ -33,7 +33,7 @@ def observability(tokens: Any, order: int, blocks: int) -> Any:
     Raises:
         ValueError: ``dim`` has no ``order + 1`` whole observations, or ``blocks`` is below 2.
 
-    Source: ../shared/reference/manifold/README.md, "Observability matrix"; its sign rule is that of "SVD".
+    Source: iliasprc/Compact-Transformers at 31975a0, which leaves the signs to the SVD.
     """
     dim = int(tokens.shape[-1])
     if order < 1 or dim % order or dim // order < order + 1:

@@ -206,7 +206,8 @@ def test_manifold_table_marks_what_no_count_gives_and_what_is_confounded():
     assert len(rows) == 15
     for row in rows:
         marks = row["marks"]
-        assert ("do not count out" in marks) == (row["name"] in nothing)
+        nameless = "MACs do not count out" if row["maps"] == "euclid+grassmann" else ""  # 0.2255 and 0.2276, not 0.24
+        assert ("do not count out" in marks) == (row["name"] in nothing or nameless == marks != "")
         assert ("another recipe" in marks) == (row["maps"] == "euclid")
         assert ("no dropout" in marks) == row["model"].startswith("manifold_cct")
         assert ("no factory" in marks) == (row["maps"] == "spd+grassmann")

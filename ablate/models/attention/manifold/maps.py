@@ -2,8 +2,8 @@
 
 Each gives ``(batch, heads, tokens, tokens)`` in float32 or wider, times a scale where it takes one. No weights here.
 
-Source of all formulas: ../shared/reference/manifold/README.md, "The architecture, exactly"; Konstantinidis et al. 2022,
-arXiv 2207.08569.
+Source of all formulas: the fork's code, iliasprc/Compact-Transformers at 31975a0; Konstantinidis et al. 2022, arXiv
+2207.08569, is its paper.
 """
 
 from collections.abc import Callable

@@ -32,7 +32,8 @@ class ManifoldAttentionSpec(Attention):
             revision.
         blocks: ``all``, ``last``, or a list of blocks from 0; the others have softmax attention.
 
-    Source: Konstantinidis et al. 2022, arXiv 2207.08569, as ../shared/reference/manifold/README.md measured its code.
+    Source: iliasprc/Compact-Transformers at 31975a0, the fork, and at bd55c27, its first revision; Konstantinidis et al.
+    2022, arXiv 2207.08569, is its paper.
     """
 
     serves: ClassVar[tuple[Place, ...]] = (Place.queries_keys, Place.scores)
