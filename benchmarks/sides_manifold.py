@@ -1,7 +1,8 @@
-"""PyTorch's side for multi-manifold attention: the formulas of iliasprc/Compact-Transformers at 31975a0 as plain modules.
+"""PyTorch's side for multi-manifold attention: a fork's formulas as plain modules.
 
-Written anew from the formulas, since nobody publishes that fork as a package: tokenizers, blocks and SeqPool are the
-official ones. As in the fork, the absolute value of the SPD map is a norm over an axis of size 1.
+The fork is iliasprc/Compact-Transformers at 31975a0. Written anew from its formulas, since nobody publishes it as a
+package: tokenizers, blocks and SeqPool are the official ones. As in the fork, the absolute value of the SPD map is a
+norm over an axis of size 1.
 """
 
 from itertools import pairwise

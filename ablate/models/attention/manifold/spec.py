@@ -32,8 +32,8 @@ class ManifoldAttentionSpec(Attention):
             revision.
         blocks: ``all``, ``last``, or a list of blocks from 0; the others have softmax attention.
 
-    Source: iliasprc/Compact-Transformers at 31975a0, the fork, and at bd55c27, its first revision; Konstantinidis et al.
-    2022, arXiv 2207.08569, is its paper.
+    Source: the fork is iliasprc/Compact-Transformers at 31975a0, and bd55c27 its first revision; its paper is
+    Konstantinidis et al. 2022, arXiv 2207.08569.
     """
 
     serves: ClassVar[tuple[Place, ...]] = (Place.queries_keys, Place.scores)
