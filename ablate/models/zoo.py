@@ -1,4 +1,4 @@
-"""Official names and what they mean: presets over the axes, never branches in the code that builds.
+"""Official names and what they mean: presets over the slots, never branches in the code that builds.
 
 Names: ``vit_L_P_SIZE`` and ``cvt_L_P_SIZE`` for patches of P pixels, ``cct_L_PxC_SIZE`` for C convolutions of kernel
 P, then ``_sine`` or ``_none``, then ``_c100`` or ``_fl`` (Flowers-102). Any L, P, C and size is a name, listed or
@@ -256,7 +256,7 @@ def create_model(
         maps: Maps of ``attention=manifold``, any of euclid, spd and grassmann; with the norm that the named revision
             of the fork has with them.
         map_norm: Norm of these maps: layernorm, batchnorm or none.
-        **leaves: Leaves of the spec. The preset's options stay on each axis whose variant stays.
+        **leaves: Leaves of the spec. The preset's options of a slot stay where its variant stays.
 
     Returns:
         A model from float images ``(batch, height, width, in_channels)`` to logits ``(batch, num_classes)``.
@@ -319,7 +319,7 @@ create_model.__doc__ = _told(create_model.__doc__ or "")  # both are empty under
 
 
 def _changed(spec: ModelSpec, leaves: dict[str, Any]) -> ModelSpec:
-    """A spec with other leaves; the preset's options on an axis leave with the variant that they belong to."""
+    """A spec with other leaves; the preset's options of a slot leave with the variant that they belong to."""
     kept = {axis: own for axis, own in spec.options.items() if leaves.get(axis) in (None, getattr(spec, axis))}
     return replace(spec, **{"options": kept, **leaves})
 
