@@ -24,6 +24,8 @@ MODELS = {
     **{f"{family}_32{pe}": {} for family in ("vit_2_4", "cvt_2_4", "cct_2_3x2") for pe in ("", "_sine", "_none")},
     **{f"vit_2_4_32+{pe}": {"positional": pe} for pe in ("sine2d", "rotary", "relative", "conditional")},
     "cct_2_3x2_48": {"image_size": (48, 36), "in_channels": 1, "num_classes": 7, "pooling": "mean"},
+    "manifold_cct_1_3x2_16": {"maps": ("euclid", "spd"), "map_norm": "layernorm"},  # ONNX has no QR
+    "riemmanian_vit_1_4_16": {},
     "keras_io_cct": {},
     "cct_keras_2_3x2": {"image_size": 32, "num_classes": 10, "dim": 64, "heads": 2},
 }
