@@ -335,6 +335,11 @@ class ModelSpec:
 
     def _check_branches(self) -> None:
         """Raises SpecError for a branch that is none."""
+        if not isinstance(self.branches, dict):
+            raise SpecError(
+                "model.branches must name each branch and have its leaves by name, got "
+                f"{self.branches!r}; write model.branches.NAME.attention=softmax."
+            )
         for name, own in self.branches.items():
             if not (isinstance(name, str) and _BRANCH_NAME.fullmatch(name)) or not isinstance(own, dict):
                 raise SpecError(
