@@ -150,7 +150,7 @@ def get(slot: str, name: str) -> Entry:
     """Returns the variant, or raises a ValueError that lists the ones there are."""
     try:
         return _entries[slot, name]
-    except KeyError:
+    except (KeyError, TypeError):  # a list is no key
         raise ValueError(unknown(f"model.{slot}", name, names(slot))) from None
 
 

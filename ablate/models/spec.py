@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ablate.models import registry
 from ablate.models.cost import InputShape, MacsConvention, Params, sum_macs, sum_params
 from ablate.models.registry import Stage
-from ablate.models.slots import Geometry, Head, Place, SpecError, Variant, check_choice, cost_of, in_block
+from ablate.models.slots import Geometry, Head, Place, SpecError, Variant, check_choice, check_flag, cost_of, in_block
 from ablate.words import unknown
 
 
@@ -297,6 +297,10 @@ class ModelSpec:
 
     def check(self) -> None:
         """Raises SpecError for a model that no input makes possible."""
+        if not _by_slot(self.options):
+            raise SpecError(
+                f"model.options must have options by slot, got {self.options!r}; write model.options.SLOT.NAME=…"
+            )
         for slot in self.options:
             if slot not in registry.slots():
                 raise SpecError(unknown("a slot in model.options", slot, registry.slots()))
@@ -334,6 +338,11 @@ class ModelSpec:
 
     def _check_branches(self) -> None:
         """Raises SpecError for a branch that is none."""
+        if not isinstance(self.branches, dict):
+            raise SpecError(
+                "model.branches must name each branch and have its leaves by name, got "
+                f"{self.branches!r}; write model.branches.NAME.attention=softmax."
+            )
         for name, own in self.branches.items():
             if not (isinstance(name, str) and _BRANCH_NAME.fullmatch(name)) or not isinstance(own, dict):
                 raise SpecError(
@@ -343,7 +352,11 @@ class ModelSpec:
             for leaf in own:
                 if leaf not in _BRANCH:
                     raise SpecError(unknown(f"a leaf of model.branches.{name}", leaf, _BRANCH))
-            if not isinstance(own.get("options", {}), dict):
+            for leaf in ("attention", "positional"):
+                if not isinstance(own.get(leaf, ""), str):
+                    raise SpecError(f"model.branches.{name}.{leaf} must be the name of a variant, got {own[leaf]!r}.")
+            check_flag(f"model.branches.{name}.qkv_bias", own.get("qkv_bias", False))
+            if not _by_slot(own.get("options", {})):
                 raise SpecError(
                     f"model.branches.{name}.options must have options by slot, got {own['options']!r}; write "
                     f"model.branches.{name}.options.SLOT.NAME=…"
@@ -452,6 +465,10 @@ _BRANCH_NAME = re.compile(r"[a-z][a-z0-9]*")  # no _, so that it never reads as 
 
 def _branch_leaves(branch: ModelSpec) -> dict[str, Any]:
     return {leaf: getattr(branch, leaf) for leaf in _BRANCH}
+
+
+def _by_slot(options: Any) -> bool:
+    return isinstance(options, dict) and all(isinstance(each, dict) for each in options.values())
 
 
 def _entry(slot: str, name: str) -> registry.Entry:

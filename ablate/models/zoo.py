@@ -16,7 +16,7 @@ convolutions and dense layers, which are the official code's.
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
@@ -290,6 +290,8 @@ def _with_maps(spec: ModelSpec, name: str, maps: Sequence[str] | None, map_norm:
         )
     if isinstance(maps, str):
         raise ValueError(f'maps must be a sequence of names, got {maps!r}; write ("{maps}",).')
+    if maps is not None and not (isinstance(maps, Iterable) and all(isinstance(each, str) for each in maps)):
+        raise ValueError(f'maps must be a sequence of names, got {maps!r}; write ("euclid", "spd").')
     seed = name.startswith(manifold_names.SEED)
     given = {} if maps is None else manifold_names.manifold_options(maps, seed=seed)
     given |= {} if map_norm is None else {"map_norm": map_norm}

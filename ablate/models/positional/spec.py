@@ -82,7 +82,7 @@ class RotaryPositionalSpec(Positional):
 
     def check(self, model: ModelSpec) -> None:
         what = "model.options.positional"
-        if self.axes not in (1, 2) or isinstance(self.axes, bool):
+        if not isinstance(self.axes, int) or isinstance(self.axes, bool) or self.axes not in (1, 2):
             raise SpecError(f"{what}.axes must be 1 (along the sequence) or 2 (rows and columns), got {self.axes!r}.")
         number = isinstance(self.theta, int | float) and not isinstance(self.theta, bool)
         if not number or not 1 < self.theta < math.inf:

@@ -33,11 +33,12 @@ class ObservedTokenizer(Tokenizer):
                 )
             return
         got = self.observability
-        whole = all(isinstance(each, int) and not isinstance(each, bool) for each in got)
+        listed = isinstance(got, list | tuple)
+        whole = listed and all(isinstance(each, int) and not isinstance(each, bool) for each in got)
         if not whole or len(got) != 2 or got[0] < 1 or not 2 <= got[1] <= 100:
             raise SpecError(
                 "model.options.tokenizer.observability must be [order, blocks], whole numbers, order at least 1 and "
-                f"blocks from 2 to 100, got {list(got)}; [8,3] and [4,4] are published."
+                f"blocks from 2 to 100, got {list(got) if listed else repr(got)}; [8,3] and [4,4] are published."
             )
         order = got[0]
         if model.width % order or model.width // order < order + 1:

@@ -5,12 +5,14 @@ Keras is imported where there is something to build; a model of our variants alo
 """
 
 import json
+import re
 import sys
 import traceback
 from collections.abc import Iterable
+from typing import Any
 
 from ablate.models.registry import Entry
-from ablate.models.slots import SpecError
+from ablate.models.slots import Geometry, SpecError
 from ablate.tasks.classify.running import ClassifierPreview
 from ablate.tasks.classify.spec import RunSpec
 from ablate.training.hardware import import_keras
@@ -50,16 +52,39 @@ def _build(spec: RunSpec, input_shape: tuple[int, int, int], num_classes: int, f
 
     from ablate.models.classifier import drawn
 
+    names = " and ".join(f"{entry.slot}={entry.name}" for entry in foreign)
     try:
-        drawn(spec.model, input_shape, num_classes)(np.zeros((2, *input_shape), "float32"), training=True)
+        model = drawn(spec.model, input_shape, num_classes)
+        model(np.zeros((2, *input_shape), "float32"), training=True)
+        wrong = _wrong_shape(model, spec.model.geometry(input_shape, num_classes), spec.model.width)
     except (SpecError, MemoryError):
         raise
     except Exception as error:
-        names = " and ".join(f"{entry.slot}={entry.name}" for entry in foreign)
         raise SpecError(
             f"{names} must be built before anything trains, but {_layers(foreign)} with {_told(error, foreign)}; "
             "mend it there, or leave it out."
         ) from error
+    if wrong is not None:
+        raise SpecError(f"{names} must be built before anything trains, but {wrong}; mend it there, or leave it out.")
+
+
+def _wrong_shape(model: Any, geometry: Geometry, width: int) -> str | None:
+    """What a layer gives that a sum would spread over tokens or channels without a word, or that names no class."""
+    import numpy as np
+
+    from ablate.models.encoder import Block
+
+    kept = (geometry.tokens, width)
+    for block in (layer for layer in model._flatten_layers() if isinstance(layer, Block)):
+        for name in ("norm_1", "attention", "norm_2", "mlp"):
+            part = getattr(block, name)
+            given = kept if part is None else tuple(part(np.zeros((1, *kept), "float32")).shape[1:])
+            if given != kept:
+                return f"{name} of {block.name} gives {given} for each image where it must keep {kept}"
+    given = tuple(model.output_shape[1:])
+    if given != (geometry.num_classes,):
+        return f"the head gives {given} for each image where it must give {(geometry.num_classes,)}, a logit a class"
+    return None
 
 
 def _layers(foreign: list[Entry]) -> str:
@@ -82,4 +107,6 @@ def _told(error: BaseException, foreign: list[Entry]) -> str:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(":. ")
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Arguments received by ")[0]
+    text = re.sub(r"^Exception encountered when calling \S+\(\)\.", "", text)  # Keras's frame around what was raised
+    return f"{type(error).__name__}: {' '.join(text.split())[:300]}".rstrip(":. ")

@@ -186,6 +186,10 @@ def test_create_model_norm_of_maps_is_the_revisions_unless_it_is_given(name, key
         ("vit_2_4_32", {"maps": ("euclid",)}, "must come with attention=manifold"),
         ("manifold_vit_2_4_32", {"maps": "euclid"}, "must be a sequence"),
         ("manifold_vit_2_4_32", {"maps": ("euclid", "hyperbolic")}, "model.options.attention.maps must be"),
+        ("manifold_vit_2_4_32", {"maps": 3}, r"maps must be a sequence of names, got 3"),
+        ("manifold_vit_2_4_32", {"maps": [["spd"]]}, r"maps must be a sequence of names, got \[\['spd'\]\]"),
+        ("manifold_vit_2_4_32", {"branches": 3}, r"model.branches must name each branch .*, got 3;"),
+        ("manifold_vit_2_4_32", {"attention": ["spd"]}, r"model.attention must be one of"),
         ("manifold_vit_2_4_32", {"map_norm": "instance"}, "model.options.attention.map_norm must be one of"),
         ("manifold_vit_2_4_32", {"attention_type": "self"}, "use maps"),
         ("manifold_vit_2_4_32", {"ln_attention": False}, "use map_norm"),
@@ -205,6 +209,10 @@ def test_create_model_refuses_maps_that_are_none(name, keywords, message):
         ({"img": {"layers": 3}}, r"a leaf of model.branches.img must be one of"),
         ({"img": {"options": 3}}, r"model.branches.img.options must have options by slot"),
         ({"img": {"attention": "sofmax"}}, "Did you mean softmax"),
+        ({"img": {"attention": None}}, r"model.branches.img.attention must be the name of a variant, got None"),
+        ({"img": {"positional": ["none"]}}, r"img.positional must be the name of a variant, got \['none"),
+        ({"img": {"qkv_bias": "yes"}}, r"model.branches.img.qkv_bias must be true or false, got 'yes'"),
+        ({"img": {"options": {"attention": 3}}}, r"model.branches.img.options must have options by slot, got .* 3"),
     ],
 )
 def test_branches_that_are_none_are_refused(branches, message):
@@ -218,6 +226,19 @@ def test_branches_resolve_to_all_that_differs_and_stay_so():
     assert spec.resolved() == spec
 
 
+def test_name_of_a_subset_of_maps_has_these_alone():
+    maps = {"attention": {"maps": ["spd"]}}
+    ModelSpec(attention="manifold_spd", options=maps).check()
+    with pytest.raises(SpecError, match=r"maps must be \[euclid\] with attention=manifold_euclid, got \['spd'\]"):
+        ModelSpec(attention="manifold_euclid", options=maps).check()
+
+
+@pytest.mark.parametrize("options", [3, {"attention": 3}])
+def test_options_without_names_are_refused(options):
+    with pytest.raises(SpecError, match=r"model.options must have options by slot, got .*3"):
+        ModelSpec(options=options).check()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -225,6 +246,9 @@ def test_branches_resolve_to_all_that_differs_and_stay_so():
         ({"observability": [8, 3]}, "at least order \\+ 1 times, got dim=32, order=8"),
         ({"observability": [4, 1]}, r"must be \[order, blocks\]"),
         ({"observability": [4]}, r"must be \[order, blocks\]"),
+        ({"observability": 8}, r"must be \[order, blocks\], .* got 8;"),
+        ({"observability": True}, r"must be \[order, blocks\], .* got True;"),
+        ({"observability": "abc"}, r"must be \[order, blocks\], .* got 'abc';"),
         ({"early_fusion": True}, "must come with observability"),
     ],
 )

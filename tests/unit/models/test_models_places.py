@@ -165,6 +165,7 @@ def test_conditional_that_no_pooling_reads_is_refused():
         ("rotary", {}, r"a head must be divisible by 4 for positional=rotary with axes=2, got 3"),
         ("rotary", {"axes": 1}, r"a head must be divisible by 2 for positional=rotary with axes=1, got 3"),
         ("rotary", {"axes": 3}, r"positional.axes must be 1 .* or 2 .*, got 3"),
+        ("rotary", {"axes": 1.0}, r"positional.axes must be 1 .* or 2 .*, got 1.0"),
         ("rotary", {"theta": 1}, r"positional.theta must be a finite number above 1, got 1"),
         ("rotary", {"theta": "x"}, r"positional.theta must be a finite number above 1, got 'x'"),
         ("conditional", {"kernel": 4}, r"positional.kernel must be odd, from 3 to 99, got 4"),

@@ -77,6 +77,48 @@ def test_rehearsal_of_our_variants_builds_nothing(specs, monkeypatch):
     rehearse(specs(None, "model.positional=none"))
 
 
+def _of(slot, base):
+    """The plugin as a variant of another slot, in a sweep."""
+    spec = SPEC.replace("import Positional", f"import Macs, Params, {base}").replace("(Positional)", f"({base})")
+    costs = [f"    def {each}(self, model, geometry): return {each.title()}()\n" for each in ("params", "macs")]
+    return spec.replace('"positional"', f'"{slot}"') + "".join(costs), SWEEP.replace(
+        "model.positional: [none, scaled]", f"model.{slot}: [scaled]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("slot", "base", "result", "message"),
+    [
+        ("attention", "Attention", "x[:, :1]", r"attention of block_0 gives \(1, 32\) for each image .* \(16, 32\)"),
+        ("mlp", "Mlp", "x[..., :1]", r"mlp of block_0 gives \(16, 1\) for each image where it must keep \(16, 32\)"),
+        ("norm", "Norm", "x[:, :1]", r"norm_1 of block_0 gives \(1, 32\) for each image"),
+        (
+            "head",
+            "Head",
+            "x[:, :3]",
+            r"the head gives \(3,\) for each image where it must give \(10,\)",
+        ),
+    ],
+)
+def test_rehearsal_refuses_a_layer_whose_shape_would_be_spread_without_a_word(
+    specs, tmp_path, slot, base, result, message
+):
+    spec, sweep = _of(slot, base)
+    (tmp_path / "scaled.py").write_text(spec)
+    factory = "def scaled(spec, geometry, depth=0):\n    return Scaled()\n"
+    with pytest.raises(SpecError, match=rf"^{slot}=scaled must be built before anything trains, but .*{message}"):
+        rehearse(specs(LAYERS.partition("def scaled")[0].replace("x * 2", result) + factory, sweep=sweep))
+
+
+def test_rehearsal_tells_what_failed_without_what_keras_wraps_it_in(specs, tmp_path):
+    spec, sweep = _of("attention", "Attention")
+    (tmp_path / "scaled.py").write_text(spec)
+    with pytest.raises(SpecError) as caught:
+        rehearse(specs("def scaled(spec, geometry, depth):\n    return None\n", sweep=sweep))
+    assert "'NoneType' object" in str(caught.value)
+    assert not any(each in str(caught.value) for each in ("\x1b", "Exception encountered", "Arguments received"))
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [

@@ -53,6 +53,12 @@ class ManifoldAttentionSpec(Attention):
                 f"model.options.attention.maps must be one or more of {', '.join(MAPS)}, in this order and each once, "
                 f"got {self.maps!r}{works}."
             )
+        named = type(self)().maps
+        if len(named) < len(MAPS) and ordered != named:
+            raise SpecError(
+                f"model.options.attention.maps must be [{', '.join(named)}] with attention={model.attention}, got "
+                f"{list(self.maps)}; set model.attention=manifold to choose maps."
+            )
         check_choice("model.options.attention.map_norm", self.map_norm, ("layernorm", "batchnorm", "none"))
         check_flag("model.options.attention.spd_dropout", self.spd_dropout)
         check_flag("model.options.attention.unused_table", self.unused_table)
