@@ -128,3 +128,25 @@ def test_jax_computes_costs_and_trains_every_variant_as_tensorflow_does(tmp_path
         command = [sys.executable, "-c", SLOTS, str(tmp_path)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr
+
+
+TRAINED = """
+import keras, numpy
+from ablate.models import build
+from ablate.models.spec import ModelSpec
+
+options = {"tokenizer": {"observability": [4, 3]}}
+spec = ModelSpec(attention="manifold", layers=1, convs=1, dim=32, heads=2, options=options)
+model = build(spec, (8, 8, 1), 10)
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+images = numpy.random.default_rng(0).normal(size=(512, 8, 8, 1)).astype("float32")
+losses = model.fit(images, numpy.arange(512) % 10, batch_size=128, epochs=1, verbose=0).history["loss"]
+assert numpy.isfinite(losses).all(), losses
+"""
+
+
+def test_orthonormal_bases_of_a_whole_batch_do_not_wait_for_each_other():
+    """On two cores, XLA once hung where it ran the QRs of queries and of keys side by side."""
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", TRAINED], env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
