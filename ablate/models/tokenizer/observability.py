@@ -76,7 +76,9 @@ def left_singular_vectors(x: Any) -> Any:
     finite at every x: those of TensorFlow and JAX are NaN where singular values are equal, as a constant token's are.
     """
     vectors, values, _ = ops.svd(x, full_matrices=False)
-    largest = ops.take_along_axis(vectors, ops.expand_dims(ops.argmax(ops.abs(vectors), axis=-2), -2), axis=-2)
+    place = ops.expand_dims(ops.argmax(ops.abs(vectors), axis=-2), -2)
+    is_largest = ops.expand_dims(ops.arange(int(x.shape[-2]), dtype=place.dtype), -1) == place
+    largest = ops.sum(ops.where(is_largest, vectors, ops.zeros_like(vectors)), axis=-2, keepdims=True)
     vectors = ops.where(largest < 0, -vectors, vectors)
 
     def gradient(*arguments: Any, upstream: Any = None) -> Any:
