@@ -5,11 +5,11 @@ what ``ablate/tasks/classify/paper/expected.csv`` records, a figure that no coun
 news. Keras is imported by the parts that compute alone (``WITH_KERAS``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ablate.models import zoo
 from ablate.models.cost import InputShape, MacsConvention
@@ -281,27 +281,26 @@ def golden() -> Section:
     """Forward pass and gradients of the packaged golden models; imports Keras."""
     from ablate.proof import parity
 
-    section = Section("golden models: the official weights through our layers, the official numbers out")
-    section.lines.append(_GOLDEN.format("model", "what", "computed in", "comparisons", "worst", "allowed", ""))
-    for precision in parity.precisions():
-        for name in reference.MODELS:
-            model = parity.packaged(name)
-            _hold(section, name, "forward", precision, parity.forward(model, precision))
-            _hold(section, name, "gradients", precision, parity.gradients(model, precision))
-    return section
+    title = "golden models: the official weights through our layers, the official numbers out"
+    return _golden(title, reference.MODELS, parity.forward, parity.gradients)
 
 
 def manifold_golden() -> Section:
     """Forward pass and gradients of the packaged golden models of the fork; imports Keras."""
+    title = "golden models of a fork: its weights through our layers, its numbers out"
+    return _golden(title, reference.MANIFOLD_MODELS, fork.forward, fork.gradients)
+
+
+def _golden(title: str, names: Iterable[str], forward: Callable[..., Any], gradients: Callable[..., Any]) -> Section:
     from ablate.proof import parity
 
-    section = Section("golden models of a fork: its weights through our layers, its numbers out")
+    section = Section(title)
     section.lines.append(_GOLDEN.format("model", "what", "computed in", "comparisons", "worst", "allowed", ""))
     for precision in parity.precisions():
-        for name in reference.MANIFOLD_MODELS:
+        for name in names:
             model = parity.packaged(name)
-            _hold(section, name, "forward", precision, fork.forward(model, precision))
-            _hold(section, name, "gradients", precision, fork.gradients(model, precision))
+            _hold(section, name, "forward", precision, forward(model, precision))
+            _hold(section, name, "gradients", precision, gradients(model, precision))
     return section
 
 
