@@ -21,7 +21,9 @@ def euclid(query: Any, key: Any, scale: Any = 1.0) -> Any:
 
 def spd(query: Any, key: Any, scale: Any = 1.0) -> Any:
     """The product of two covariance matrices, element by element without its sign."""
-    return _scaled_absolute(ops.matmul(covariance(query), covariance(key)), scale)
+    # Both divisors are in the scale: one number, where queries and keys are many.
+    product = ops.matmul(_scatter(widened(query)), _scatter(widened(key)))
+    return _scaled_absolute(product, scale / _degrees(query) ** 2)
 
 
 def spd_distance(query: Any, key: Any) -> Any:
@@ -46,11 +48,18 @@ def covariance(x: Any) -> Any:
 
     Divided by ``head_dim - 1``, or by 1 where there is a single feature.
     """
-    x = widened(x)
+    return _scatter(widened(x)) / _degrees(x)
+
+
+def _scatter(x: Any) -> Any:
+    """Covariances before the division."""
     centred = x - ops.mean(x, axis=-1, keepdims=True)
-    # Each factor has a root of the divisor, as numbers per token are fewer than covariances.
-    centred = centred * max(1, int(x.shape[-1]) - 1) ** -0.5
     return ops.matmul(centred, _transposed(centred))
+
+
+def _degrees(x: Any) -> int:
+    """What covariances are divided by."""
+    return max(1, int(x.shape[-1]) - 1)
 
 
 def orthonormal_pair(query: Any, key: Any) -> tuple[Any, Any]:
