@@ -105,6 +105,29 @@ def test_gradient_of_orthonormal_is_the_slope(size):
     assert float(np.sum(_gradient(function, x) * along)) == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
+@pytest.mark.parametrize("size", [(49, 64), (64, 64), (65, 64), (110, 100)], ids=str)
+@pytest.mark.parametrize("repeats", [False, True])
+def test_basis_in_panels_is_that_of_one_qr(size, repeats):
+    x, upstream = _draw(2, 3, *size), _draw(2, 3, size[0], min(size), seed=1)
+    if repeats:  # from the second panel on, a token is one of the first
+        x[..., 50:, :] = x[..., :1, :]
+
+    def function(training):
+        return lambda x: ops.sum(maps.orthonormal(x, training=training) * upstream)
+
+    own = slice(None, 50 if repeats else None)  # what repeats leave open is rounding's
+    at_once, in_panels = (ops.convert_to_numpy(maps.orthonormal(x, training=each)) for each in (False, True))
+    np.testing.assert_allclose(in_panels[..., own], at_once[..., own], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        np.swapaxes(in_panels, -1, -2) @ in_panels,
+        np.broadcast_to(np.eye(min(size)), (2, 3, min(size), min(size))),
+        atol=1e-12,
+    )
+    if not repeats:
+        np.testing.assert_allclose(_gradient(function(True), x), _gradient(function(False), x), rtol=0, atol=1e-9)
+    assert np.isfinite(_gradient(function(True), x)).all()
+
+
 def _with_repeats(tokens, features):
     """Tokens as a black border without places leaves them: the first and the last half each the same one."""
     x = _draw(1, 1, tokens, features)

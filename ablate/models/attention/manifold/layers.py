@@ -152,7 +152,7 @@ class ManifoldAttention(MapAttention):
         if name == "euclid":
             return maps.euclid(query, key, scale)
         if name == "grassmann":
-            return maps.grassmann(query, key, scale)
+            return maps.grassmann(query, key, scale, training=training)
         if not training or self.map_dropout.rate == 0:
             return maps.spd(query, key, scale)
         return self.map_dropout(maps.spd(query, key, scale / (1 - self.map_dropout.rate)), training=True)
@@ -193,9 +193,9 @@ class GrassmannProjectionAttention(MapAttention):
 
     def weigh(self, query: Any, key: Any, training: bool) -> Any:
         if self.squared:
-            alike = maps.grassmann(query, key, _tensor(self.scale))
+            alike = maps.grassmann(query, key, _tensor(self.scale), training=training)
         else:
-            alike = maps.grassmann_projection(query, key)
+            alike = maps.grassmann_projection(query, key, training=training)
         if training and self.weights_dropout.rate > 0:
             alike = self.weights_dropout(alike / (1 - self.weights_dropout.rate), training=True)
         return self.norm(alike, training=training)
