@@ -136,9 +136,9 @@ def _grassmann(order: int, *, seed: bool = False) -> dict[str, Any]:
 
 def is_older(spec: Any) -> bool:
     """Whether of the fork's two revisions only the older one builds such manifold attention."""
-    if spec.attention != "manifold":
-        return False
     own = spec.variant("attention")
+    if not hasattr(own, "unused_table"):
+        return False
     return bool(own.unused_table or (list(own.maps) == ["euclid", "spd"] and own.map_norm == "layernorm"))
 
 

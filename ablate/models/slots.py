@@ -71,6 +71,10 @@ class Variant:
     def check(self, model: Any) -> None:
         """Raises SpecError where an option makes no sense, or does not go with the rest of the model."""
 
+    def one_name(self, name: str) -> str:
+        """The name that a run is recorded with, where several names and options mean one network."""
+        return name
+
     def params(self, model: Any, geometry: Geometry) -> Params:
         """Parameters: of the whole model for what stands there once, of one block for what stands in each."""
         return Params()

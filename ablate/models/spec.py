@@ -195,6 +195,7 @@ class ModelSpec:
             "drop_path_schedule": DropPathSchedule(self.drop_path_schedule),
             "residual": Residual(self.residual),
             "weights_key": self.weights_key if self.weights is not None else None,
+            **{slot: variant.one_name(getattr(self, slot)) for slot, variant in self.chosen()},
             "activation": self._one_activation(),
             "options": {slot: asdict(variant) for slot, variant in self.chosen() if fields(variant)},
             "branches": {name: _branch_leaves(self.branch(name).resolved()) for name in self.branches},

@@ -255,3 +255,28 @@ def test_options_without_names_are_refused(options):
 def test_observability_that_is_none_is_refused(options, message):
     with pytest.raises(SpecError, match=message):
         ModelSpec(dim=32, options={"tokenizer": options}).check()
+
+
+@pytest.mark.parametrize("maps", [["euclid"], ["spd", "grassmann"], ALL], ids="_".join)
+def test_maps_by_option_and_by_name_are_one_network(maps):
+    chosen = ModelSpec(attention="manifold", options={"attention": {"maps": maps}})
+    named = ModelSpec(attention="manifold" if maps == ALL else "_".join(["manifold", *maps]))
+    assert chosen.resolved() == named.resolved() == named.resolved().resolved()
+    assert named.resolved().attention == named.attention
+    if maps != ALL:
+        assert (
+            ModelSpec(branches={"one": {"attention": "manifold", "options": {"attention": {"maps": maps}}}})
+            .resolved()
+            .branches["one"]["attention"]
+            == named.attention
+        )
+
+
+def test_head_of_the_older_revision_is_told_by_what_the_attention_is_not_by_its_name():
+    older = ModelSpec(attention="manifold_euclid_spd")
+    assert manifold_names.is_older(older)
+    assert manifold_names.is_older(ModelSpec(attention="manifold", options={"attention": {"maps": ["euclid", "spd"]}}))
+    assert not manifold_names.is_older(
+        ModelSpec(attention="manifold_euclid_spd", options={"attention": {"map_norm": "none"}})
+    )
+    assert not manifold_names.is_older(ModelSpec())

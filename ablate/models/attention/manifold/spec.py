@@ -20,7 +20,7 @@ class ManifoldAttentionSpec(Attention):
 
     The softmax of what comes out weighs values. With ``maps=[euclid]`` it is the control of the others: the same norm
     and mixing around the usual inner products. Fewer maps than all have names of their own, so that a sweep can list
-    them: ``manifold_euclid_spd`` is ``manifold`` with ``maps=[euclid, spd]``.
+    them: ``manifold_euclid_spd`` is ``manifold`` with ``maps=[euclid, spd]``, and a run of either is recorded so.
 
     Attributes:
         maps: One or more of ``euclid``, inner products; ``spd``, a product of covariance matrices; ``grassmann``,
@@ -68,6 +68,10 @@ class ManifoldAttentionSpec(Attention):
                 f"maps={list(self.maps)}."
             )
         check_blocks("model.options.attention.blocks", self.blocks, model.layers)
+
+    def one_name(self, name: str) -> str:
+        fewer = name == "manifold" and len(self.maps) < len(MAPS)
+        return "_".join([name, *self.maps]) if fewer else name
 
     def params(self, model: ModelSpec, geometry: Geometry) -> Params:
         heads, pairs = model.attention_heads, geometry.tokens**2
