@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--torch-python", default=sys.executable, help="Python that has PyTorch")
     parser.add_argument("--out", type=Path, default=RESULTS / f"manifold-{date.today()}.json", help="file to write")
     told = parser.parse_args(arguments)
-    told.sides, told.dropout = [OURS, FORMULAS], 0.0
+    told.sides, told.dropout, told.earlier = [OURS, FORMULAS], 0.0, None
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     result = {"date": str(date.today()), "backend": backend, "gpu": gpu(), "models": {}}
     for name in told.models:

@@ -3,6 +3,7 @@
     python -m benchmarks.throughput                                          # all models and sides: half an hour
     python -m benchmarks.throughput --models cct_2_3x2_32 --rounds 3         # adds to the file of the day, task by task
     python -m benchmarks.throughput --torch-python PATH/bin/python           # PyTorch in another environment
+    python -m benchmarks.throughput --earlier CHECKOUT --sides ours          # beside another commit's, in its checkout
     KERAS_BACKEND=jax python -m benchmarks.throughput                        # ours and Keras on JAX, as on a GPU
 
 PyTorch's sides need ``pip install -e '.[bench]'`` there. Each side is a process of its own that waits while the
@@ -32,6 +33,8 @@ BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 """Several processes live on one GPU."""
 OURS, EAGER, COMPILED, KERAS = "ours", "PyTorch", "PyTorch compiled", "Keras"
+EARLIER = "ours, earlier"
+"""Ours as another checkout has it."""
 FORWARDS = {"train": 3, "predict": 1}
 """Forward passes' worth of products: a backward pass multiplies twice as much."""
 
@@ -67,6 +70,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, which is at least one step (2)")
     parser.add_argument("--threads", type=int, default=2, help="of each side (2)")
     parser.add_argument("--torch-python", default=sys.executable, help="Python that has PyTorch and vit-pytorch")
+    parser.add_argument("--earlier", type=Path, help="a checkout of another commit, whose ours takes part")
     name = "throughput" if BACKEND == "tensorflow" else f"throughput-{BACKEND}"
     parser.add_argument("--out", type=Path, default=RESULTS / f"{name}-{date.today()}.json", help="file to write")
     parser.add_argument("--image", type=Path, default=IMAGES / f"{name}.png", help="picture to draw")
@@ -101,7 +105,8 @@ def compare(name: str, told: argparse.Namespace) -> Result:
     """All tasks of one model."""
     model = described(name, told.dropout)
     with ExitStack() as stack:
-        sides = {side: stack.enter_context(_Process(side, told)) for side in told.sides}
+        named = [*told.sides, EARLIER] if told.earlier else told.sides
+        sides = {side: stack.enter_context(_Process(side, told)) for side in named}
         result: Result = {
             "date": str(date.today()),
             "load_average": os.getloadavg()[0],
@@ -133,10 +138,11 @@ class _Process:
 
     def __init__(self, side: str, told: argparse.Namespace) -> None:
         python = told.torch_python if side.startswith("PyTorch") else sys.executable
+        root = (told.earlier if side == EARLIER else Path(__file__).parents[1]).resolve()
         self.side = side
         self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.contender", side, str(told.threads)],
-            cwd=Path(__file__).parents[1],
+            [python, "-m", "benchmarks.contender", OURS if side == EARLIER else side, str(told.threads)],
+            cwd=root,
             env={**os.environ, **SHARED, "OMP_NUM_THREADS": str(told.threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -224,7 +230,7 @@ def draw(models: dict[str, Result], path: Path) -> None:
 
     tasks = [task for task in TASKS if any(task in result["tasks"] for result in models.values())]
     figure, axes = pyplot.subplots(1, len(tasks), figsize=(3.2 * len(tasks), 1.6 + 0.5 * len(models)), sharey=True)
-    marks = dict(zip(SIDES, zip(COLOURS, "osD^vPX", strict=False), strict=True))
+    marks = dict(zip([*SIDES, EARLIER], zip(COLOURS, "osD^vPX*", strict=False), strict=True))
     for ax, task in zip([axes] if len(tasks) == 1 else axes, tasks, strict=True):
         for row, result in enumerate(models.values()):
             rates = result["tasks"].get(task, {}).get("images_per_second", {})
