@@ -93,7 +93,7 @@ def built(golden: "Golden") -> Any:
 
 
 def forward(golden: "Golden", precision: "Floatx") -> "list[Check]":
-    """Number of parameters, tokens, each block, features and logits."""
+    """Number of parameters, tokens, each block, features, logits, and what is kept of the first block's attention."""
     from ablate.models import trace
     from ablate.models.profile import profile
     from ablate.proof.parity import Check, computing_in, distance
@@ -105,6 +105,8 @@ def forward(golden: "Golden", precision: "Floatx") -> "list[Check]":
         params = profile(model).params
     stages = {"tokenizer.tokens" if "om" in arrays else "tokenizer": "tokens", "tokens": "embedded"}
     stages |= {name: name for name in ("block_0", "block_1")}
+    inside = {"": "attention_0", ".fused": "fused_0", **{f".{name}": f"map_{name}_0" for name in manifold_names.MAPS}}
+    stages |= {f"block_0.attention{ours}": theirs for ours, theirs in inside.items() if f"{theirs}_sample0" in arrays}
     whole = {"tokenizer.observability": "om"} if "om" in arrays else {}
     outputs = [(name, f"{name}_f64") for name in ("features", "logits")]
     return [

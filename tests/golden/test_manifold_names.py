@@ -37,7 +37,11 @@ def _assert_hold(checks, at_least):
 @each_model
 @each_precision
 def test_manifold_name_gives_the_forks_outputs(name, precision):
-    _assert_hold(manifold.forward(_golden(name), precision), 7)
+    checks = manifold.forward(_golden(name), precision)
+    _assert_hold(checks, 7)
+    if name == "manifold_vit_2_4_32_all_learnable":
+        inside = {check.what for check in checks if check.what.startswith("block_0.attention")}
+        assert inside == {f"block_0.attention{each}" for each in ("", ".fused", ".euclid", ".spd", ".grassmann")}
 
 
 @each_model
