@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ablate.models.attention.layers import WeightsDropout
+from ablate.models.attention.layers import HeadsAttention, WeightsDropout
 from ablate.models.attention.manifold import maps
 from ablate.models.attention.manifold.spec import (
     GrassmannProjectionAttentionSpec,
@@ -20,9 +20,8 @@ from ablate.models.attention.manifold.spec import (
 from ablate.models.initializers import uniform_bias
 from ablate.models.intermediates import tap
 from ablate.models.numerics import layer_norm, softmax
-from ablate.models.slots import Geometry, Place
+from ablate.models.slots import Geometry
 from ablate.models.spec import ModelSpec
-from ablate.models.tokenwise import BlockLayer, dense, in_policy, positional_layer
 
 MAP_NORM_EPSILON = 1e-5
 """PyTorch's, whatever the model's other norms add. It decides where maps are small: 1e-3 moves the logits of a model
@@ -44,40 +43,16 @@ def grassmann_projection(spec: ModelSpec, geometry: Geometry, depth: int) -> "Gr
     return GrassmannProjectionAttention(spec, geometry, depth)
 
 
-class MapAttention(BlockLayer):
-    """What these variants share: projections to queries, keys and values and back, around weights of their own.
+class MapAttention(HeadsAttention):
+    """What these variants share around weights of their own, which are computed in float32 or wider."""
 
-    The projection's outputs are laid out [q | k | v], each head by head, as in softmax attention.
-
-    Args:
-        spec: The model's; a layer reads ``heads``, ``key_dim``, ``qkv_bias``, ``attention_dropout``,
-            ``projection_dropout``, the options of the variant, and a positional variant that acts within attention.
-        geometry: Shapes around the encoder.
-        depth: Which block, from 0.
-    """
-
-    def __init__(self, spec: ModelSpec, geometry: Geometry | None, depth: int = 0, **kwargs: Any) -> None:
-        super().__init__(spec, geometry, depth, **kwargs)
-        self.heads, self.head_dim = spec.attention_heads, spec.key_width
+    def add_dropout(self, rate: float) -> None:
         self.wide = "float64" if self.compute_dtype == "float64" else "float32"
-        after = spec.dropout if spec.projection_dropout is None else spec.projection_dropout
-        self.weights_dropout = WeightsDropout(spec.attention_dropout, dtype=self.wide, name="weights_dropout")
-        self.dropout = keras.layers.Dropout(after, dtype=self.dtype_policy, name="dropout")
-        with in_policy(self.dtype_policy):
-            self.places = positional_layer(spec, geometry, depth, Place.queries_keys)
-            self.bias = positional_layer(spec, geometry, depth, Place.scores)
+        self.weights_dropout = WeightsDropout(rate, dtype=self.wide, name="weights_dropout")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        inner, tokens = self.heads * self.head_dim, int(input_shape[1] or 0)
-        self.qkv = dense(self, 3 * inner, "qkv", use_bias=self.spec.qkv_bias)
-        self.projection = dense(self, int(input_shape[-1] or 0), "projection")
-        self.qkv.build(input_shape)
-        self.projection.build((*input_shape[:-1], inner))
-        if self.places is not None:
-            self.places.build((None, self.heads, tokens, self.head_dim))
-        if self.bias is not None:
-            self.bias.build((None, self.heads, tokens, tokens))
-        self.build_maps(tokens)
+        super().build(input_shape)
+        self.build_maps(int(input_shape[1] or 0))
 
     def build_maps(self, tokens: int) -> None:
         """Makes the weights of the maps, for a number of tokens."""
@@ -95,9 +70,7 @@ class MapAttention(BlockLayer):
         weights = self.weigh(query, key, bool(training))
         tap(self, weights)
         weights, value = self.drop_weights(weights, value, bool(training))
-        mixed = ops.matmul(ops.cast(weights, value.dtype), value)
-        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, x.shape[1], self.heads * self.head_dim))
-        return self.dropout(self.projection(mixed), training=training)
+        return self.joined(ops.matmul(ops.cast(weights, value.dtype), value), training)
 
     def drop_weights(self, weights: Any, value: Any, training: bool) -> tuple[Any, Any]:
         """Attention dropout: some weights are dropped, and the values, which are fewer, scaled up for it."""
