@@ -154,7 +154,13 @@ def test_layers_of_this_suite_are_all_and_have_each_option_away_from_its_default
 
 def _is_layer(kind, module):
     ours = isinstance(kind, type) and issubclass(kind, keras.layers.Layer) and kind.__module__ == module.__name__
-    abstract = kind in (tokenwise.Tokenwise, tokenwise.SpecLayer, tokenwise.BlockLayer, attention.HeadsAttention)
+    abstract = kind in (
+        tokenwise.Tokenwise,
+        tokenwise.SpecLayer,
+        tokenwise.BlockLayer,
+        attention.HeadsAttention,
+        mlp.TwoLayerMlp,
+    )
     return ours and not abstract and not kind.__name__.startswith("_")
 
 
