@@ -39,7 +39,12 @@ class Point:
         """For people: the levels and the seed, e.g. ``cct_2_3x2 none s0``."""
         trial = [] if self.trial is None else [f"trial {self.trial}"]
         repeat = [f"r{self.repeat}"] if self.repeat else []
-        return " ".join([*map(str, self.levels.values()), *trial, f"s{self.seed}", *repeat])
+        return " ".join([*map(level_text, self.levels.values()), *trial, f"s{self.seed}", *repeat])
+
+
+def level_text(level: object) -> str:
+    """A level as a sweep's file has it: null, true, and everything else as Python writes it."""
+    return json.dumps(level) if level is None or isinstance(level, bool) else str(level)
 
 
 def pin(sweep: SweepSpec, overrides: Mapping[str, Any]) -> tuple[dict[str, list[Any]], list[int], dict[str, Any]]:

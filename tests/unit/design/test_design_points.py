@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from ablate.design.points import baseline_of, pin, span
+from ablate.design.points import Point, baseline_of, pin, span
 from ablate.design.search import searched
 from ablate.design.sweep import Method, SweepError, SweepSpec
 
@@ -175,3 +175,8 @@ def test_a_level_that_stands_twice_is_found_among_lists_and_equal_numbers():
         with pytest.raises(SweepError, match="twice"):
             _sweep(axes={"p": levels}).levels()
     assert _sweep(axes={"p": [[1, 2], [2, 1], 1, 2]}).levels()["p"] == [[1, 2], [2, 1], 1, 2]
+
+
+def test_label_has_levels_as_a_sweeps_file_has_them():
+    point = Point({"model.activation": None, "augment.flip": 0.5, "train.amsgrad": True, "model": "none"}, seed=0)
+    assert point.label == "null 0.5 true none s0"
