@@ -230,13 +230,18 @@ def cost_of(method: str, variant: Variant, model: Any, geometry: Geometry) -> An
     if not isinstance(answer, due) or not all(_is_count(n) for n in answer):
         raise SpecError(
             f"{method} of {kind.__qualname__} must return ablate.{due.__name__} of whole numbers from 0 on, got "
-            f"{answer!r}."
+            f"{_shown(answer)}."
         )
     return due(*map(int, answer))
 
 
 def _is_count(n: Any) -> bool:
     return isinstance(n, Real) and isfinite(n) and float(n).is_integer() and float(n) >= 0
+
+
+def _shown(got: object) -> str:
+    """What a plugin gave, in one line."""
+    return " ".join(repr(got).split())[:200]
 
 
 @contextmanager
@@ -284,7 +289,7 @@ def check_options(variant: Variant) -> None:
         if not _is_plain(value):
             raise SpecError(
                 f"option {option.name} of {type(variant).__qualname__} must be a number, text, true, false, null, or "
-                f"lists and mappings of these, got {value!r}."
+                f"lists and mappings of these, got {_shown(value)}."
             )
 
 
@@ -306,7 +311,7 @@ def grid_of(variant: Tokenizer, model: Any, height: int, width: int) -> tuple[in
     with asking(kind, "grid"):
         grid = variant.grid(model, height, width)
     if not (isinstance(grid, tuple | list) and len(grid) == 2 and all(isinstance(n, Integral) for n in grid)):
-        raise SpecError(f"grid of {kind.__qualname__} must return (rows, columns), whole numbers, got {grid!r}.")
+        raise SpecError(f"grid of {kind.__qualname__} must return (rows, columns), whole numbers, got {_shown(grid)}.")
     return int(grid[0]), int(grid[1])
 
 
@@ -320,7 +325,9 @@ def extra_tokens_of(variant: Pooling) -> int:
     with asking(kind, "extra_tokens"):
         extra = variant.extra_tokens()
     if not isinstance(extra, Integral) or extra < 0:
-        raise SpecError(f"extra_tokens of {kind.__qualname__} must return a whole number from 0 on, got {extra!r}.")
+        raise SpecError(
+            f"extra_tokens of {kind.__qualname__} must return a whole number from 0 on, got {_shown(extra)}."
+        )
     return int(extra)
 
 

@@ -11,6 +11,7 @@ from ablate.models import registry
 
 HEAD = """
 import threading
+import numpy
 from dataclasses import dataclass, field
 from typing import Any
 from ablate import {base}, Macs, Params, register
@@ -81,7 +82,7 @@ FAILS = {
 def test_plugin_whose_spec_fails_is_told_with_its_line(refused, tmp_path, fault, command):
     slot, body, message = FAILS[fault]
     told = refused(_plugin(slot, body), slot, command)
-    place = re.escape(f"({tmp_path / 'bad_plugin.py'}, line 10); mend it there, or leave the variant out.")
+    place = re.escape(f"({tmp_path / 'bad_plugin.py'}, line 11); mend it there, or leave the variant out.")
     assert re.search(rf"a plugin's spec must answer for the model that it is in, but {message}.* {place}", told)
 
 
@@ -98,6 +99,12 @@ ANSWERS = {
         "acts_on of Bad must be one of tokens, blocks, queries_keys, scores; got 'nowhere'.",
     ),
     "blocks": ("norm", "blocks: Any = 'first'", "model.options.norm.blocks must be all, last, or a list of blocks"),
+    "array": (
+        "positional",
+        "table: Any = field(default_factory=lambda: numpy.eye(2))",
+        "option table of Bad must be a number, text, true, false, null, or lists and mappings of these, got "
+        "array([[1., 0.], [0., 1.]]).",
+    ),
     "lock": (
         "positional",
         "lock: Any = field(default_factory=threading.Lock)",
@@ -147,7 +154,7 @@ def test_plugin_that_fails_where_nobody_asked_is_told_as_the_user_s(refused, mon
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(cli.VERBS, "models", cli.Verb(asked, ""))
     code, said = cli._outcome(["models"])
-    line = f"({tmp_path / 'bad_plugin.py'}, line 10)"
+    line = f"({tmp_path / 'bad_plugin.py'}, line 11)"
     assert code == 1
     assert said.startswith(f"ablate: a plugin must not fail, but there is RuntimeError: too late {line}; mend it there")
     assert "The traceback is in" in said and "report" not in said
