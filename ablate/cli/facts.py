@@ -1,5 +1,6 @@
 """Verbs that tell what is known without training: models, verify."""
 
+from ablate.cli.columns import aligned
 from ablate.config.files import group_choices, preset
 from ablate.config.overrides import ConfigError
 from ablate.models import zoo
@@ -20,8 +21,7 @@ def models(pattern: str) -> int:
             "shows what the models of a sweep cost."
         )
     names = zoo.matching(pattern)
-    head = ("model", "tokens", "params", "MACs", "modules only", "fvcore")
-    show(f"{head[0]:<28}{head[1]:>8}{head[2]:>14}{head[3]:>18}{head[4]:>18}{head[5]:>18}")
+    rows = [["model", "tokens", "params", "MACs", "modules only", "fvcore"]]
     for name in names:
         named = zoo.parse(name)
         if named.image_size is None or named.num_classes is None:
@@ -29,7 +29,8 @@ def models(pattern: str) -> int:
         shape, classes = (*named.image_size, 3), named.num_classes
         counts = [named.spec.tokens(shape), named.spec.params(shape, classes)]
         counts += [named.spec.macs(shape, classes, convention=c) for c in ("macs", "macs_modules", "macs_fvcore")]
-        show(f"{name:<28}{counts[0]:>8,}{counts[1]:>14,}" + "".join(f"{count:>18,}" for count in counts[2:]))
+        rows.append([name, *(f"{count:,}" for count in counts)])
+    show(*aligned(rows, text=1))
     return 0
 
 

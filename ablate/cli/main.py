@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ablate.installation import needed_by
-from ablate.models import registry
+from ablate.models import plugins, registry
 from ablate.sweep.exits import FAILED, INTERRUPTED, TERMINATED, USAGE
 from ablate.sweep.output import Unwritten, make_readable, say, show, watched
 from ablate.version import __version__
@@ -161,11 +161,17 @@ def _outcome(arguments: Sequence[str]) -> tuple[int, str]:
 
 
 def _unforeseen(error: Exception) -> str:
-    """One sentence for what no sentence was written for; the traceback stands in a file, to be reported."""
+    """One sentence for what no sentence was written for; the traceback stands in a file, to be reported.
+
+    What came up in a user's plugin is told with the line of the user's file, where it is to be mended.
+    """
     from ablate.tracking import redact
 
-    words = redact(" ".join(str(error).split())[:300]).rstrip(".")
-    told = f"{type(error).__name__}{words and f': {words}'}; this was not foreseen"
+    if theirs := plugins.came_from(error, registry.plugins()):
+        said = redact(f"a plugin must not fail, but there is {plugins.told(error, registry.plugins())}; mend it there")
+    else:
+        words = redact(" ".join(str(error).split())[:300]).rstrip(".")
+        said = f"{type(error).__name__}{words and f': {words}'}; this was not foreseen"
     trace = traceback.format_exception(error)
     try:
         descriptor, name = tempfile.mkstemp(prefix="ablate-error-", suffix=".txt")
@@ -173,8 +179,8 @@ def _unforeseen(error: Exception) -> str:
             file.write(redact("".join(trace)))
     except OSError:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{told}. It came up in {place.filename}, line {place.lineno}; no file could take the traceback."
-    return f"{told}. The traceback is in {name}: please report it."
+        return f"{said}. It came up in {place.filename}, line {place.lineno}; no file could take the traceback."
+    return f"{said}. The traceback is in {name}{'' if theirs else ': please report it'}."
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -316,11 +322,15 @@ def help_text() -> str:
     for group in groups():
         forms = ", ".join(task().forms(group))
         lines += _wrapped(f"  {group:<10} ", ", ".join(group_choices(group)) + (f", or any {forms}" if forms else ""))
+    lines += ["", "names of models, listed by models and built by create_model"]
+    lines += ["  a form of the group model, _SIZE, then _sine or _none, then _c100 or _fl: cct_7_3x1_32_sine_c100,"]
+    lines += ["  manifold_vit_6_4_32, grassmanian_cct_7_3x1_32"]
     lines += ["", "slots of a model, set by model.SLOT=name"]
     for slot in registry.slots():
         lines += _wrapped(f"  {slot:<10} ", ", ".join(registry.names(slot)))
     lines += ["", "sweeps, run by +sweep=NAME"]
-    lines += [f"  {name:<18} {_question(path)}" for name, path in sweep_files().items()]
+    widest = max(map(len, sweep_files()), default=0)
+    lines += [f"  {name:<{widest}} {_question(path)}" for name, path in sweep_files().items()]
     lines += ["", "--cfg job shows the configuration that a command means; exit code 2: the command was wrong."]
     return "\n".join(lines)
 

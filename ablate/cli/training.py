@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ablate.cli.columns import aligned
 from ablate.cli.job import as_hydra_job, check_chosen_files, prepare_jobs, run_folder
 from ablate.cli.records import writable
 from ablate.config.compose import compose, expand, to_config
@@ -133,14 +134,14 @@ def plan(words: Words) -> int:
     show(*summary(planned), *(f"  {line}" for line in redeclared(planned)))
     show(f"  {_finished_already(planned)}", *(f"  {line}" for line in _visible(planned)))
     axes = list(planned.points[0].point.levels)
-    show(f"\n{'':<2}{'  '.join(f'{axis:<20}' for axis in axes)}{'params':>14}{'MACs':>18}{'tokens':>8}")
+    rows = [[*axes, "params", "MACs", "tokens"]]
     first = planned.points[0].point
     for each in planned.points:
         if (each.point.seed, each.point.repeat, each.point.trial) != (first.seed, first.repeat, first.trial):
             break  # seeds turn slowest: the other seeds repeat these rows
-        levels = "  ".join(f"{each.point.levels[axis]!s:<20}" for axis in axes)
-        costs = f"{each.cost['params']:>14,}{each.cost['macs']:>18,}{each.cost['tokens']:>8,}" if each.cost else ""
-        show(f"  {levels}{costs}")
+        costs = [f"{each.cost[name]:,}" for name in ("params", "macs", "tokens")] if each.cost else []
+        rows.append([*(str(each.point.levels[axis]) for axis in axes), *costs])
+    show("", *(f"  {line}" for line in aligned(rows, text=len(axes))))
     for out in planned.left_out:
         show(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
     if planned.config.calibrate:
@@ -153,12 +154,13 @@ def _calibrate(planned: Plan) -> None:
     import_keras()
     from ablate.tasks.classify.calibrate import calibrate
 
-    show(f"\n  {'graph of':<36}{'points':>8}{'start':>10}{'a step':>12}{'all its runs':>16}{'memory':>12}")
+    wide = max(len("graph of"), *(len(each.point.label) for each in planned.points))
+    show(f"\n  {'graph of':<{wide}}{'points':>8}{'start':>10}{'a step':>12}{'all its runs':>16}{'memory':>12}")
     total = 0.0
     for each in calibrate(planned.points):
         total += each.run_seconds
         show(
-            f"  {each.label:<36}{each.points:>8}{each.start_seconds:>8.1f} s{1000 * each.step_seconds:>9.1f} ms"
+            f"  {each.label:<{wide}}{each.points:>8}{each.start_seconds:>8.1f} s{1000 * each.step_seconds:>9.1f} ms"
             f"{each.run_seconds / 60:>12.1f} min{each.peak_mib:>8.0f} MiB"
         )
     show(f"  about {total / 60:.1f} minutes in all, with every core at one run; memory is one process's")

@@ -99,9 +99,10 @@ def load_plugins(modules: Iterable[str]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script may call sys.exit
+            said = " ".join(str(error).split()).rstrip(".")
             raise ConfigError(
-                f"plugins must name importable modules; {name!r} fails with {type(error).__name__}: {error} "
+                f"plugins must name importable modules; {name!r} fails with {type(error).__name__}: {said} "
                 f"(looked in {os.getcwd()} and the installed packages)."
             ) from error
 

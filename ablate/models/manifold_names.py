@@ -68,6 +68,12 @@ def presets() -> list[str]:
     return [*last, *(f"{SEED}{name}" for name in last if name.startswith(_OLDER))]
 
 
+def forms() -> list[str]:
+    """Names of each kind for any L, P and C, with ``[seed_]`` where there is an older revision's too."""
+    rest = {"vit": "L_P", "cvt": "L_P", "cct": "L_PxC"}
+    return [f"{f'[{SEED}]' if kind in _OLDER else ''}{kind}_{rest[family]}" for kind, family in KINDS.items()]
+
+
 def _rests(kind: str) -> Iterator[str]:
     for rest in _CONVS if KINDS[kind] == "cct" else _PATCHES:
         yield from (rest, re.sub(r"^(.*?)(_c100)?$", r"\1_sine\2", rest))

@@ -54,13 +54,18 @@ def profile(model: keras.Model) -> Profile:
         )
     macs = measure(model)
     return Profile(
-        params=_size(model.weights) - _constants(model),
+        params=parameters(model),
         trainable_params=_size(model.trainable_weights),
         tokens=_tokens(model.get_layer("encoder")),
         macs=macs.under("macs"),
         macs_modules=macs.under("macs_modules"),
         macs_fvcore=macs.under("macs_fvcore"),
     )
+
+
+def parameters(model: keras.Model) -> int:
+    """Parameters as the literature counts them: a fixed sine embedding included, constants and moments left out."""
+    return _size(model.weights) - _constants(model)
 
 
 def _tokens(encoder: Any) -> int:

@@ -6,11 +6,13 @@ be composed, checked and costed without importing Keras.
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from ablate.models.plugins import is_own
 from ablate.words import unknown
 
 Spec = TypeVar("Spec", bound=type)
@@ -72,6 +74,7 @@ class Entry:
         return factory
 
 
+_PATH = re.compile(r"\w+(\.\w+)*:\w+")
 _slots: dict[str, Slot] = {}
 _entries: dict[tuple[str, str], Entry] = {}
 
@@ -107,14 +110,16 @@ def register(slot: str, name: str, *, layer: str | Callable[..., Any]) -> Callab
         layer: Layer factory, or its ``"module:attribute"`` path. See ``ablate.models.classifier`` for its signature.
 
     Raises:
-        ValueError: There is no such slot, the name is taken on it by another class, or the class is no spec of the
-            slot.
+        ValueError: There is no such slot, the name is taken on it by another class, the class is no spec of the
+            slot or has an option without a default, or the layer is neither a factory nor its path.
     """
     if slot not in _slots:
         raise ValueError(unknown("slot", slot, _slots))
 
     def add(spec: Spec) -> Spec:
         _require_spec(slot, name, spec)
+        if not (_PATH.fullmatch(layer) if isinstance(layer, str) else callable(layer)):
+            raise ValueError(f"the layer of {slot} {name!r} must be a factory or module:attribute, got {layer!r}.")
         present = _entries.get((slot, name))
         if present is not None and _identity(present.spec) != _identity(spec):
             raise ValueError(
@@ -127,11 +132,17 @@ def register(slot: str, name: str, *, layer: str | Callable[..., Any]) -> Callab
     return add
 
 
-def _require_spec(slot: str, name: str, spec: type) -> None:
+def _require_spec(slot: str, name: str, spec: Any) -> None:
     """Raises ValueError for a class whose cost would fail when it is asked for."""
-    base = _slots[slot].base
-    if not issubclass(spec, base):
-        raise ValueError(f"the spec of {slot} {name!r} must extend ablate.{base.__name__}, got {spec.__qualname__}.")
+    base: Any = _slots[slot].base
+    if not isinstance(spec, type) or not issubclass(spec, base):
+        got = getattr(spec, "__qualname__", repr(spec))
+        raise ValueError(f"the spec of {slot} {name!r} must extend ablate.{base.__name__}, got {got}.")
+    if wrong := base.misdeclared.__func__(spec):
+        raise ValueError(f"of the spec of {slot} {name!r}, {wrong}.")
+    needed = [each.name for each in fields(spec) if each.default is MISSING and each.default_factory is MISSING]
+    if needed:
+        raise ValueError(f"options of {slot} {name!r} must have defaults, got none for {', '.join(needed)}.")
     for method in ("params", "macs"):
         given = list(inspect.signature(getattr(spec, method)).parameters)
         if len(given) not in (2, 3):
@@ -152,6 +163,17 @@ def get(slot: str, name: str) -> Entry:
         return _entries[slot, name]
     except (KeyError, TypeError):  # a list is no key
         raise ValueError(unknown(f"model.{slot}", name, names(slot))) from None
+
+
+def own_modules(entry: Entry) -> list[str]:
+    """Modules outside the package that define a variant; none for ours."""
+    layer = entry.layer.partition(":")[0] if isinstance(entry.layer, str) else entry.layer.__module__
+    return [name for name in dict.fromkeys((entry.spec.__module__, layer)) if is_own(name)]
+
+
+def plugins() -> list[str]:
+    """Modules outside the package that define variants, the ones loaded first in front."""
+    return list(dict.fromkeys(name for entry in _entries.values() for name in own_modules(entry)))
 
 
 def names(slot: str) -> list[str]:

@@ -4,12 +4,16 @@ A variant's dataclass fields are its options. Its costs are in closed form, and 
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from enum import Enum, StrEnum
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from ablate.models.cost import InputShape, Macs, Params
+from ablate.models.plugins import is_own, told
 from ablate.models.registry import Stage, slot
 from ablate.words import unknown
 
@@ -67,6 +71,11 @@ class Place(StrEnum):
 @dataclass
 class Variant:
     """What fills a slot. ``model`` is the `ablate.models.spec.ModelSpec` that it is part of."""
+
+    @classmethod
+    def misdeclared(cls) -> str | None:
+        """What an attribute of the class must be and is not, in words; None where all are as they must be."""
+        return None
 
     def check(self, model: Any) -> None:
         """Raises SpecError where an option makes no sense, or does not go with the rest of the model."""
@@ -136,6 +145,11 @@ class Attention(Variant):
 
     serves: ClassVar[tuple[Place, ...]] = ()
 
+    @classmethod
+    def misdeclared(cls) -> str | None:
+        listed = isinstance(cls.serves, tuple | list) and all(each in list(Place) for each in cls.serves)
+        return None if listed else f"serves must be a tuple of {', '.join(Place)}, got {cls.serves!r}"
+
 
 @slot("norm", stage=Stage.block, default="layer")
 @dataclass
@@ -154,6 +168,11 @@ class Activation(Variant):
 
     ptflops: ClassVar[int] = 0
 
+    @classmethod
+    def misdeclared(cls) -> str | None:
+        whole = isinstance(cls.ptflops, int) and cls.ptflops >= 0
+        return None if whole else f"ptflops must be a whole number from 0 on, got {cls.ptflops!r}"
+
 
 @slot("mlp", stage=Stage.block, default="plain")
 @dataclass
@@ -167,6 +186,13 @@ class Mlp(Variant):
 
     activation: ClassVar[str | None] = "gelu"
     present: ClassVar[bool] = True
+
+    @classmethod
+    def misdeclared(cls) -> str | None:
+        if not isinstance(cls.present, bool):
+            return f"present must be True or False, got {cls.present!r}"
+        named = cls.activation is None or isinstance(cls.activation, str)
+        return None if named else f"activation must be the name of one, or None, got {cls.activation!r}"
 
     def hidden(self, model: Any) -> int:
         """Width of what enters the activation."""
@@ -185,14 +211,124 @@ class Head(Variant):
         raise NotImplementedError
 
 
+_DUE: Mapping[str, type[Any]] = {"params": Params, "macs": Macs}
+
+
 def cost_of(method: str, variant: Variant, model: Any, geometry: Geometry) -> Any:
     """What ``params`` or ``macs`` of a variant says, whose last argument may be one of `FORMER` instead of a geometry.
 
     A plugin that was written when costs were asked for by these goes on as it is, and so do the runs that it is in.
+
+    Raises:
+        SpecError: A user's variant fails as it is asked, or says something else than whole numbers.
     """
-    last = list(inspect.signature(getattr(variant, method)).parameters)[1:]
-    given = [FORMER[name](geometry) if name in FORMER else geometry for name in last]
-    return getattr(variant, method)(model, *given)
+    kind, due = type(variant), _DUE[method]
+    with asking(kind, method):
+        last = list(inspect.signature(getattr(variant, method)).parameters)[1:]
+        given = [FORMER[name](geometry) if name in FORMER else geometry for name in last]
+        answer = getattr(variant, method)(model, *given)
+    if not isinstance(answer, due) or not all(_is_count(n) for n in answer):
+        raise SpecError(
+            f"{method} of {kind.__qualname__} must return ablate.{due.__name__} of whole numbers from 0 on, got "
+            f"{_shown(answer)}."
+        )
+    return due(*map(int, answer))
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, Real) and isfinite(n) and float(n).is_integer() and float(n) >= 0
+
+
+def _shown(got: object) -> str:
+    """What a plugin gave, in one line."""
+    return " ".join(repr(got).split())[:200]
+
+
+@contextmanager
+def asking(kind: type, what: str) -> Iterator[None]:
+    """Within it, a variant's class is asked for something; what a user's class fails with is told in a sentence.
+
+    Args:
+        kind: The class, whose own SpecErrors are answers and go on as they are.
+        what: The method or attribute.
+
+    Raises:
+        SpecError: The class is a user's and fails; the message has the line of the user's file.
+    """
+    try:
+        yield
+    except (SpecError, MemoryError):
+        raise
+    except Exception as error:
+        if not is_own(kind.__module__):
+            raise
+        modules = [each.__module__ for each in kind.__mro__ if is_own(each.__module__)]
+        raise SpecError(
+            f"a plugin's spec must answer for the model that it is in, but {kind.__qualname__}.{what} fails with "
+            f"{told(error, modules)}; mend it there, or leave the variant out."
+        ) from error
+
+
+def place_of(variant: Positional) -> Place:
+    """What a positional variant acts on.
+
+    Raises:
+        SpecError: A user's variant fails as it is asked, or names no place.
+    """
+    kind = type(variant)
+    with asking(kind, "acts_on"):
+        place = variant.acts_on
+    check_choice(f"acts_on of {kind.__qualname__}", place, Place)
+    return Place(place)
+
+
+def check_options(variant: Variant) -> None:
+    """Raises SpecError for an option that cannot be written into a file of settings, and so not into a record."""
+    for option in fields(variant):
+        value = getattr(variant, option.name)
+        if not _is_plain(value):
+            raise SpecError(
+                f"option {option.name} of {type(variant).__qualname__} must be a number, text, true, false, null, or "
+                f"lists and mappings of these, got {_shown(value)}."
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(each) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | Enum)
+
+
+def grid_of(variant: Tokenizer, model: Any, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns that a tokenizer cuts an image into; below 1 where the image is too small.
+
+    Raises:
+        SpecError: The tokenizer refuses the image; a user's fails as it is asked, or gives something else.
+    """
+    kind = type(variant)
+    with asking(kind, "grid"):
+        grid = variant.grid(model, height, width)
+    if not (isinstance(grid, tuple | list) and len(grid) == 2 and all(isinstance(n, Integral) for n in grid)):
+        raise SpecError(f"grid of {kind.__qualname__} must return (rows, columns), whole numbers, got {_shown(grid)}.")
+    return int(grid[0]), int(grid[1])
+
+
+def extra_tokens_of(variant: Pooling) -> int:
+    """How many tokens a pooling variant puts in front of the image's.
+
+    Raises:
+        SpecError: A user's variant fails as it is asked, or gives something else.
+    """
+    kind = type(variant)
+    with asking(kind, "extra_tokens"):
+        extra = variant.extra_tokens()
+    if not isinstance(extra, Integral) or extra < 0:
+        raise SpecError(
+            f"extra_tokens of {kind.__qualname__} must return a whole number from 0 on, got {_shown(extra)}."
+        )
+    return int(extra)
 
 
 def check_choice(what: str, got: object, choices: Iterable[str]) -> None:

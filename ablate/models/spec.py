@@ -16,7 +16,23 @@ from typing import Any, NamedTuple
 from ablate.models import registry
 from ablate.models.cost import InputShape, MacsConvention, Params, sum_macs, sum_params
 from ablate.models.registry import Stage
-from ablate.models.slots import Geometry, Head, Place, SpecError, Variant, check_choice, check_flag, cost_of, in_block
+from ablate.models.slots import (
+    Geometry,
+    Head,
+    Place,
+    SpecError,
+    Variant,
+    asking,
+    check_blocks,
+    check_choice,
+    check_flag,
+    check_options,
+    cost_of,
+    extra_tokens_of,
+    grid_of,
+    in_block,
+    place_of,
+)
 from ablate.words import unknown
 
 
@@ -209,7 +225,8 @@ class ModelSpec:
             SpecError: There is no such variant.
         """
         for slot in registry.slots():
-            names = {name: None for depth in range(self.layers) if (name := self._name_at(slot, depth)) is not None}
+            depths = [depth for depth, _ in self._layers_of(slot)]
+            names = {name: None for depth in depths if (name := self._name_at(slot, depth)) is not None}
             yield from (_entry(slot, name) for name in names)
         for branch in self.branches:
             yield from self.branch(branch).entries()
@@ -248,7 +265,7 @@ class ModelSpec:
         if slot == "activation":
             own: str | None = _entry("mlp", self._name_at("mlp", depth) or "").spec.activation
             return own if self.activation is None or own is None else self.activation
-        blocks = getattr(self.variant(slot), "blocks", "all")
+        blocks = getattr(self.variant(slot), "blocks", "all") if slot in _PER_BLOCK else "all"
         return self._name(slot) if in_block(blocks, depth, self.layers) else registry.slots()[slot].default
 
     def _one_activation(self) -> str | None:
@@ -263,7 +280,8 @@ class ModelSpec:
             if option not in known:
                 there = f"it has {', '.join(known)}" if known else "it has none"
                 raise SpecError(f"model.options.{slot}.{option} is no option of {slot}={entry.name}: {there}.")
-        return entry.spec(**options)
+        with asking(entry.spec, "__init__"):
+            return entry.spec(**options)
 
     def chosen(self) -> Iterator[tuple[str, Any]]:
         """Each slot with the variant chosen for it, an activation only where there is one."""
@@ -276,20 +294,29 @@ class ModelSpec:
         for name, slot in registry.slots().items():
             if slot.stage is not Stage.block:
                 yield self.variant(name), 1
-            elif name == "norm":
-                mlps = sum(self.entry_at("mlp", depth).spec.present for depth in range(self.layers))
-                yield self.variant(name), self.layers + mlps + (0 if self.post_norm else 1)
-            else:
-                times = Counter(self._name_at(name, depth) for depth in range(self.layers))
-                depths = {self._name_at(name, depth): depth for depth in range(self.layers)}
-                yield from ((self.variant_at(name, depths[each]), n) for each, n in times.items() if each is not None)
+                continue
+            times: Counter[str | None] = Counter()
+            depths = {}
+            for depth, count in self._layers_of(name):
+                times[chosen := self._name_at(name, depth)] += count
+                depths[chosen] = depth
+            yield from ((self.variant_at(name, depths[each]), n) for each, n in times.items() if each is not None)
+
+    def _layers_of(self, slot: str) -> Iterator[tuple[int, int]]:
+        """Each block and how often a block's slot stands in it; of norms, the last stands behind all blocks."""
+        for depth in range(self.layers):
+            yield depth, 1 + int(self.entry_at("mlp", depth).spec.present) if slot == "norm" else 1
+        if slot == "norm" and not self.post_norm:
+            yield self.layers, 1
 
     def _all_parts(self) -> Iterator[tuple["ModelSpec", Variant, int]]:
         """As ``_parts``, of all branches, each with the model that it is a part of; they share tokenizer and head."""
         if not self.branches:
             yield from ((self, variant, times) for variant, times in self._parts())
             return
-        tokenizer = self.variant("tokenizer").alone()
+        whole = self.variant("tokenizer")
+        with asking(type(whole), "alone"):
+            tokenizer = whole.alone()
         yield self, tokenizer, 1
         yield self, self.variant("head"), 1
         for branch in map(self.branch, self.branches):
@@ -330,10 +357,16 @@ class ModelSpec:
             rate = getattr(self, name)
             if rate is not None and not 0 <= rate < 1:
                 raise SpecError(f"model.{name} must be at least 0 and below 1, got {rate}.")
+        for name in ("qkv_bias", "mlp_second_activation"):
+            check_flag(f"model.{name}", getattr(self, name))
         check_choice("model.residual", self.residual, Residual)
         check_choice("model.drop_path_schedule", self.drop_path_schedule, DropPathSchedule)
-        for _, variant in self.chosen():
-            variant.check(self)
+        for slot, variant in self.chosen():
+            if slot in _PER_BLOCK and hasattr(variant, "blocks"):
+                check_blocks(f"model.options.{slot}.blocks", variant.blocks, self.layers)
+            check_options(variant)
+            with asking(type(variant), "check"):
+                variant.check(self)
         self._check_together()
         self._check_branches()
 
@@ -371,7 +404,7 @@ class ModelSpec:
                 f"model.activation must be null where no block has an MLP with one, got {self.activation} with "
                 f"mlp={self.mlp}."
             )
-        place = Place(self.variant("positional").acts_on)
+        place = place_of(self.variant("positional"))
         if place in (Place.tokens, Place.blocks):
             return
         for name in dict.fromkeys(self._name_at("attention", depth) for depth in range(self.layers)):
@@ -392,7 +425,7 @@ class ModelSpec:
             SpecError: The image is too small, or is not cut evenly.
         """
         height, width, _ = input_shape
-        rows, columns = self.variant("tokenizer").grid(self, height, width)
+        rows, columns = grid_of(self.variant("tokenizer"), self, height, width)
         if rows < 1 or columns < 1:
             raise SpecError(
                 f"an image of {height}x{width} leaves no token after tokenizer={self.tokenizer}, kernel={self.kernel}, "
@@ -406,7 +439,7 @@ class ModelSpec:
         Raises:
             SpecError: The image is too small, or is not cut evenly.
         """
-        extra_tokens = int(self.variant("pooling").extra_tokens())
+        extra_tokens = extra_tokens_of(self.variant("pooling"))
         return Geometry(input_shape, self.grid(input_shape), extra_tokens, num_classes)
 
     def tokens(self, input_shape: InputShape) -> int:
@@ -453,6 +486,8 @@ _MOST = {
 """The largest that each number may be, ten times or more what any published model has: a larger one is a slip."""
 
 _LEAF = {"width": "dim", "attention_heads": "heads", "mlp_width": "mlp_ratio x model.dim"}
+_PER_BLOCK = ("attention", "norm", "mlp")
+"""Slots whose variants may have an option ``blocks``; the norm behind the last block is in none of a list's."""
 _RATES = (
     *("dropout", "attention_dropout", "stochastic_depth"),
     *("token_dropout", "projection_dropout", "head_dropout"),

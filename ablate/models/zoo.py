@@ -34,7 +34,12 @@ _NAME = re.compile(
     r"(?P<family>vit_lite|vit|cvt|cct_keras|cct)_(?P<layers>\d+)_(?P<kernel>\d+)(?:x(?P<convs>\d+))?"
     r"(?:_(?P<size>\d+))?(?:_(?P<positional>sine|none))?(?:_(?P<classes>c100|fl))?"
 )
-_GRAMMAR = "vit_L_P_SIZE, cvt_L_P_SIZE or cct_L_PxC_SIZE, then _sine or _none, then _c100 or _fl"
+FORMS = ("vit_L_P", "cvt_L_P", "cct_L_PxC", "cct_keras_L_PxC", *manifold_names.forms())
+"""Names of models without a size, for any L, P and C; what is in brackets may be left out."""
+_GRAMMAR = (
+    "vit_L_P_SIZE, cvt_L_P_SIZE or cct_L_PxC_SIZE, or one of these with its kind in front "
+    "(manifold_vit_6_4_32, grassmanian_cct_7_3x1_32), then _sine or _none, then _c100 or _fl"
+)
 
 _FAMILIES: dict[str, dict[str, Any]] = {
     "vit": {"tokenizer": "patch", "pooling": "class_token"},

@@ -47,7 +47,7 @@ def test_models_lists_parameters_and_macs_of_a_pattern(tmp_path):
         (["fly"], "verb must be one of train, plan, report, export, import, "),
         (["reprot", "pe_type"], "Did you mean report"),
         (["modle=cct_2_3x2"], "Did you mean model?"),
-        (["model=cct_2_3y2"], "Any vit_L_P, cvt_L_P or cct_L_PxC works"),
+        (["model=cct_2_3y2"], "Any vit_L_P, cvt_L_P, cct_L_PxC, cct_keras_L_PxC, [seed_]manifold_vit_L_P, "),
         (["data=mnist5"], "data must be one of"),
         (["model.positonal=none"], "Did you mean positional?"),
         (["model.positional=sinus"], "model.positional must be one of learnable, sine, none"),

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ablate.models.cost import Macs, Params
 from ablate.models.registry import register
-from ablate.models.slots import Attention, Geometry, Place, check_blocks
+from ablate.models.slots import Attention, Geometry, Place
 from ablate.models.spec import ModelSpec
 
 
@@ -54,9 +54,6 @@ class LinearAttentionSpec(Attention):
     serves: ClassVar[tuple[Place, ...]] = (Place.queries_keys,)
 
     blocks: Any = "all"
-
-    def check(self, model: ModelSpec) -> None:
-        check_blocks("model.options.attention.blocks", self.blocks, model.layers)
 
     def params(self, model: ModelSpec, geometry: Geometry) -> Params:
         return projections_params(model)

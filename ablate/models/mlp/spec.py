@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from ablate.models.cost import Macs, Params
 from ablate.models.registry import get as registered
 from ablate.models.registry import register
-from ablate.models.slots import Geometry, Mlp, SpecError, check_blocks, in_block
+from ablate.models.slots import Geometry, Mlp, SpecError, in_block
 from ablate.models.spec import ModelSpec
 
 
@@ -51,9 +51,6 @@ class GatedMlpSpec(Mlp):
 
     blocks: Any = "all"
 
-    def check(self, model: ModelSpec) -> None:
-        check_blocks("model.options.mlp.blocks", self.blocks, model.layers)
-
     def hidden(self, model: ModelSpec) -> int:
         plain = model.mlp_width * (2 * model.width + 1)  # without the second layer's bias, which both have
         return max(1, round(plain / (3 * model.width + 2)))
@@ -85,7 +82,6 @@ class NoMlpSpec(Mlp):
     blocks: Any = "all"
 
     def check(self, model: ModelSpec) -> None:
-        check_blocks("model.options.mlp.blocks", self.blocks, model.layers)
         everywhere = all(in_block(self.blocks, depth, model.layers) for depth in range(model.layers))
         if everywhere and model.mlp_second_activation:
             raise SpecError(

@@ -5,13 +5,11 @@ Keras is imported where there is something to build; a model of our variants alo
 """
 
 import json
-import re
-import sys
-import traceback
 from collections.abc import Iterable
 from typing import Any
 
-from ablate.models.registry import Entry
+from ablate.models.plugins import told
+from ablate.models.registry import Entry, own_modules
 from ablate.models.slots import Geometry, SpecError
 from ablate.tasks.classify.running import ClassifierPreview
 from ablate.tasks.classify.spec import RunSpec
@@ -29,7 +27,7 @@ def rehearse(specs: Iterable[RunSpec]) -> None:
     """
     preview, built = ClassifierPreview(), set[str]()
     for spec in specs:
-        foreign = {_key(spec, entry): entry for entry in spec.model.entries() if _modules(entry)}
+        foreign = {_key(spec, entry): entry for entry in spec.model.entries() if own_modules(entry)}
         known = preview.known(spec) if foreign.keys() - built else None
         if known is not None:
             _build(spec, *known, list(foreign.values()))
@@ -37,13 +35,8 @@ def rehearse(specs: Iterable[RunSpec]) -> None:
 
 
 def _key(spec: RunSpec, entry: Entry) -> str:
-    return json.dumps([entry.slot, entry.name, spec.model.options.get(entry.slot)], default=str)
-
-
-def _modules(entry: Entry) -> list[str]:
-    """Modules outside the package that define a variant."""
-    layer = entry.layer.partition(":")[0] if isinstance(entry.layer, str) else entry.layer.__module__
-    return [name for name in dict.fromkeys((entry.spec.__module__, layer)) if name.partition(".")[0] != "ablate"]
+    models = [spec.model, *map(spec.model.branch, spec.model.branches)]
+    return json.dumps([entry.slot, entry.name, *(each.options.get(entry.slot) for each in models)], default=str)
 
 
 def _build(spec: RunSpec, input_shape: tuple[int, int, int], num_classes: int, foreign: list[Entry]) -> None:
@@ -57,11 +50,13 @@ def _build(spec: RunSpec, input_shape: tuple[int, int, int], num_classes: int, f
         model = drawn(spec.model, input_shape, num_classes)
         model(np.zeros((2, *input_shape), "float32"), training=True)
         wrong = _wrong_shape(model, spec.model.geometry(input_shape, num_classes), spec.model.width)
+        wrong = wrong or _wrong_count(model, spec.model.params(input_shape, num_classes))
     except (SpecError, MemoryError):
         raise
     except Exception as error:
+        modules = [name for entry in foreign for name in own_modules(entry)]
         raise SpecError(
-            f"{names} must be built before anything trains, but {_layers(foreign)} with {_told(error, foreign)}; "
+            f"{names} must be built before anything trains, but {_layers(foreign)} with {told(error, modules)}; "
             "mend it there, or leave it out."
         ) from error
     if wrong is not None:
@@ -87,26 +82,15 @@ def _wrong_shape(model: Any, geometry: Geometry, width: int) -> str | None:
     return None
 
 
+def _wrong_count(model: Any, said: int) -> str | None:
+    """Parameters that a spec counts otherwise than its layers have them: every table would show them."""
+    from ablate.models.profile import parameters
+
+    built = parameters(model)
+    return None if built == said else f"its model has {built:,} parameters where the specs' params add up to {said:,}"
+
+
 def _layers(foreign: list[Entry]) -> str:
-    named = [entry.layer if isinstance(entry.layer, str) else entry.layer.__qualname__ for entry in foreign]
+    layers = [entry.layer for entry in foreign]
+    named = [layer if isinstance(layer, str) else getattr(layer, "__qualname__", repr(layer)) for layer in layers]
     return f"layer {named[0]} fails" if len(named) == 1 else f"a model with layers {', '.join(named)} fails"
-
-
-def _told(error: BaseException, foreign: list[Entry]) -> str:
-    """What went wrong, and where in the user's own files: Keras wraps what a layer raises into errors of its own."""
-    modules = [sys.modules.get(name) for entry in foreign for name in _modules(entry)]
-    files = {file for module in modules if (file := getattr(module, "__file__", None))}
-    chain = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(inner)
-    for each in reversed(chain):
-        lines = [frame for frame in traceback.extract_tb(each.__traceback__) if frame.filename in files]
-        if lines:
-            return f"{_said(each)} ({lines[-1].filename}, line {lines[-1].lineno})"
-    return _said(error)
-
-
-def _said(error: BaseException) -> str:
-    text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Arguments received by ")[0]
-    text = re.sub(r"^Exception encountered when calling \S+\(\)\.", "", text)  # Keras's frame around what was raised
-    return f"{type(error).__name__}: {' '.join(text.split())[:300]}".rstrip(":. ")

@@ -26,7 +26,7 @@ class Classify(Running):
 
     def forms(self, group: str) -> Sequence[str]:
         """Any depth, patch, kernel and number of convolutions makes a model's name."""
-        return ("vit_L_P", "cvt_L_P", "cct_L_PxC") if group == "model" else ()
+        return zoo.FORMS if group == "model" else ()
 
     def preset(self, group: str, option: str) -> ModelSpec | None:
         """An architecture by its name alone: the image size and the classes are the data's to say."""

@@ -197,6 +197,8 @@ def test_create_model_without_head_ends_in_features():
         ({"heads": 3}, SHAPE, 5, "dim must be divisible by model.heads"),
         ({"tokenizer": "patch", "kernel": 5, "convs": 1}, SHAPE, 5, "must be a multiple of model.kernel"),
         ({"tokenizer": "pach"}, SHAPE, 5, "Did you mean patch"),
+        ({"qkv_bias": "yes"}, SHAPE, 5, "model.qkv_bias must be true or false, got 'yes'"),
+        ({"mlp_second_activation": None}, SHAPE, 5, "model.mlp_second_activation must be true or false, got None"),
         ({}, (8, 8), 5, "input_shape must be"),
         ({}, SHAPE, 0, "num_classes must be at least 1"),
     ],

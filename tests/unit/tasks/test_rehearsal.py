@@ -1,6 +1,7 @@
 """A user's variants are built once before anything trains; what cannot be built is told in a sentence."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,16 @@ def test_rehearsal_builds_each_distinct_variant_once(specs):
     assert sys.modules["scaled_layers"].built == [1.0, 1.0, 2.0]
 
 
+def test_rehearsal_builds_a_variant_anew_for_other_options_in_a_branch(specs):
+    def branched(spec, scale):
+        own = {"positional": "scaled", "options": {"positional": {"scale": scale}}}
+        return replace(spec, model=replace(spec.model, positional="none", branches={"a": own, "b": {}}))
+
+    (first, *_) = specs(LAYERS)
+    rehearse([branched(first, scale) for scale in (1.0, 2.0, 1.0)])
+    assert sys.modules["scaled_layers"].built == [1.0, 2.0]
+
+
 def test_rehearsal_of_our_variants_builds_nothing(specs, monkeypatch):
     def forbidden(*args):
         raise AssertionError("nothing is to be built")
@@ -108,6 +119,32 @@ def test_rehearsal_refuses_a_layer_whose_shape_would_be_spread_without_a_word(
     factory = "def scaled(spec, geometry, depth=0):\n    return Scaled()\n"
     with pytest.raises(SpecError, match=rf"^{slot}=scaled must be built before anything trains, but .*{message}"):
         rehearse(specs(LAYERS.partition("def scaled")[0].replace("x * 2", result) + factory, sweep=sweep))
+
+
+@pytest.mark.parametrize(("counted", "right"), [(0, False), (32 * 32 + 32, True)])
+def test_rehearsal_refuses_a_spec_that_counts_other_parameters_than_its_layer_has(specs, tmp_path, counted, right):
+    spec, sweep = _of("attention", "Attention")
+    (tmp_path / "scaled.py").write_text(spec.replace("return Params()", f"return Params({counted})"))
+    planned = specs(
+        "import keras\ndef scaled(spec, geometry, depth):\n    return keras.layers.Dense(32)\n", sweep=sweep
+    )
+    if right:
+        rehearse(planned)
+        return
+    told = (
+        r"^attention=scaled must be .*, but its model has [\d,]+ parameters where the specs' params add up to [\d,]+;"
+    )
+    with pytest.raises(SpecError, match=told):
+        rehearse(planned)
+
+
+def test_rehearsal_names_a_layer_factory_that_has_no_name_of_its_own(specs, tmp_path):
+    factory = "partial(lambda spec, geometry: 1 / 0)"
+    (tmp_path / "scaled.py").write_text(
+        "from functools import partial\n" + SPEC.replace('"scaled_layers:scaled"', factory)
+    )
+    with pytest.raises(SpecError, match=r"but layer functools\.partial\(.* fails with ZeroDivisionError"):
+        rehearse(specs(None))
 
 
 def test_rehearsal_tells_what_failed_without_what_keras_wraps_it_in(specs, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from ablate.models.attention.spec import projections_macs, projections_params
 from ablate.models.cost import Macs, Params, sum_macs
 from ablate.models.registry import register
-from ablate.models.slots import Attention, Geometry, Place, SpecError, check_blocks, check_choice, check_flag
+from ablate.models.slots import Attention, Geometry, Place, SpecError, check_choice, check_flag
 from ablate.models.spec import ModelSpec
 
 MAPS = ("euclid", "spd", "grassmann")
@@ -67,7 +67,6 @@ class ManifoldAttentionSpec(Attention):
                 "model.options.attention.spd_dropout must be false where maps has no spd, got true with "
                 f"maps={list(self.maps)}."
             )
-        check_blocks("model.options.attention.blocks", self.blocks, model.layers)
 
     def one_name(self, name: str) -> str:
         fewer = name == "manifold" and len(self.maps) < len(MAPS)
@@ -165,7 +164,6 @@ class SpdDistanceAttentionSpec(Attention):
     def check(self, model: ModelSpec) -> None:
         check_choice("model.options.attention.map_norm", self.map_norm, ("none", "rows"))
         check_flag("model.options.attention.unused_scale", self.unused_scale)
-        check_blocks("model.options.attention.blocks", self.blocks, model.layers)
 
     def params(self, model: ModelSpec, geometry: Geometry) -> Params:
         norm = 2 * geometry.tokens if self.map_norm == "rows" else 0
@@ -205,7 +203,6 @@ class GrassmannProjectionAttentionSpec(Attention):
             raise SpecError(
                 "model.options.attention.unused_scale must be false with form=squared, which reads its scale, got true."
             )
-        check_blocks("model.options.attention.blocks", self.blocks, model.layers)
 
     @property
     def has_scale(self) -> bool:
