@@ -10,6 +10,7 @@ from ablate.cli.records import writable
 from ablate.config.compose import compose, expand, to_config
 from ablate.config.overrides import ConfigError, Words, parse_overrides
 from ablate.config.schema import check_path
+from ablate.design.points import level_text
 from ablate.design.sweep import SweepError
 from ablate.installation import require
 from ablate.sweep.duplicate_levels import same_data
@@ -140,10 +141,10 @@ def plan(words: Words) -> int:
         if (each.point.seed, each.point.repeat, each.point.trial) != (first.seed, first.repeat, first.trial):
             break  # seeds turn slowest: the other seeds repeat these rows
         costs = [f"{each.cost[name]:,}" for name in ("params", "macs", "tokens")] if each.cost else []
-        rows.append([*(str(each.point.levels[axis]) for axis in axes), *costs])
+        rows.append([*(level_text(each.point.levels[axis]) for axis in axes), *costs])
     show("", *(f"  {line}" for line in aligned(rows, text=len(axes))))
     for out in planned.left_out:
-        show(f"  left out: {', '.join(map(str, out.levels.values()))}: {out.reason}")
+        show(f"  left out: {', '.join(map(level_text, out.levels.values()))}: {out.reason}")
     if planned.config.calibrate:
         _calibrate(planned)
     return 0

@@ -3,7 +3,7 @@
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 
@@ -12,7 +12,7 @@ def is_own(module: str) -> bool:
     return module.partition(".")[0] != "ablate"
 
 
-def told(error: BaseException, modules: Iterable[str]) -> str:
+def told(error: BaseException, modules: Collection[str]) -> str:
     """What went wrong, and where in the user's own files.
 
     Args:
@@ -28,7 +28,7 @@ def told(error: BaseException, modules: Iterable[str]) -> str:
     return _said(error)
 
 
-def came_from(error: BaseException, modules: Iterable[str]) -> bool:
+def came_from(error: BaseException, modules: Collection[str]) -> bool:
     """Whether the error, or one that led to it, was raised while a line of these modules' files was run."""
     return any(_place(each, modules) for each in _innermost_first(error))
 
@@ -40,7 +40,7 @@ def _innermost_first(error: BaseException) -> list[BaseException]:
     return chain[::-1]
 
 
-def _place(error: BaseException, modules: Iterable[str]) -> str:
+def _place(error: BaseException, modules: Collection[str]) -> str:
     """The last line of these modules' files that the error passed; empty where it passed none."""
     found: list[Any] = [sys.modules.get(name) for name in modules]
     files = {file for module in found if (file := getattr(module, "__file__", None))}

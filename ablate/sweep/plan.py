@@ -14,7 +14,7 @@ from ablate.config.overrides import Override, Words, parse_overrides
 from ablate.config.schema import Engine, EngineConfig
 from ablate.config.secrets import kept, whole
 from ablate.contract import Preview, task
-from ablate.design.points import LeftOut, Point, baseline_of, pin, span
+from ablate.design.points import LeftOut, Point, baseline_of, level_text, pin, span
 from ablate.design.search import Search, objectives, searched
 from ablate.design.sweep import RULE, Budget, SweepError, SweepSpec
 from ablate.sweep.duplicate_levels import same_runs
@@ -305,7 +305,7 @@ def summary(plan: Plan) -> list[str]:
     """What the sweep will do, in a few lines for a person."""
     definition = plan.definition()
     lines = [f"sweep {plan.sweep.name}: {plan.sweep.question}".rstrip(": ")]
-    lines += [f"  {axis}: {', '.join(map(str, levels))}" for axis, levels in definition["axes"].items()]
+    lines += [f"  {axis}: {', '.join(map(level_text, levels))}" for axis, levels in definition["axes"].items()]
     lines += [f"  seeds: {', '.join(map(str, definition['seeds']))}"]
     rule = [f"{key} {_told(value)}" for key, value in plan.sweep.rule().items()]
     lines += [f"  verdicts by {', '.join(rule)}"] if rule else []
