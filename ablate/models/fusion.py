@@ -61,15 +61,17 @@ class LateFusion(SpecLayer):
 
     Args:
         spec: The model's, which names its branches.
-        geometry: Shapes around each of their encoders.
+        geometry: Shapes around them; of extra tokens each has its own.
 
     Source: ``img_riem_vit`` and its like in iliasprc/Compact-Transformers at 31975a0.
     """
 
     def __init__(self, spec: ModelSpec, geometry: Geometry, **kwargs: Any) -> None:
         super().__init__(spec, geometry, **kwargs)
+        around = geometry.input_shape, geometry.num_classes
+        branches = {name: spec.branch(name) for name in spec.branches}
         self.branches = [
-            Branch(spec.branch(name), geometry, dtype=self.dtype_policy, name=name) for name in spec.branches
+            Branch(each, each.geometry(*around), dtype=self.dtype_policy, name=name) for name, each in branches.items()
         ]
 
     @property

@@ -39,7 +39,7 @@ def resolution(x: Any) -> float:
 
 
 def after(done: Any, x: Any) -> Any:
-    """``x`` as it is, which JAX goes on with only once it has ``done``; what ``done`` is made of waits for its gradient.
+    """``x`` as it is, which JAX goes on with only once it has ``done``; the gradient of ``done`` waits for that of it.
 
     XLA computes side by side what does not depend on each other. Two batches of QRs, or of their gradients, can then
     wait for each other for ever on a processor of two cores (JAX 0.10.2). TensorFlow's do not, and nothing is added.
