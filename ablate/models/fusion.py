@@ -9,6 +9,7 @@ from keras import ops
 
 from ablate.models import registry
 from ablate.models.encoder import Encoder
+from ablate.models.numerics import after
 from ablate.models.slots import Geometry, Place
 from ablate.models.spec import ModelSpec
 from ablate.models.tokenizer.observed import observed
@@ -60,15 +61,17 @@ class LateFusion(SpecLayer):
 
     Args:
         spec: The model's, which names its branches.
-        geometry: Shapes around each of their encoders.
+        geometry: Shapes around them; of extra tokens each has its own.
 
     Source: ``img_riem_vit`` and its like in iliasprc/Compact-Transformers at 31975a0.
     """
 
     def __init__(self, spec: ModelSpec, geometry: Geometry, **kwargs: Any) -> None:
         super().__init__(spec, geometry, **kwargs)
+        around = geometry.input_shape, geometry.num_classes
+        branches = {name: spec.branch(name) for name in spec.branches}
         self.branches = [
-            Branch(spec.branch(name), geometry, dtype=self.dtype_policy, name=name) for name in spec.branches
+            Branch(each, each.geometry(*around), dtype=self.dtype_policy, name=name) for name, each in branches.items()
         ]
 
     @property
@@ -81,7 +84,10 @@ class LateFusion(SpecLayer):
             branch.build(input_shape)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        return ops.concatenate([branch(x, training=training) for branch in self.branches], axis=-1)
+        features: list[Any] = []
+        for branch in self.branches:  # one after the other, forward and backward
+            features.append(branch(after(features[-1], x) if features else x, training=training))
+        return ops.concatenate(features, axis=-1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape[0], len(self.branches) * int(input_shape[-1] or 0)

@@ -38,6 +38,36 @@ def resolution(x: Any) -> float:
     return 2.0**-52 if keras.backend.standardize_dtype(x.dtype) == "float64" else 2.0**-23
 
 
+def after(done: Any, x: Any) -> Any:
+    """``x`` as it is, which JAX goes on with only once it has ``done``; the gradient of ``done`` waits for that of it.
+
+    XLA computes side by side what does not depend on each other. Two batches of QRs, or of their gradients, can then
+    wait for each other for ever on a processor of two cores (JAX 0.10.2). TensorFlow's do not, and nothing is added.
+    """
+    if keras.backend.backend() != "jax":
+        return x
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def ordered(done: Any, x: Any) -> Any:
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            return _depending(upstream, ops.zeros_like(done)), upstream
+
+        return _depending(done, x), gradient
+
+    return ordered(done, x)
+
+
+def _depending(done: Any, x: Any) -> Any:
+    """``x``, whatever ``done`` holds: infinities and NaN as well. No number is NaN and 0, which no compiler works out.
+
+    A sum with ``0 * done`` would be NaN where ``done`` is infinite; XLA's own barrier is gone when it plans what runs
+    side by side.
+    """
+    never = ops.any(ops.logical_and(ops.isnan(done), ops.equal(done, 0)))
+    return ops.where(never, ops.ones_like(x), x)
+
+
 def keep_mask(shape: Any, rate: float, seeds: keras.random.SeedGenerator) -> Any:
     """What dropout keeps: booleans of a shape, each false with probability ``rate``, to a thousandth of it.
 

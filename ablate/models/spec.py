@@ -183,11 +183,30 @@ class ModelSpec:
         return self.width * max(1, len(self.branches))
 
     def branch(self, name: str) -> "ModelSpec":
-        """The model that a branch would be by itself."""
+        """The model that a branch would be by itself; what all branches share it has as the model.
+
+        Raises:
+            SpecError: The model's tokenizer has no such option.
+        """
         own = dict(self.branches[name])
         kept = {slot: each for slot, each in self.options.items() if own.get(slot) in (None, getattr(self, slot))}
-        own["options"] = kept | own.get("options", {})
-        return replace(self, branches={}, **own)
+        options = kept | own.get("options", {})
+        if "tokenizer" in own.get("options", {}):
+            options["tokenizer"] = asdict(self.variant("tokenizer").alone()) | options["tokenizer"]
+        return replace(self, branches={}, **own | {"options": options})
+
+    def _agreed(self, branches: list["ModelSpec"]) -> "ModelSpec":
+        """The model with what its resolved branches have alike, and defaults where they differ: nothing reads these."""
+        first, *others = branches
+        own: dict[str, Any] = {each.name: each.default for each in fields(self) if each.name in _BRANCH[:-1]}
+        alike = {leaf for leaf in own if all(getattr(each, leaf) == getattr(first, leaf) for each in others)}
+        options = {
+            slot: each
+            for slot, each in first.options.items()
+            if (slot in alike or slot not in own) and all(other.options.get(slot) == each for other in others)
+        }
+        options = {"tokenizer": asdict(self.variant("tokenizer").alone())} | options
+        return replace(self, branches={}, **own | {leaf: getattr(first, leaf) for leaf in alike} | {"options": options})
 
     @property
     def post_norm(self) -> bool:
@@ -196,12 +215,17 @@ class ModelSpec:
     def resolved(self) -> "ModelSpec":
         """The same model with nothing left to a default: what is recorded, and what identity is taken over.
 
+        Branches have all that is theirs, in the order of their names, and the model what they have alike, or else its
+        defaults: a leaf that no branch takes over tells no runs apart, nor does the order in which branches are named.
+
         Raises:
             SpecError: No such model can be built on any input.
         """
         self.check()
         size = default_size(self.layers)
-        values = {f.name: getattr(self, f.name) for f in fields(self)} | {
+        branches = {name: self.branch(name).resolved() for name in sorted(self.branches)}
+        own = self._agreed(list(branches.values())) if branches else self
+        values = {f.name: getattr(own, f.name) for f in fields(own)} | {
             "dim": self.width,
             "heads": self.attention_heads,
             "mlp_ratio": float(size.mlp_ratio if self.mlp_ratio is None else self.mlp_ratio),
@@ -211,10 +235,10 @@ class ModelSpec:
             "drop_path_schedule": DropPathSchedule(self.drop_path_schedule),
             "residual": Residual(self.residual),
             "weights_key": self.weights_key if self.weights is not None else None,
-            **{slot: variant.one_name(getattr(self, slot)) for slot, variant in self.chosen()},
+            **{slot: variant.one_name(getattr(own, slot)) for slot, variant in own.chosen()},
             "activation": self._one_activation(),
-            "options": {slot: asdict(variant) for slot, variant in self.chosen() if fields(variant)},
-            "branches": {name: _branch_leaves(self.branch(name).resolved()) for name in self.branches},
+            "options": {slot: asdict(variant) for slot, variant in own.chosen() if fields(variant)},
+            "branches": {name: _branch_leaves(branch) for name, branch in branches.items()},
         }
         return ModelSpec(**values)
 
@@ -269,8 +293,9 @@ class ModelSpec:
         return self._name(slot) if in_block(blocks, depth, self.layers) else registry.slots()[slot].default
 
     def _one_activation(self) -> str | None:
-        """The activation of all blocks; None where they have several, or none."""
-        names = {self._name_at("activation", depth) for depth in range(self.layers)}
+        """The activation of all blocks that have one; None where they have several, or none has."""
+        models = [self.branch(name) for name in self.branches] or [self]
+        names = {each._name_at("activation", depth) for each in models for depth in range(self.layers)} - {None}
         return names.pop() if len(names) == 1 else None
 
     def _made(self, slot: str, name: str, options: dict[str, Any]) -> Any:
@@ -395,7 +420,25 @@ class ModelSpec:
                     f"model.branches.{name}.options must have options by slot, got {own['options']!r}; write "
                     f"model.branches.{name}.options.SLOT.NAME=…"
                 )
-            self.branch(name).check()
+            try:
+                self.branch(name).check()
+            except SpecError as error:
+                raise SpecError(_of_branch(name, str(error))) from None
+            self._check_shared(name)
+
+    def _check_shared(self, name: str) -> None:
+        """Raises SpecError for an option of a branch's own where one layer serves all branches."""
+        branch = self.branch(name)
+        pairs = {
+            "tokenizer": (self.variant("tokenizer").alone(), branch.variant("tokenizer").alone()),
+            "head": (self.variant("head"), branch.variant("head")),
+        }
+        for slot, (ours, its) in pairs.items():
+            for option in (each.name for each in fields(ours) if getattr(ours, each.name) != getattr(its, each.name)):
+                raise SpecError(
+                    f"model.branches.{name}.options.{slot}.{option} must be what all branches have, "
+                    f"{getattr(ours, option)}, got {getattr(its, option)}; set model.options.{slot}.{option}."
+                )
 
     def _check_together(self) -> None:
         """Raises SpecError for variants that do not go together."""
@@ -439,7 +482,8 @@ class ModelSpec:
         Raises:
             SpecError: The image is too small, or is not cut evenly.
         """
-        extra_tokens = extra_tokens_of(self.variant("pooling"))
+        first = next(map(self.branch, self.branches), self)
+        extra_tokens = extra_tokens_of(first.variant("pooling"))
         return Geometry(input_shape, self.grid(input_shape), extra_tokens, num_classes)
 
     def tokens(self, input_shape: InputShape) -> int:
@@ -455,9 +499,12 @@ class ModelSpec:
         return self._params(input_shape, num_classes).trainable
 
     def _params(self, input_shape: InputShape, num_classes: int) -> Params:
-        geometry = self.geometry(input_shape, num_classes)
-        parts = ((cost_of("params", part, model, geometry), times) for model, part, times in self._all_parts())
-        return sum_params(parts)
+        return sum_params(self._costs("params", input_shape, num_classes))
+
+    def _costs(self, method: str, input_shape: InputShape, num_classes: int) -> Iterator[tuple[Any, int]]:
+        """What each part costs, and how often; a branch has extra tokens of its own."""
+        for model, part, times in self._all_parts():
+            yield cost_of(method, part, model, model.geometry(input_shape, num_classes)), times
 
     def macs(self, input_shape: InputShape, num_classes: int, *, convention: MacsConvention = "macs") -> int:
         """Multiply-accumulates of one image's forward pass.
@@ -470,9 +517,7 @@ class ModelSpec:
                 ``macs`` (what the paper's Table 1 reports); ``macs_ptflops06`` adds to ``macs_modules`` what ptflops
                 0.6 counts beside weights (`Macs.elementwise`).
         """
-        geometry = self.geometry(input_shape, num_classes)
-        total = sum_macs((cost_of("macs", part, model, geometry), n) for model, part, n in self._all_parts())
-        return total.under(convention)
+        return sum_macs(self._costs("macs", input_shape, num_classes)).under(convention)
 
 
 _MOST = {
@@ -495,8 +540,17 @@ _RATES = (
 
 
 _BRANCH = ("attention", "positional", "qkv_bias", "options")
-"""Leaves in which a branch may differ from its model."""
+"""Leaves in which a branch may differ from its model; the options of all slots stand last."""
 _BRANCH_NAME = re.compile(r"[a-z][a-z0-9]*")  # no _, so that it never reads as block_0
+
+
+_BRANCH_LEAF = re.compile(rf"\bmodel\.({'|'.join(_BRANCH)})\b")
+
+
+def _of_branch(name: str, message: str) -> str:
+    """What is wrong with a branch, by the names of its own leaves."""
+    told = _BRANCH_LEAF.sub(rf"model.branches.{name}.\1", message)
+    return told if told != message else f"in model.branches.{name}: {message}"
 
 
 def _branch_leaves(branch: ModelSpec) -> dict[str, Any]:

@@ -150,3 +150,49 @@ def test_orthonormal_bases_of_a_whole_batch_do_not_wait_for_each_other():
     env = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, "-c", TRAINED], env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
+
+
+FUSED = """
+import keras, numpy
+from ablate.models import build
+from ablate.models.spec import ModelSpec
+
+images = numpy.random.default_rng(0).normal(size=(512, 16, 16, 1)).astype("float32")
+for attention in ("manifold", "grassmann_projection"):
+    branches = {name: {"attention": attention} for name in "ab"}
+    model = build(ModelSpec(layers=1, convs=1, dim=32, heads=2, branches=branches), images.shape[1:], 10)
+    assert numpy.isfinite(model.predict(images, batch_size=128, verbose=0)).all()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    losses = model.fit(images, numpy.arange(512) % 10, batch_size=128, epochs=1, verbose=0).history["loss"]
+    assert numpy.isfinite(losses).all(), losses
+"""
+
+
+def test_branches_of_late_fusion_do_not_wait_for_each_other():
+    """On two cores, XLA hung where it ran a branch's QRs beside the triangular systems of another one's gradient."""
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", FUSED], env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+
+
+ORDERED = """
+import jax, numpy
+from ablate.models.numerics import after
+
+odd = numpy.array([numpy.inf, -numpy.inf, numpy.nan, 0.0, -0.0, 3.0], "float32")
+x = numpy.array([[1.0, -0.0], [numpy.nan, -numpy.inf]], "float32")
+ordered = jax.jit(after).lower(odd, x).compile()
+assert "reduce" in ordered.as_text()  # XLA has not found out that it may leave the first array unread
+numpy.testing.assert_array_equal(numpy.asarray(ordered(odd, x)).view("int32"), x.view("int32"))
+backward = jax.jit(lambda upstream: jax.vjp(after, odd, x)[1](upstream)).lower(x).compile()
+assert "reduce" in backward.as_text()
+of_odd, of_x = backward(x)
+assert not numpy.any(of_odd)
+numpy.testing.assert_array_equal(numpy.asarray(of_x).view("int32"), x.view("int32"))
+"""
+
+
+def test_order_of_computation_changes_no_number_not_beside_infinities_either():
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", ORDERED], env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr

@@ -77,3 +77,8 @@ def test_attention_dropout_keeps_the_mean():
     error = drawn.std(0) / np.sqrt(len(drawn))
     assert (drawn.std(0) > 1e-3).all()
     np.testing.assert_array_less(abs(drawn.mean(0) - still), 5 * error)
+
+
+def test_order_of_computation_adds_nothing_on_tensorflow():
+    x = tf.constant([1.0, 2.0])
+    assert numerics.after(tf.constant([np.inf]), x) is x

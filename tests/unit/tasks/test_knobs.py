@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ablate.config.compose import compose, to_config
+from ablate.identity.rule import definition
 from ablate.models import registry, save_weights
 from ablate.models.spec import ModelSpec
 from ablate.models.weight_files import write_safetensors
@@ -274,6 +275,13 @@ def test_knob_branches_change_what_the_run_computes():
     one, two = "model.branches.a.positional=learnable", "model.branches.b.positional=none"
     biased = "model.branches.b.qkv_bias=true"
     assert _fingerprint() != _fingerprint(one, two) != _fingerprint(one, two, biased)
+
+
+def test_knob_that_each_branch_has_for_itself_tells_no_runs_apart():
+    own = ["model.branches.a.attention=linear", "model.branches.b.attention=softmax"]
+    runs = [to_config(compose([*BASE, *own, f"model.attention={each}"])).point() for each in ("softmax", "manifold")]
+    one, other = (definition(run.leaves(), run.defaults()) for run in runs)
+    assert one == other and runs[0].code("tensorflow") == runs[1].code("tensorflow")
 
 
 def test_knob_precision_tells_two_halves_apart():

@@ -88,6 +88,29 @@ def test_run_that_was_killed_goes_on_as_if_it_had_not_been(splits, trainer, whol
     assert resumed == ([(step - 1) // 3] if step > 3 else [])
 
 
+BATCH_NORM = {"attention": {"map_norm": "batchnorm"}}
+OBSERVED = {"tokenizer": {"observability": [2, 3]}}
+OTHERS = {
+    "batch norm": {"attention": "manifold", "options": BATCH_NORM},
+    "relative": {"positional": "relative"},
+    "conditional": {"positional": "conditional"},
+    "gated": {"mlp": "gated", "norm": "rms", "residual": "post"},
+    "observed": {"options": OBSERVED},
+    "fused": {"branches": {"a": {"attention": "manifold", "options": BATCH_NORM}, "b": {"options": OBSERVED}}},
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", OTHERS)
+def test_run_of_another_kind_of_model_goes_on_as_if_it_had_not_been_killed(splits, kept, kind):
+    other = Trainer(lambda: build(replace(MODEL, **OTHERS[kind]), splits.input_shape, splits.num_classes))
+    whole = _told(other.fit(splits, SPEC, SEEDS), other)
+    with pytest.raises(_Killed):
+        other.fit(splits, SPEC, SEEDS, checkpoint=kept, observer=Hears(batch=_raise_at(8, _Killed())))
+    _elsewhere(splits, other)
+    assert _told(other.fit(splits, SPEC, SEEDS, checkpoint=kept), other) == whole
+
+
 @pytest.mark.parametrize("step", [1, 3, 8, 12])
 def test_sigterm_keeps_the_state_at_the_next_step_and_the_run_goes_on_from_there(splits, trainer, whole, kept, step):
     before = signal.getsignal(signal.SIGTERM)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ablate.models.numerics import resolution, widened
+from ablate.models.numerics import after, resolution, widened
 
 PANEL = 48
 """Columns that TensorFlow's QR takes at once in training. A CPU's takes more than 48 in another, slower way."""
@@ -140,7 +140,8 @@ def _orthonormal(x: Any, factorise: Callable[[Any], Any]) -> Any:
             least = 8 * max(rows, columns) * resolution(x) * ops.max(diagonal, axis=-1, keepdims=True)
             own = diagonal > least
             unit = ops.eye(columns, dtype=factor.dtype)
-            regular = ops.where(ops.expand_dims(own, -1), factor, unit)
+            # Else XLA solves beside the QR of the next block or branch, and both may wait for each other.
+            regular = ops.where(ops.expand_dims(own, -1), after(upstream, factor), unit)
             kept = ops.expand_dims(ops.cast(own, factor.dtype), -2)
             inverse = ops.solve_triangular(regular, unit * kept, lower=False)
             inner = ops.matmul(_transposed(basis), upstream)
