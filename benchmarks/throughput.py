@@ -111,6 +111,7 @@ def compare(name: str, told: argparse.Namespace) -> Result:
             "date": str(date.today()),
             "load_average": os.getloadavg()[0],
             **provenance(),
+            **({"earlier": commit(told.earlier)} if told.earlier else {}),
             "model": model,
             "threads": told.threads,
             "first_seconds": {},
@@ -123,6 +124,12 @@ def compare(name: str, told: argparse.Namespace) -> Result:
             if task == told.tasks[0]:
                 result["peak_mib"] = {side: round(each.ask(do="memory")["peak"]) for side, each in sides.items()}
         return result
+
+
+def commit(checkout: Path) -> str | None:
+    """The commit that a checkout has; None where git knows none."""
+    ask = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    return subprocess.run(ask, capture_output=True, text=True).stdout.strip() or None
 
 
 def merged(before: Result | None, found: Result) -> Result:
@@ -165,7 +172,8 @@ class _Process:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"side {self.side!r} ended while asked to {words['do']}; try it alone: --sides.")
+            alone = "run --sides ours in its checkout" if self.side == EARLIER else "try it alone: --sides"
+            raise SystemExit(f"side {self.side!r} ended while asked to {words['do']}; {alone}.")
         answer: dict[str, float] = json.loads(line)
         return answer
 

@@ -95,7 +95,7 @@ _MOMENTS = ("/moving_mean", "/moving_variance")
 def _constants(model: keras.Model) -> int:
     """Elements of embeddings that are not trained, which the Keras ports keep as constants of their graphs, and moments
     that a BatchNorm keeps, which PyTorch does not call parameters either."""
-    layers = [layer for layer in model.layers if getattr(layer, "trained", True) is False]
+    layers = [layer for layer in model._flatten_layers() if getattr(layer, "trained", True) is False]
     moments = [weight for weight in model.weights if weight.path.endswith(_MOMENTS)]
     return _size(moments) + sum(_size(layer.weights) for layer in layers)
 

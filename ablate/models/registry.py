@@ -167,7 +167,8 @@ def get(slot: str, name: str) -> Entry:
 
 def own_modules(entry: Entry) -> list[str]:
     """Modules outside the package that define a variant; none for ours."""
-    layer = entry.layer.partition(":")[0] if isinstance(entry.layer, str) else entry.layer.__module__
+    factory = getattr(entry.layer, "func", entry.layer)  # of a functools.partial
+    layer = factory.partition(":")[0] if isinstance(factory, str) else factory.__module__
     return [name for name in dict.fromkeys((entry.spec.__module__, layer)) if is_own(name)]
 
 

@@ -192,7 +192,7 @@ class ModelSpec:
         kept = {slot: each for slot, each in self.options.items() if own.get(slot) in (None, getattr(self, slot))}
         options = kept | own.get("options", {})
         if "tokenizer" in own.get("options", {}):
-            options["tokenizer"] = asdict(self.variant("tokenizer").alone()) | options["tokenizer"]
+            options["tokenizer"] = asdict(self._tokenizer()) | options["tokenizer"]
         return replace(self, branches={}, **own | {"options": options})
 
     def _agreed(self, branches: list["ModelSpec"]) -> "ModelSpec":
@@ -205,7 +205,7 @@ class ModelSpec:
             for slot, each in first.options.items()
             if (slot in alike or slot not in own) and all(other.options.get(slot) == each for other in others)
         }
-        options = {"tokenizer": asdict(self.variant("tokenizer").alone())} | options
+        options = {"tokenizer": asdict(self._tokenizer())} | options
         return replace(self, branches={}, **own | {leaf: getattr(first, leaf) for leaf in alike} | {"options": options})
 
     @property
@@ -236,7 +236,7 @@ class ModelSpec:
             "residual": Residual(self.residual),
             "weights_key": self.weights_key if self.weights is not None else None,
             **{slot: variant.one_name(getattr(own, slot)) for slot, variant in own.chosen()},
-            "activation": self._one_activation(),
+            "activation": self._one_activation(own),
             "options": {slot: asdict(variant) for slot, variant in own.chosen() if fields(variant)},
             "branches": {name: _branch_leaves(branch) for name, branch in branches.items()},
         }
@@ -292,11 +292,12 @@ class ModelSpec:
         blocks = getattr(self.variant(slot), "blocks", "all") if slot in _PER_BLOCK else "all"
         return self._name(slot) if in_block(blocks, depth, self.layers) else registry.slots()[slot].default
 
-    def _one_activation(self) -> str | None:
-        """The activation of all blocks that have one; None where they have several, or none has."""
-        models = [self.branch(name) for name in self.branches] or [self]
-        names = {each._name_at("activation", depth) for each in models for depth in range(self.layers)} - {None}
-        return names.pop() if len(names) == 1 else None
+    def _one_activation(self, own: "ModelSpec") -> str | None:
+        """The activation of all blocks that have one; None where they have several, or a branch or ``own`` has none."""
+        models = [own, *map(self.branch, self.branches)]
+        found = [{each._name_at("activation", depth) for depth in range(self.layers)} - {None} for each in models]
+        names = set[str | None]().union(*found)
+        return names.pop() if len(names) == 1 and all(found) else None
 
     def _made(self, slot: str, name: str, options: dict[str, Any]) -> Any:
         entry = _entry(slot, name)
@@ -334,14 +335,18 @@ class ModelSpec:
         if slot == "norm" and not self.post_norm:
             yield self.layers, 1
 
+    def _tokenizer(self) -> Any:
+        """The tokenizer without what a branch has for itself."""
+        whole = self.variant("tokenizer")
+        with asking(type(whole), "alone"):
+            return whole.alone()
+
     def _all_parts(self) -> Iterator[tuple["ModelSpec", Variant, int]]:
         """As ``_parts``, of all branches, each with the model that it is a part of; they share tokenizer and head."""
         if not self.branches:
             yield from ((self, variant, times) for variant, times in self._parts())
             return
-        whole = self.variant("tokenizer")
-        with asking(type(whole), "alone"):
-            tokenizer = whole.alone()
+        tokenizer = self._tokenizer()
         yield self, tokenizer, 1
         yield self, self.variant("head"), 1
         for branch in map(self.branch, self.branches):
@@ -387,9 +392,9 @@ class ModelSpec:
         check_choice("model.residual", self.residual, Residual)
         check_choice("model.drop_path_schedule", self.drop_path_schedule, DropPathSchedule)
         for slot, variant in self.chosen():
+            check_options(variant)
             if slot in _PER_BLOCK and hasattr(variant, "blocks"):
                 check_blocks(f"model.options.{slot}.blocks", variant.blocks, self.layers)
-            check_options(variant)
             with asking(type(variant), "check"):
                 variant.check(self)
         self._check_together()
@@ -430,7 +435,7 @@ class ModelSpec:
         """Raises SpecError for an option of a branch's own where one layer serves all branches."""
         branch = self.branch(name)
         pairs = {
-            "tokenizer": (self.variant("tokenizer").alone(), branch.variant("tokenizer").alone()),
+            "tokenizer": (self._tokenizer(), branch._tokenizer()),
             "head": (self.variant("head"), branch.variant("head")),
         }
         for slot, (ours, its) in pairs.items():

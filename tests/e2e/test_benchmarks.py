@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+def _checkout(folder):
+    """Another one, whose sides leave a file where they begin."""
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("results"))
+    contender = folder / "benchmarks" / "contender.py"
+    text = contender.read_text("utf-8")
+    assert "\ndef main(" in text
+    contender.write_text(text.replace("\ndef main(", "\nPath('came').touch()\n\n\ndef main(", 1), "utf-8")
+    return folder
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_throughput_compares_both_keras_sides_on_either_backend_jax_without_tensorflow(backend, tmp_path):
@@ -18,7 +29,9 @@ def test_throughput_compares_both_keras_sides_on_either_backend_jax_without_tens
         pytest.importorskip("jax")
         (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n", "utf-8")
     sides = ["--models", "cct_2_3x2_32", "--sides", "ours", "Keras", "--tasks", "train 64", "predict 1"]
-    short = ["--rounds", "1", "--seconds", "0.1", *(["--earlier", str(ROOT)] if backend == "tensorflow" else [])]
+    short = ["--rounds", "1", "--seconds", "0.1"]
+    if backend == "tensorflow":
+        short += ["--earlier", str(_checkout(tmp_path / "other"))]
     told = ["--out", str(tmp_path / "found.json"), "--image", str(tmp_path / "found.png")]
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-m", "benchmarks.throughput", *sides, *short, *told]
@@ -32,6 +45,7 @@ def test_throughput_compares_both_keras_sides_on_either_backend_jax_without_tens
         assert rates["ours"] > 0 and rates["Keras"] > 0
         assert tasks[task]["ours_over"]["Keras"] == pytest.approx(rates["ours"] / rates["Keras"], rel=0.01)
         assert ("ours, earlier" in rates) == (backend == "tensorflow")
+    assert (tmp_path / "other" / "came").exists() == (backend == "tensorflow")
     assert not (tmp_path / "found.png").exists()  # which is speed over PyTorch's
 
 

@@ -104,7 +104,7 @@ def _plain_pre_norm(self, x, training=None):
 
 
 def _no_scale(self, x, training=None):
-    query, key, value = (self._heads(part, (0, 2, 1, 3)) for part in ops.split(self.qkv(x), 3, axis=-1))
+    query, key, value = (self.split_heads(part) for part in ops.split(self.qkv(x), 3, axis=-1))
     weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))))
     mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
     return self.projection(ops.reshape(mixed, (-1, x.shape[1], x.shape[2])))

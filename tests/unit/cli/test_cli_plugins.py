@@ -105,6 +105,11 @@ ANSWERS = {
         "option table of Bad must be a number, text, true, false, null, or lists and mappings of these, got "
         "array([[1., 0.], [0., 1.]]).",
     ),
+    "array of blocks": (
+        "norm",
+        "blocks: Any = field(default_factory=lambda: numpy.array([0, 1]))",
+        "option blocks of Bad must be a number, text, true, false, null, or lists and mappings of these, got array",
+    ),
     "lock": (
         "positional",
         "lock: Any = field(default_factory=threading.Lock)",
@@ -117,6 +122,17 @@ ANSWERS = {
 def test_plugin_whose_spec_says_something_else_is_told_what_it_must_say(refused, answer):
     slot, body, message = ANSWERS[answer]
     assert message in refused(_plugin(slot, body), slot)
+
+
+def test_plugin_is_told_by_what_it_raises_itself_not_by_what_led_to_it(refused, tmp_path):
+    body = (
+        "def check(self, model):\n    try:\n        {}['x']\n    except KeyError as error:\n"
+        "        raise RuntimeError('my norm needs an even dim') from error"
+    )
+    told = refused(_plugin("positional", body), "positional")
+    assert (
+        f"Bad.check fails with RuntimeError: my norm needs an even dim ({tmp_path / 'bad_plugin.py'}, line 15)" in told
+    )
 
 
 FILES = {

@@ -140,3 +140,22 @@ def test_branch_has_the_extra_tokens_of_its_own_pooling(monkeypatch):
 def test_error_in_a_branch_names_the_leaf_of_the_branch(own, message):
     with pytest.raises(SpecError, match=message):
         _spec(branches={"a": own, "b": {}}).check()
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("blocks", ["last", [0]])
+def test_resolved_model_resolves_where_one_branch_has_no_activation(blocks, activation):
+    branches = {"a": {"options": {"mlp": {"blocks": blocks}}}, "b": {}}
+    spec = ModelSpec(layers=2, mlp="none", branches=branches, activation=activation)
+    if activation is not None:  # which the model, and branch b, have nothing for
+        with pytest.raises(SpecError, match=r"model\.activation must be null where no block has an MLP"):
+            spec.check()
+        return
+    once = spec.resolved()
+    assert once.activation is None and once.resolved() == once
+
+
+def test_branch_with_an_embedding_that_is_not_trained_costs_what_its_closed_form_says():
+    own = {"positional": "learnable", "options": {"positional": {"trained": False}}}
+    spec = _spec(branches={"a": own, "b": {"positional": "sine"}})
+    assert profile(build(spec, SHAPE, CLASSES)).params == spec.params(SHAPE, CLASSES)

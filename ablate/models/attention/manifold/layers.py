@@ -46,8 +46,11 @@ def grassmann_projection(spec: ModelSpec, geometry: Geometry, depth: int) -> "Gr
 class MapAttention(HeadsAttention):
     """What these variants share around weights of their own, which are computed in float32 or wider."""
 
+    @property
+    def wide(self) -> str:
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
     def add_dropout(self, rate: float) -> None:
-        self.wide = "float64" if self.compute_dtype == "float64" else "float32"
         self.weights_dropout = WeightsDropout(rate, dtype=self.wide, name="weights_dropout")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -63,6 +66,7 @@ class MapAttention(HeadsAttention):
         raise NotImplementedError
 
     def call(self, x: Any, training: bool | None = None) -> Any:
+        # In one piece, unlike softmax attention's: a training step of manifold CCT-7/3x2 is 2 % faster so (60d7b92).
         parts = ops.reshape(self.qkv(x), (-1, x.shape[1], 3, self.heads, self.head_dim))
         query, key, value = ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)), 3, axis=0)
         if self.places is not None:
