@@ -130,6 +130,13 @@ def test_jax_computes_costs_and_trains_every_variant_as_tensorflow_does(tmp_path
         assert done.returncode == 0, done.stderr
 
 
+def _run_on_jax(script):
+    """In a process of its own, whose end is waited for: a hang is a failure."""
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+
+
 TRAINED = """
 import keras, numpy
 from ablate.models import build
@@ -147,9 +154,7 @@ assert numpy.isfinite(losses).all(), losses
 
 def test_orthonormal_bases_of_a_whole_batch_do_not_wait_for_each_other():
     """On two cores, XLA once hung where it ran the QRs of queries and of keys side by side."""
-    env = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", TRAINED], env=env, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
+    _run_on_jax(TRAINED)
 
 
 FUSED = """
@@ -170,9 +175,7 @@ for attention in ("manifold", "grassmann_projection"):
 
 def test_branches_of_late_fusion_do_not_wait_for_each_other():
     """On two cores, XLA hung where it ran a branch's QRs beside the triangular systems of another one's gradient."""
-    env = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", FUSED], env=env, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
+    _run_on_jax(FUSED)
 
 
 ORDERED = """
@@ -193,6 +196,4 @@ numpy.testing.assert_array_equal(numpy.asarray(of_x).view("int32"), x.view("int3
 
 
 def test_order_of_computation_changes_no_number_not_beside_infinities_either():
-    env = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", ORDERED], env=env, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
+    _run_on_jax(ORDERED)
